@@ -1,0 +1,30 @@
+"""Errors that are the user's to mend: one line that names the thing, the place and the cure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input. The command line prints it as one line and exits with status 2, without a traceback.
+
+    `what` names the fault, `where` the file, key or option it lies in, `mend` what to do about it.
+    """
+
+    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+        super().__init__(what, where, mend)
+        self.what, self.where, self.mend = what, where, mend
+
+    def __str__(self) -> str:
+        place = f" ({self.where})" if self.where else ""
+        cure = f". {self.mend[:1].upper()}{self.mend[1:]}" if self.mend else ""
+        return " ".join(f"{self.what}{place}{cure}".split())
+
+
+def unknown(kind: str, name: str, choices: Iterable[str], *, where: str = "") -> UserError:
+    """Describe an unknown `kind` called `name`: the nearest valid choice first, then all of them."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return UserError(f"unknown {kind} {name!r}", where=where, mend=f"{hint}known: {', '.join(known) or 'none'}")

@@ -1,0 +1,131 @@
+"""The one interface that training, evaluation and reports know a method by."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from adbench.errors import UserError
+
+if TYPE_CHECKING:
+    from adbench.clip import Clip
+    from adbench.data.sample import Batch
+    from adbench.data.transforms import Transform
+
+Features = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a method says of a batch; higher means more anomalous.
+
+    scores  (B,) float32, or None where the method gives no image score
+    maps    (B, H, W) float32, or a list of (H, W) where sizes differ, or None
+    """
+
+    scores: Tensor | None
+    maps: Tensor | Sequence[Tensor] | None
+
+
+class Method(nn.Module):
+    """A learnable (or training-free) head on a frozen CLIP.
+
+    Work is split in two: `encode` uses frozen weights only and is a pure function of images and backbone;
+    `loss` and `score` hold everything learnable. The constructor is `(clip, *, hyperparameter=default, ...)`.
+
+    Facts that the engine reads:
+    supervision  what training needs: "anomaly" (labels and masks), "segmentation" (label maps), "none" (no training)
+    adapts       True when the method needs K normal images of a class before it can score it
+    transform    the method's own preprocessing
+    map_size     side of its anomaly maps in pixels
+    """
+
+    name: ClassVar[str]
+    supervision: ClassVar[Literal["anomaly", "segmentation", "none"]] = "anomaly"
+    adapts: ClassVar[bool] = False
+    transform: Transform
+    map_size: int
+
+    def __init__(self, clip: Clip) -> None:
+        super().__init__()
+        # The backbone is shared and frozen: kept out of the module tree so that no state dict,
+        # optimiser or `.train()` call of a method ever reaches it.
+        self._clip = (clip,)
+
+    @property
+    def clip(self) -> Clip:
+        """The frozen backbone."""
+        return self._clip[0]
+
+    @classmethod
+    def hyperparameter_names(cls) -> list[str]:
+        """The keyword arguments of the constructor."""
+        parameters = inspect.signature(cls).parameters
+        return [key for key, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+
+    def encode(self, batch: Batch) -> Features:
+        """Frozen features of the batch, without gradient: a pure function of the images and the backbone."""
+        raise NotImplementedError
+
+    def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
+        """Loss terms by name (scalars, already weighted): training minimises their sum."""
+        raise UserError(f"method {self.name} is not trained", mend="run `eval` with it directly")
+
+    def score(self, features: Features, batch: Batch) -> Prediction:
+        """Anomaly scores and maps of the batch."""
+        raise NotImplementedError
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Score a batch from its images."""
+        with torch.no_grad():
+            return self.score(self.encode(batch), batch)
+
+    def adapt(self, class_name: str, support: Batch) -> None:
+        """Take K normal images of a class as its memory, and learn from them where the method does."""
+        raise UserError(f"method {self.name} does not adapt to a class", mend="leave out support.k")
+
+    def learnable_state(self) -> dict[str, Tensor]:
+        """Everything learned, by the authors' checkpoint names where they published any; never the backbone."""
+        return {key: value.detach() for key, value in self.state_dict().items()}
+
+    def load_learnable_state(self, state: Mapping[str, Tensor]) -> None:
+        """Load what `learnable_state` returned. Raises UserError naming missing, unexpected and misshapen tensors."""
+        load_strictly(self, state)
+
+    def load_official(self, path: str | Path) -> None:
+        """Load weights in the format that the authors published."""
+        raise UserError(f"no official checkpoint format is known for method {self.name}", where=str(path))
+
+    def save_official(self, path: str | Path) -> None:
+        """Write the learned weights in the format that the authors' code loads."""
+        raise UserError(f"no official checkpoint format is known for method {self.name}", where=str(path))
+
+    def learnable_parameters(self) -> dict[str, nn.Parameter]:
+        """Trainable parameters by name, in the order in which the authors' optimiser holds them."""
+        return {key: value for key, value in self.named_parameters() if value.requires_grad}
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Any], *, where: str = "") -> None:
+    """Load `state` into `module`; a missing, unexpected or misshapen tensor raises UserError before anything changes."""
+    own = module.state_dict()
+    faults = [f"missing {key}" for key in own if key not in state]
+    faults += [f"unexpected {key}" for key in state if key not in own]
+    faults += [
+        f"{key} is {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    if faults:
+        more = f" and {len(faults) - 4} more" if len(faults) > 4 else ""
+        raise UserError(
+            f"the weights do not fit the method: {'; '.join(faults[:4])}{more}",
+            where=where,
+            mend="build the method with the settings and the backbone that the weights were trained with",
+        )
+    module.load_state_dict(state)

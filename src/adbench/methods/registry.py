@@ -1,0 +1,66 @@
+"""Name -> method class. A method registers itself by decorating its class; nothing else lists it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from adbench.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from adbench.clip import Clip
+    from adbench.methods.base import Method
+
+_CLASSES: dict[str, type[Method]] = {}
+_MethodClass = TypeVar("_MethodClass", bound="type[Method]")
+
+
+def register(name: str) -> Callable[[_MethodClass], _MethodClass]:
+    """Class decorator: make the method available as `name`, the name of its YAML file too."""
+
+    def add(cls: _MethodClass) -> _MethodClass:
+        if name in _CLASSES:
+            raise ValueError(f"two methods are called {name!r}: {_CLASSES[name].__module__} and {cls.__module__}")
+        cls.name = name
+        _CLASSES[name] = cls
+        return cls
+
+    return add
+
+
+def _load_all() -> None:
+    package = importlib.import_module("adbench.methods")
+    for module in pkgutil.iter_modules(package.__path__, "adbench.methods."):
+        importlib.import_module(module.name)
+
+
+def names() -> list[str]:
+    """All registered methods, sorted."""
+    _load_all()
+    return sorted(_CLASSES)
+
+
+def method_class(name: str) -> type[Method]:
+    """The class registered as `name`. Raises UserError with the nearest name for an unknown one."""
+    _load_all()
+    if name not in _CLASSES:
+        raise unknown("method", name, _CLASSES)
+    return _CLASSES[name]
+
+
+def build(name: str, clip: Clip, **hyperparameters: Any) -> Method:
+    """Make method `name` on the frozen backbone `clip`.
+
+    Hyperparameters are the keyword arguments of the method's constructor; an unknown one raises UserError.
+    """
+    cls = method_class(name)
+    known = cls.hyperparameter_names()
+    for key in hyperparameters:
+        if key not in known:
+            raise unknown(f"hyperparameter of method {name}", key, known, where=f"method.{key}")
+    try:
+        return cls(clip, **hyperparameters)
+    except ValueError as error:
+        raise UserError(str(error), where=f"method={name}") from error
