@@ -1,0 +1,43 @@
+"""Which device a run uses and in which precision."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+
+from adbench.errors import UserError, unknown
+
+_AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """`auto` (CUDA where present), `cpu`, `cuda` or `cuda:N`. Raises UserError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise unknown("device", name, ("auto", "cpu", "cuda"), where="device")
+    if kind == "cuda" and (not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count()):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        raise UserError(
+            f"device {name} was asked for, but PyTorch sees {count or 'no'} CUDA device{'s' * (count != 1)}",
+            where="device",
+            mend="use device=auto or device=cpu, or install a CUDA build of PyTorch and check nvidia-smi",
+        )
+    return torch.device(name)
+
+
+def check_amp(amp: str, device: torch.device) -> None:
+    """Raise UserError where `device` does not offer autocast mode `amp`."""
+    if amp == "fp16" and device.type != "cuda":
+        raise UserError("amp=fp16 needs a CUDA device", where="trainer.amp", mend="use amp=off (or amp=bf16)")
+    if amp == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise UserError("this CUDA device has no bf16", where="trainer.amp", mend="use amp=fp16 or amp=off")
+
+
+def autocast(amp: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """The precision context of a step: nothing for "off"."""
+    if amp == "off":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=_AMP_TYPES[amp])

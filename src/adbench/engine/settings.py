@@ -1,0 +1,192 @@
+"""What a run does, as plain checked dataclasses: made in a notebook, or by the command line from its YAML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adbench.data.sample import Sample
+from adbench.errors import UserError, unknown
+
+Row = dict[str, Any]
+"""One line of a result table, keyed by name (see `engine.rows`)."""
+
+OPTIMIZERS = ("adam", "adamw", "sgd")
+AMP_MODES = ("bf16", "fp16", "off")
+SELECTIONS = ("best_on_test", "last")
+PROTOCOLS = ("exact", "official")
+METRIC_MODES = ("binned", "exact")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerSpec:
+    """An optimiser over all of a method's learnable parameters. Fields mean what they mean in torch.optim.
+
+    `betas` and `eps` are read by adam and adamw, `momentum` by sgd.
+    """
+
+    name: str = "adamw"
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        _choice("optimizer", self.name, OPTIMIZERS, "trainer.optimizer.name")
+        object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))  # YAML gives lists
+        _at_least("learning rate", self.lr, 0.0, "trainer.optimizer.lr")
+        _at_least("eps", self.eps, 0.0, "trainer.optimizer.eps")
+        _at_least("weight decay", self.weight_decay, 0.0, "trainer.optimizer.weight_decay")
+        _at_least("momentum", self.momentum, 0.0, "trainer.optimizer.momentum")
+        if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise UserError(
+                f"betas are {list(self.betas)}",
+                where="trainer.optimizer.betas",
+                mend="give two numbers of at least 0 and below 1",
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainSettings:
+    """How a method is trained.
+
+    epochs, batch_size       passes over the data; images per step (the last batch of an epoch may be smaller)
+    optimizer                see OptimizerSpec; constant learning rate
+    seed                     order of images, initial random streams, augmentation
+    amp                      "off" (float32), "bf16" or "fp16" autocast of encode and loss
+    workers                  loader processes; does not change the result
+    checkpoint_minutes/steps write a checkpoint after so many minutes / optimiser steps as well as after every epoch
+    log_every                steps between two points of the loss curve
+    select                   "last": the weights after the last epoch; "best_on_test": the best on the validation data,
+                             which is then marked as not held out
+    select_metric            metric of the mean row that "best_on_test" maximises (strictly greater wins)
+    validate_every           epochs between two validations, where validation data are given
+    heat_maps                heat maps of the validation data written to TensorBoard per validation
+    mosaic                   data set name -> probability of the 2x2 mosaic augmentation
+    """
+
+    epochs: int = 1
+    batch_size: int = 1
+    optimizer: OptimizerSpec = field(default_factory=OptimizerSpec)
+    seed: int = 111
+    amp: str = "off"
+    workers: int = 0
+    checkpoint_minutes: float | None = 10.0
+    checkpoint_steps: int | None = None
+    log_every: int = 10
+    select: str = "last"
+    select_metric: str = "pixel_f1max"
+    validate_every: int = 1
+    heat_maps: int = 0
+    mosaic: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _at_least("number of epochs", self.epochs, 1, "trainer.epochs")
+        _at_least("batch size", self.batch_size, 1, "trainer.batch_size")
+        _at_least("seed", self.seed, 0, "seed")
+        _choice("amp mode", self.amp, AMP_MODES, "trainer.amp")
+        _at_least("number of workers", self.workers, 0, "trainer.workers")
+        if self.checkpoint_minutes is not None:
+            _at_least("time between checkpoints", self.checkpoint_minutes, 0.0, "trainer.checkpoint_minutes")
+        if self.checkpoint_steps is not None:
+            _at_least("steps between checkpoints", self.checkpoint_steps, 1, "trainer.checkpoint_steps")
+        _at_least("log interval", self.log_every, 1, "trainer.log_every")
+        _choice("selection", self.select, SELECTIONS, "trainer.select")
+        _at_least("validation interval", self.validate_every, 1, "trainer.validate_every")
+        _at_least("number of heat maps", self.heat_maps, 0, "trainer.heat_maps")
+        for name, probability in self.mosaic.items():
+            if not 0.0 <= probability <= 1.0:
+                raise UserError(
+                    f"mosaic probability is {probability}", where=f"trainer.mosaic.{name}", mend="give 0 to 1"
+                )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvalSettings:
+    """How a method is evaluated.
+
+    batch_size, workers  speed only
+    seed                 of a method's own random streams, set anew for every class: a class's row does not depend on
+                         which other classes are evaluated
+    amp                  "off", "bf16" or "fp16" autocast
+    protocol             "exact": a metric without meaning is n/a and left out of means; "official": the zeros that the
+                         authors' code prints there, kept in means
+    aupro200             AUPRO from 200 thresholds, as papers compute it, instead of the exact integral
+    heat_maps            pictures per class: the most anomalous images and, half as many, the most suspect normal ones
+    metrics_mode         "exact", or "binned": constant memory, prints its error bound
+    memory_limit_mib     exact metrics spill to disk above this much memory (per metric accumulator)
+    """
+
+    batch_size: int = 1
+    workers: int = 0
+    seed: int = 111
+    amp: str = "off"
+    protocol: str = "exact"
+    aupro200: bool = False
+    heat_maps: int = 0
+    metrics_mode: str = "exact"
+    memory_limit_mib: int | None = None
+
+    def __post_init__(self) -> None:
+        _at_least("batch size", self.batch_size, 1, "eval.batch_size")
+        _at_least("number of workers", self.workers, 0, "eval.workers")
+        _at_least("seed", self.seed, 0, "seed")
+        _choice("amp mode", self.amp, AMP_MODES, "eval.amp")
+        _choice("protocol", self.protocol, PROTOCOLS, "eval.protocol")
+        _at_least("number of heat maps", self.heat_maps, 0, "eval.heat_maps")
+        _choice("metrics mode", self.metrics_mode, METRIC_MODES, "eval.metrics_mode")
+        if self.memory_limit_mib is not None:
+            _at_least("memory limit", self.memory_limit_mib, 1, "eval.memory_limit_mib")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainData:
+    """A data set to train on: its name and the samples of its auxiliary part."""
+
+    name: str
+    samples: Sequence[Sample]
+
+    def __post_init__(self) -> None:
+        _not_empty(self.name, self.samples)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvalData:
+    """A data set to evaluate on: its name, its test samples and the order of classes in the table.
+
+    Without `classes` the order is that in which the samples name them.
+    """
+
+    name: str
+    samples: Sequence[Sample]
+    classes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        _not_empty(self.name, self.samples)
+        found = list(dict.fromkeys(sample.class_name for sample in self.samples))
+        for name in self.classes:
+            if name not in found:
+                raise unknown(f"class of {self.name}", name, found, where="data.classes")
+        object.__setattr__(self, "classes", tuple(self.classes) or tuple(found))
+
+
+def _choice(kind: str, value: str, choices: Sequence[str], where: str) -> None:
+    if value not in choices:
+        raise unknown(kind, str(value), choices, where=where)
+
+
+def _at_least(kind: str, value: float, least: float, where: str) -> None:
+    wrong_type = isinstance(least, int) and (isinstance(value, bool) or not isinstance(value, int))
+    if wrong_type or not math.isfinite(value) or value < least:
+        number = "a whole number" if isinstance(least, int) else "a number"
+        raise UserError(f"the {kind} is {value}", where=where, mend=f"give {number} of at least {least:g}")
+
+
+def _not_empty(name: str, samples: Sequence[Sample]) -> None:
+    if not samples:
+        raise UserError(
+            f"no images of data set {name!r} are left", where="data", mend="check data.classes and data.root"
+        )
