@@ -112,7 +112,7 @@ class Method(nn.Module):
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Any], *, where: str = "") -> None:
-    """Load `state` into `module`; a missing, unexpected or misshapen tensor raises UserError before anything changes."""
+    """Load `state` into `module`; a missing, unexpected or misshapen tensor raises UserError and changes nothing."""
     own = module.state_dict()
     faults = [f"missing {key}" for key in own if key not in state]
     faults += [f"unexpected {key}" for key in state if key not in own]

@@ -1,0 +1,192 @@
+"""Where CLIP weights come from: open_clip's pretrained tags, local files of three formats, or the shipped demo CLIP."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from adbench.clip.model import OPENAI_MEAN, OPENAI_STD, Clip
+from adbench.clip.presets import DEMO, PRESETS
+from adbench.errors import UserError, unknown
+
+_DEMO_FILE = Path(__file__).with_name("demo_clip.safetensors")
+_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+
+
+def load_clip(
+    name: str,
+    *,
+    pretrained: str | None = None,
+    checkpoint: str | Path | None = None,
+    quick_gelu: bool | None = None,
+    image_size: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Clip:
+    """Load a frozen CLIP in float32.
+
+    name        "demo", or an open_clip model name such as "ViT-L-14-336"
+    pretrained  an open_clip tag, downloaded by open_clip on first use; default: the preset's
+    checkpoint  a local file instead: OpenAI's TorchScript .pt, open_clip's .pt/.bin, or .safetensors
+    quick_gelu  activation to build. None follows the model's configuration and raises UserError where the weights are
+                known to be trained with the other one; True or False is taken as meant
+    image_size  input side for the methods; default: the weights' own
+    """
+    if name == DEMO:
+        return _load_demo(checkpoint, quick_gelu, image_size).to(device)
+    import open_clip
+
+    config = open_clip.get_model_config(name)
+    if config is None:
+        raise unknown("backbone", name, [*open_clip.list_models(), DEMO], where="clip")
+    mean, std = OPENAI_MEAN, OPENAI_STD
+    if checkpoint is not None:
+        file, source = Path(checkpoint), Path(checkpoint).name
+        trained_with: bool | None = True if _is_torchscript(file) else None
+    else:
+        tag = pretrained or (PRESETS[name].pretrained if name in PRESETS else "")
+        tag_config = open_clip.get_pretrained_cfg(name, tag)
+        if not tag_config:
+            tags = open_clip.list_pretrained_tags_by_model(name)
+            raise unknown(f"pretrained tag of {name}", tag or "(none)", tags, where="clip.pretrained")
+        mean, std = tag_config.get("mean") or mean, tag_config.get("std") or std
+        trained_with = bool(tag_config.get("quick_gelu", False))
+        source, file = tag, _download(tag_config, name, tag)
+    built_with = _activation(quick_gelu, bool(config.get("quick_gelu", False)), trained_with, name, source)
+    clip = clip_from_state(
+        config,
+        read_state(file),
+        name=name,
+        source=source,
+        quick_gelu=built_with,
+        image_size=image_size,
+        mean=mean,
+        std=std,
+    )
+    return clip.to(device)
+
+
+def clip_from_state(
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    *,
+    name: str,
+    source: str,
+    quick_gelu: bool,
+    image_size: int | None = None,
+    mean: tuple[float, ...] = OPENAI_MEAN,
+    std: tuple[float, ...] = OPENAI_STD,
+) -> Clip:
+    """Build an open_clip CLIP from its configuration and load `state` strictly."""
+    import open_clip
+
+    settings: dict[str, Any] = copy.deepcopy(dict(config))
+    if settings.pop("custom_text", False) or "timm_model_name" in settings.get("vision_cfg", {}):
+        raise UserError(f"backbone {name!r} is not a classic CLIP with a ViT image tower", where="clip")
+    settings["quick_gelu"] = quick_gelu
+    model = open_clip.CLIP(**settings).float()
+    own = model.state_dict()
+    given = {key: value for key, value in state.items() if key not in _NOT_WEIGHTS and key != "attn_mask"}
+    if "logit_scale" in given:
+        given["logit_scale"] = given["logit_scale"].reshape(own["logit_scale"].shape)
+    faults = [f"missing {key}" for key in own if key not in given]
+    faults += [f"unexpected {key}" for key in given if key not in own]
+    faults += [
+        f"{key} is {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in given and given[key].shape != own[key].shape
+    ]
+    if faults:
+        raise UserError(
+            f"the weights are not those of {name}: {len(faults)} tensors do not fit, first: {faults[0]}",
+            where=source,
+            mend="name the model that the file was saved from (clip=...)",
+        )
+    model.load_state_dict(given)
+    return Clip(model, name=name, source=source, quick_gelu=quick_gelu, image_size=image_size, mean=mean, std=std)
+
+
+def read_state(file: Path) -> dict[str, Tensor]:
+    """State dict of a weights file, as stored. Never unpickles arbitrary objects."""
+    if not file.is_file():
+        raise UserError("weights file not found", where=str(file), mend="give an existing file as clip.checkpoint")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        if _is_torchscript(file):
+            return dict(torch.jit.load(file, map_location="cpu").state_dict())  # type: ignore[no-untyped-call]
+        stored = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"cannot read the weights: {reason}", where=str(file), mend="download the file again"
+        ) from error
+    except Exception as error:  # safetensors raises its own type, which derives from Exception alone
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise UserError(f"cannot read the weights: {error}", where=str(file), mend="download the file again") from error
+    state = stored.get("state_dict", stored) if isinstance(stored, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError("the file holds no state dict", where=str(file), mend="give a CLIP checkpoint")
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _is_torchscript(file: Path) -> bool:
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(entry.endswith("/constants.pkl") for entry in archive.namelist())
+
+
+def _download(tag_config: dict[str, Any], name: str, tag: str) -> Path:
+    import open_clip
+
+    try:
+        return Path(open_clip.download_pretrained(tag_config))
+    except Exception as error:  # the download stack raises many unrelated types: all mean "not obtained"
+        raise UserError(
+            f"could not download the weights {name} / {tag}: {str(error).splitlines()[0] if str(error) else error!r}",
+            where="clip.pretrained",
+            mend="check the connection, or download the file elsewhere and give it as clip.checkpoint=FILE",
+        ) from error
+
+
+def _activation(asked: bool | None, configured: bool, trained_with: bool | None, name: str, source: str) -> bool:
+    if asked is not None:
+        return asked
+    if trained_with is not None and trained_with != configured:
+        trained, built = ("QuickGELU", "GELU") if trained_with else ("GELU", "QuickGELU")
+        raise UserError(
+            f"the weights {source!r} were trained with {trained}, but model {name} builds {built}",
+            where="clip.quick_gelu",
+            mend=f"set clip.quick_gelu={str(trained_with).lower()} to match the weights, "
+            f"or {str(configured).lower()} to run them with {built} on purpose",
+        )
+    return configured
+
+
+def _load_demo(checkpoint: str | Path | None, quick_gelu: bool | None, image_size: int | None) -> Clip:
+    file = _DEMO_FILE if checkpoint is None else Path(checkpoint)
+    if not file.is_file():
+        raise UserError("weights file of the demo CLIP not found", where=str(file), mend="give clip.checkpoint=FILE")
+    with safe_open(file, framework="pt") as stored:
+        config = json.loads((stored.metadata() or {}).get("model_cfg", "null"))
+        state = {key: stored.get_tensor(key).float() for key in stored.keys() if key != "token_embedding.ids"}  # noqa: SIM118
+        ids = stored.get_tensor("token_embedding.ids").long() if config else None
+    if config is None or ids is None:
+        raise UserError("this is no demo CLIP: it lacks its model configuration", where=str(file))
+    # Only the rows of the vocabulary that the demo's captions use are stored; all others are zero.
+    table = torch.zeros(config["text_cfg"]["vocab_size"], config["text_cfg"]["width"])
+    table[ids] = state.pop("token_embedding.rows")
+    state["token_embedding.weight"] = table
+    built_with = _activation(quick_gelu, bool(config.get("quick_gelu", False)), None, DEMO, file.name)
+    return clip_from_state(config, state, name=DEMO, source=file.name, quick_gelu=built_with, image_size=image_size)

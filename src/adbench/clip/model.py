@@ -1,0 +1,238 @@
+"""`Clip`: a frozen open_clip model whose towers run through `run_blocks`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adbench.clip.towers import Edit, Streams, run_blocks
+from adbench.errors import UserError
+
+Interpolation = Literal["bicubic", "bilinear"]
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True, slots=True)
+class TextInput:
+    """Sentences ready for the text blocks.
+
+    tokens  (n, T, width) token plus positional embeddings, cropped after the longest end-of-text position: the tower
+            is causal, so what follows cannot change the feature
+    end     (n,) int64 position of the end-of-text token
+    """
+
+    tokens: Tensor
+    end: Tensor
+
+
+@cache
+def _tokenizer() -> Any:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer()
+
+
+class Clip(nn.Module):
+    """A frozen CLIP with a ViT image tower.
+
+    `image_size` is the input side in pixels that methods use; it may differ from the weights' own size, any multiple
+    of the patch size works (a remainder is dropped by the patch convolution, as in every ViT). `name` and `source`
+    say which weights these are. Nothing here has a gradient, but gradients flow through to edited tokens.
+    """
+
+    model: Any  # open_clip.CLIP, which ships no types
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        name: str,
+        source: str,
+        quick_gelu: bool,
+        image_size: int | None = None,
+        mean: Sequence[float] = OPENAI_MEAN,
+        std: Sequence[float] = OPENAI_STD,
+    ) -> None:
+        super().__init__()
+        _check_architecture(model, name)
+        self.model = model.eval().requires_grad_(False)
+        self.name, self.source, self.quick_gelu = name, source, quick_gelu
+        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        visual = model.visual
+        self.patch_size = int(visual.conv1.kernel_size[0])
+        self.native_size = int(visual.image_size[0])
+        self.image_size = self.native_size if image_size is None else image_size
+        if self.image_size < self.patch_size:
+            raise UserError(f"image size {self.image_size} is below the patch size {self.patch_size}", where="clip")
+        self.vision_width = int(visual.conv1.out_channels)
+        self.embed_dim = int(visual.proj.shape[1])
+        self.text_width = int(model.ln_final.weight.shape[0])
+        self.n_layers = len(visual.transformer.resblocks)
+        self.n_text_layers = len(model.transformer.resblocks)
+        self.context_length = int(model.context_length)
+
+    def train(self, mode: bool = True) -> Clip:
+        """Stay in evaluation mode: the backbone is frozen."""
+        return super().train(False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return self.model.visual.proj.dtype  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.visual.proj.device  # type: ignore[no-any-return]
+
+    @property
+    def grid(self) -> int:
+        """Patches per side at `image_size`."""
+        return self.image_size // self.patch_size
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Hash of all weights as float32, whatever file they came from."""
+        digest = hashlib.sha256()
+        for key, value in sorted(self.model.state_dict().items()):
+            digest.update(f"{key} {tuple(value.shape)}\n".encode())
+            digest.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """Provenance of the backbone, as JSON types."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "quick_gelu": self.quick_gelu,
+            "image_size": self.image_size,
+            "native_size": self.native_size,
+            "patch_size": self.patch_size,
+            "embed_dim": self.embed_dim,
+            "weights_sha256": self.weights_sha256,
+        }
+
+    # Image tower
+
+    def positions(self, grid: tuple[int, int], interpolation: Interpolation = "bicubic") -> Tensor:
+        """Positional embedding (1 + h * w, V) for a grid of h x w patches, from the native one.
+
+        The class position is kept, the rest is resized with align_corners=False and without antialias. (open_clip's
+        own resize antialiases, which changes the result even when it enlarges.)
+        """
+        native: Tensor = self.model.visual.positional_embedding
+        side = tuple(self.model.visual.grid_size)
+        if grid == side:
+            return native
+        table = native[1:].reshape(*side, -1).permute(2, 0, 1).unsqueeze(0)  # (1, V, h0, w0)
+        table = F.interpolate(table, size=grid, mode=interpolation, align_corners=False, antialias=False)
+        return torch.cat([native[:1], table.flatten(2).squeeze(0).T])
+
+    def embed_image(self, images: Tensor, *, interpolation: Interpolation = "bicubic") -> Tensor:
+        """Class and patch tokens with positions, *before* ln_pre: (B, 3, H, W) -> (B, 1 + h * w, V)."""
+        visual = self.model.visual
+        patches = visual.conv1(images.to(self.dtype))  # (B, V, h, w)
+        grid = (patches.shape[-2], patches.shape[-1])
+        tokens = patches.flatten(2).transpose(1, 2)
+        class_token = visual.class_embedding.to(tokens.dtype).expand(len(tokens), 1, -1)
+        return torch.cat([class_token, tokens], dim=1) + self.positions(grid, interpolation)
+
+    def image_blocks(
+        self,
+        tokens: Tensor,
+        *,
+        edit: Edit | None = None,
+        local_from: int | None = None,
+        collect: Collection[int] = (),
+        collect_post_attention: Collection[int] = (),
+        collect_local: Collection[int] = (),
+        class_token_only: bool = False,
+    ) -> Streams:
+        """Run embedded tokens (B, T, V) through ln_pre and the image blocks; see `run_blocks`.
+
+        class_token_only leaves out what the last block does at other rows, and returns tokens (B, 1, V).
+        """
+        return run_blocks(
+            self.model.visual.transformer.resblocks,
+            self.model.visual.ln_pre(tokens),
+            edit=edit,
+            local_from=local_from,
+            collect=collect,
+            collect_post_attention=collect_post_attention,
+            collect_local=collect_local,
+            last_row=0 if class_token_only else None,
+        )
+
+    def project(self, tokens: Tensor, *, ln_post: bool = True) -> Tensor:
+        """Image tokens (..., V) into the joint space (..., C): ln_post, then visual.proj; not normalised."""
+        tokens = self.model.visual.ln_post(tokens) if ln_post else tokens
+        projection: Tensor = self.model.visual.proj
+        return tokens @ projection
+
+    def encode_image(self, images: Tensor, *, interpolation: Interpolation = "bicubic") -> Tensor:
+        """CLIP's image feature (B, C), not normalised."""
+        tokens = self.embed_image(images, interpolation=interpolation)
+        return self.project(self.image_blocks(tokens, class_token_only=True).tokens[:, 0])
+
+    # Text tower
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """CLIP's BPE ids, (n, context length) int64, zero-padded. Raises UserError on text that does not fit."""
+        tokenizer = _tokenizer()
+        ids = torch.zeros(len(texts), self.context_length, dtype=torch.long)
+        for row, text in enumerate(texts):
+            codes = [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
+            if len(codes) > self.context_length:
+                raise UserError(
+                    f"a prompt has {len(codes)} tokens, the text tower takes {self.context_length}: {text!r}",
+                    mend="shorten the class name or the template",
+                )
+            ids[row, : len(codes)] = torch.tensor(codes)
+        return ids
+
+    def embed_text(self, ids: Tensor, *, embeddings: Tensor | None = None, min_length: int = 0) -> TextInput:
+        """Make blocks' input from token ids (n, 77), or from given token embeddings (n, T, width) of these ids.
+
+        Cropped after the longest end-of-text token, but not below `min_length` positions.
+        """
+        ids = ids.to(self.device)
+        end = ids.argmax(dim=-1)
+        length = min(max(int(end.max()) + 1, min_length), ids.shape[1])
+        tokens = self.model.token_embedding(ids[:, :length]) if embeddings is None else embeddings[:, :length]
+        return TextInput(tokens + self.model.positional_embedding[:length], end)
+
+    def text_blocks(self, text: TextInput, *, edit: Edit | None = None, start: int = 1) -> Tensor:
+        """Run embedded sentences through the text blocks from number `start` on: (n, C), not normalised."""
+        blocks = self.model.transformer.resblocks
+        last = run_blocks(blocks, text.tokens, causal=True, edit=edit, start=start, last_row=text.end).tokens
+        return self.model.ln_final(last[:, 0]) @ self.model.text_projection  # type: ignore[no-any-return]
+
+    def encode_text(self, ids: Tensor) -> Tensor:
+        """CLIP's text feature of token ids (n, 77): (n, C), not normalised."""
+        return self.text_blocks(self.embed_text(ids))
+
+
+def _check_architecture(model: Any, name: str) -> None:
+    visual = getattr(model, "visual", None)
+    blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
+    classic = (
+        blocks is not None
+        and all(isinstance(getattr(block, "attn", None), nn.MultiheadAttention) for block in blocks)
+        and getattr(visual, "attn_pool", None) is None
+        and getattr(visual, "pool_type", "") == "tok"
+        and isinstance(getattr(model, "text_projection", None), nn.Parameter)
+    )
+    if not classic:
+        raise UserError(
+            f"backbone {name!r} is not a classic CLIP with a ViT image tower (class token pooling, linear projections)",
+            where="clip",
+            mend="choose one of `python -m adbench list clip`",
+        )
