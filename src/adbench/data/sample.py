@@ -17,6 +17,7 @@ class Sample:
     `key` is the path relative to the data set's root with forward slashes: the image's stable name in support draws,
     results and fingerprints. `label` is 1 for an anomalous image. `mask_path` is None where no mask exists
     (normal images, and sets without pixel annotation). `defect` is the kind of defect, "good" for normal images.
+    `inverted_mask` is True where a mask file marks the defect by 0 and the background by anything else.
     """
 
     path: Path
@@ -27,6 +28,7 @@ class Sample:
     split: str
     defect: str
     dataset: str
+    inverted_mask: bool = False
 
 
 @dataclass(frozen=True, slots=True)

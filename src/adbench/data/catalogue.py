@@ -1,0 +1,244 @@
+"""Name -> facts and index of a data set. Imports no torch: listing and checking data sets must be quick.
+
+A data set is one module in `adbench.data.sets`: a function that indexes its folder, decorated with its facts:
+
+    @register("widgets", title="Widgets 2020", classes=("bolt", "nut"), ...)
+    def index(root: Path, classes: Sequence[str] | None) -> Iterable[Sample]: ...
+
+Keyword-only arguments of that function are the data set's own options (`open_dataset(..., options={...})`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import os
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adbench.data.sample import Sample
+from adbench.errors import UserError, unknown
+
+Progress = Callable[[int, int], None]  # (done, total)
+Indexer = Callable[..., Iterable[Sample]]
+_IndexFunction = Callable[..., Iterable[Sample]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """Published numbers of images of one class."""
+
+    train: int
+    normal: int
+    anomalous: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetSpec:
+    """A data set: facts for people, and where its files are.
+
+    classes         in the official order, which tables follow; empty: whatever the folder holds
+    expected        class -> published counts (train, normal test, anomalous test), where they are known for certain
+    auxiliary_split the split that a method is trained on when this set is auxiliary data
+    folders         further names under which the set is looked for in the data folder (the archive's own)
+    marks           relative paths of which one at least exists in the raw layout; empty: the index function decides
+    bundled         the folder of a set that ships with the package, else None
+    prepare_root    makes a set that is rendered rather than downloaded, else None
+    """
+
+    name: str
+    title: str
+    domain: str
+    task: str
+    classes: tuple[str, ...]
+    licence: str
+    source: str
+    citation: str
+    how_to_get: str
+    layout: str
+    index_files: Indexer
+    quirks: tuple[str, ...] = ()
+    expected: Mapping[str, Counts] = field(default_factory=dict)
+    metric_set: str = "industrial"
+    auxiliary_split: str = "test"
+    folders: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    bundled: Path | None = None
+    prepare_root: Callable[[Path, Progress | None], None] | None = None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the data set's own options."""
+        parameters = inspect.signature(self.index_files).parameters.values()
+        return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+
+    def default_root(self, data_dir: Path) -> Path:
+        """The set's folder below the user's data folder: its own name, else the archive's name if that exists."""
+        if self.bundled is not None:
+            return self.bundled
+        candidates = [Path(data_dir) / name for name in (self.name, *self.folders)]
+        return next((folder for folder in candidates if folder.is_dir()), candidates[0])
+
+    def prepare(self, root: Path, progress: Progress | None = None) -> None:
+        """Render the set to `root` if it is one that renders itself and is not there yet; otherwise do nothing."""
+        if self.prepare_root is not None:
+            self.prepare_root(root, progress)
+
+    def index(
+        self, root: Path, classes: Sequence[str] | None = None, options: Mapping[str, Any] | None = None
+    ) -> list[Sample]:
+        """Return all samples below `root`, or those of `classes`: sorted by class (official order), split and key.
+
+        The raw layout is read where it is recognised, else a `meta.json` in the format of AdaCLIP and AnomalyCLIP.
+        Raises UserError for an unknown layout, class or option, and for classes without files.
+        """
+        options = dict(options or {})
+        for option in options:
+            if option not in self.options:
+                raise unknown(f"option of data set {self.name}", option, self.options, where=f"data.{option}")
+        for class_name in classes or ():
+            if self.classes and class_name not in self.classes:
+                raise unknown(f"class of data set {self.name}", class_name, self.classes, where="data.classes")
+        samples = self._read(Path(root), classes, options)
+        found = {sample.class_name for sample in samples}
+        for class_name in classes or ():
+            if class_name not in found:
+                raise unknown(f"class of data set {self.name}", class_name, found, where=str(root))
+        if not samples:
+            raise UserError(f"data set {self.name} holds no images", where=str(root), mend=self._expectation())
+        wanted = found if classes is None else set(classes)
+        return sorted((sample for sample in samples if sample.class_name in wanted), key=self._sort_key())
+
+    def auxiliary(self, samples: Iterable[Sample]) -> list[Sample]:
+        """The samples that a method trains on when this set is auxiliary data: the test split, as the papers do."""
+        return [sample for sample in samples if sample.split == self.auxiliary_split]
+
+    def evaluation(self, samples: Iterable[Sample]) -> list[Sample]:
+        """The samples of the test split."""
+        return [sample for sample in samples if sample.split == "test"]
+
+    def support_pool(self, samples: Iterable[Sample], class_name: str) -> list[Sample]:
+        """The normal samples of a class's train split, from which support sets are drawn."""
+        return [s for s in samples if s.split == "train" and s.label == 0 and s.class_name == class_name]
+
+    def deviations(self, samples: Iterable[Sample]) -> list[str]:
+        """One line for each class of `samples` whose numbers of images differ from the published ones."""
+        counts: dict[str, list[int]] = {}
+        for sample in samples:
+            entry = counts.setdefault(sample.class_name, [0, 0, 0])
+            entry[0 if sample.split == "train" else 1 + sample.label] += 1
+        lines = []
+        for class_name, (train, normal, anomalous) in counts.items():
+            expected = self.expected.get(class_name)
+            if expected is not None and expected != Counts(train=train, normal=normal, anomalous=anomalous):
+                lines.append(
+                    f"{self.name}/{class_name} has {train} training, {normal} normal and {anomalous} anomalous test "
+                    f"images; published: {expected.train}, {expected.normal} and {expected.anomalous}"
+                )
+        return lines
+
+    def _read(self, root: Path, classes: Sequence[str] | None, options: Mapping[str, Any]) -> list[Sample]:
+        if not self.marks or any((root / mark).exists() for mark in self.marks):
+            return list(self.index_files(root, classes, **options))
+        if (root / "meta.json").is_file():
+            from adbench.data.meta import read_meta
+
+            return read_meta(root, dataset=self.name)
+        raise UserError(f"the folder does not hold data set {self.name}", where=str(root), mend=self._expectation())
+
+    def _expectation(self) -> str:
+        layout = " ".join(self.layout.split("\n")[0].split())
+        return f"expected: {layout} (or a meta.json). {self.how_to_get}"
+
+    def _sort_key(self) -> Callable[[Sample], tuple[int, str, int, str]]:
+        rank = {name: number for number, name in enumerate(self.classes)}
+        splits = {"train": 0, "test": 1}
+        return lambda s: (rank.get(s.class_name, len(rank)), s.class_name, splits.get(s.split, 2), s.key)
+
+
+_SPECS: dict[str, DatasetSpec] = {}
+
+
+def register(name: str, **facts: Any) -> Callable[[_IndexFunction], _IndexFunction]:
+    """Decorate an index function `(root, classes, *, options...) -> samples`: makes it data set `name`.
+
+    `facts` are the other fields of `DatasetSpec`.
+    """
+
+    def add(index_files: _IndexFunction) -> _IndexFunction:
+        if name in _SPECS:
+            raise ValueError(f"two data sets are called {name!r}")
+        _SPECS[name] = DatasetSpec(name=name, index_files=index_files, **facts)
+        return index_files
+
+    return add
+
+
+def _load_all() -> None:
+    package = importlib.import_module("adbench.data.sets")
+    for module in pkgutil.iter_modules(package.__path__, "adbench.data.sets."):
+        importlib.import_module(module.name)
+
+
+def names() -> list[str]:
+    """All data sets, sorted."""
+    _load_all()
+    return sorted(_SPECS)
+
+
+def get(name: str) -> DatasetSpec:
+    """The data set called `name`. Raises UserError with the nearest name for an unknown one."""
+    _load_all()
+    if name not in _SPECS:
+        raise unknown("data set", name, _SPECS)
+    return _SPECS[name]
+
+
+def open_dataset(
+    name: str,
+    *,
+    root: str | Path | None = None,
+    data_dir: str | Path = "data",
+    classes: Sequence[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> tuple[DatasetSpec, list[Sample]]:
+    """Return the facts and the samples of data set `name`: prepare it, check its folder, index it.
+
+    `root` is the set's own folder; without it the set is looked for below `data_dir`. Raises UserError when the folder
+    is missing (which one was looked for, how to get the data) or does not hold what is expected.
+    """
+    spec = get(name)
+    folder = spec.default_root(Path(data_dir)) if root is None else Path(root)
+    spec.prepare(folder, progress)
+    if not folder.is_dir():
+        looked = "" if root is not None else f", data_dir={data_dir}"
+        mend = f"give its folder by data.root=DIR (or the folder above by data_dir=DIR). {spec.how_to_get}"
+        raise UserError(f"the folder of data set {name} is missing", where=f"looked for {folder}{looked}", mend=mend)
+    return spec, spec.index(folder, classes, options)
+
+
+def fingerprint(samples: Iterable[Sample]) -> str:
+    """Return the sha256 (hex) over data set, class, key, split, label and file size of the samples, in any order.
+
+    It tells whether two runs saw the same files without reading them. Raises UserError for a missing file.
+    """
+    digest = hashlib.sha256()
+    lines = []
+    for s in samples:
+        sizes = [_size(path) for path in (s.path, s.mask_path) if path is not None]
+        lines.append("\0".join([s.dataset, s.class_name, s.key, s.split, str(s.label), *map(str, sizes)]) + "\n")
+    for line in sorted(lines):
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError as error:
+        raise UserError("file is missing", where=str(path), mend="restore it or index the folder again") from error

@@ -1,0 +1,77 @@
+"""Image and mask files to decoded PIL images, in one place for all data sets; a broken file becomes a UserError."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from adbench.data.sample import Sample
+from adbench.errors import UserError
+
+# What PIL raises on files that are cut short, garbled or not images at all.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+
+
+def open_image(path: Path) -> Image.Image:
+    """Decode an image in its stored mode; 16-bit images are reduced to 8 bits.
+
+    Grey images stay grey and palette images stay palette images: when to convert to RGB is the transform's choice.
+    16-bit values are divided by 256 and rounded down, as OpenCV does for a plain read (AdaCLIP reads .tif files so),
+    never stretched to the image's own range, which would make pictures of one class incomparable. A .tif of 8 bits
+    gives the pixels that OpenCV gives after BGR -> RGB. EXIF orientation is not applied. Raises UserError naming the
+    file when it is missing, truncated, no image, or holds floating-point values.
+    """
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            image: Image.Image = opened.copy()
+    except FileNotFoundError as error:
+        raise UserError(
+            "image file is missing", where=str(path), mend="restore it or index the folder again"
+        ) from error
+    except _BROKEN as error:
+        raise _unreadable("image", path, error) from error
+    if image.mode.startswith("I"):  # "I;16", "I;16B": 16-bit files; "I": the same in older versions of PIL
+        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        return Image.fromarray((values >> 8).astype(np.uint8))
+    if image.mode == "F":
+        raise UserError("image holds floating-point values", where=str(path), mend="convert it to 8 or 16 bits")
+    return image
+
+
+def open_mask(sample: Sample, size: tuple[int, int]) -> Image.Image:
+    """Return the sample's mask as an 8-bit grey image of `size` (width, height): 255 where anomalous, else 0.
+
+    Any value above 0 in the file marks a defect (some sets store label numbers), or value 0 where `inverted_mask` is
+    set. Normal samples and samples without a mask file give zeros. Raises UserError for a missing or broken mask file
+    and for a mask of another size than its image.
+    """
+    if sample.label == 0 or sample.mask_path is None:
+        return Image.new("L", size)
+    try:
+        with Image.open(sample.mask_path) as opened:
+            # 16-bit and float masks must not lose small label numbers on the way to 8 bits.
+            values = np.asarray(opened if opened.mode[0] in "IF" else opened.convert("L"))
+    except FileNotFoundError as error:
+        where = f"{sample.mask_path}, of image {sample.path}"
+        raise UserError("mask file is missing", where=where, mend="restore it or index the folder again") from error
+    except _BROKEN as error:
+        raise _unreadable("mask", sample.mask_path, error) from error
+    height, width = values.shape[:2]
+    if (width, height) != size:
+        raise UserError(
+            f"mask is {width}x{height} pixels but its image {size[0]}x{size[1]}",
+            where=f"{sample.mask_path}, of image {sample.path}",
+            mend="pair the image with its own mask, or save the mask at the image's size",
+        )
+    anomalous = values == 0 if sample.inverted_mask else values > 0
+    return Image.fromarray(anomalous.astype(np.uint8) * 255)
+
+
+def _unreadable(kind: str, path: Path, error: BaseException) -> UserError:
+    return UserError(
+        f"{kind} file cannot be read: {error}", where=str(path), mend="replace the file: it may be truncated"
+    )

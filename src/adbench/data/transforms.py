@@ -1,0 +1,109 @@
+"""From a decoded image and mask to the tensors that a method sees.
+
+A transform belongs to a method (each paper has its own preprocessing); data sets only deliver decoded PIL images.
+`ClipTransform` covers the papers that hand one resized image to CLIP. A method with further steps writes its own
+class with the same three calls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from adbench.errors import UserError
+
+
+class Transform(Protocol):
+    """What loaders need of a preprocessing. Must be picklable: loader workers receive a copy."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square image tensor in pixels."""
+
+    def image(self, image: Image.Image) -> Tensor:
+        """Turn a decoded image of any PIL mode into a normalised (3, image_size, image_size) float32 tensor."""
+
+    def mask(self, mask: Image.Image) -> Tensor:
+        """Turn a decoded mask (anything above 0 is anomalous) into an (M, M) bool tensor, M = the method's map size."""
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that decides the result, as JSON-able values, for the record of a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipTransform:
+    """Resize, centre crop, scale to [0, 1], normalise: the preprocessing of CLIP in the variants that papers use.
+
+    image_size  side S of the result in pixels
+    mean, std   per channel, in [0, 1] units
+    resize      "squash": both sides to S, aspect ratio lost (AdaCLIP, AnomalyCLIP, FAPrompt, WinCLIP).
+                "short_side": the shorter side to S, then the middle S x S: borders of oblong images are lost (InCTRL)
+    rgb         "before": convert to RGB, then resize (AdaCLIP). "after": resize in the stored mode, then convert
+                (AnomalyCLIP, FAPrompt, InCTRL): PIL resizes palette and 1-bit images with nearest neighbour whatever
+                filter is asked for, and RGBA images weighted by alpha, so the two orders differ for such files
+    map_size    side of the masks; None: as image_size
+
+    Images are resized by PIL's bicubic filter with its antialiasing on 8-bit values; masks are set to 0 or 255, resized
+    by PIL's bilinear filter on 8-bit values and count as anomalous above 0.5 of full scale. EXIF orientation is not
+    applied: none of the authors' codes does, and masks carry no such tag.
+    """
+
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resize: Literal["squash", "short_side"] = "squash"
+    rgb: Literal["before", "after"] = "before"
+    map_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, size in (("image_size", self.image_size), ("map_size", self.map_size)):
+            if size is not None and size < 1:
+                raise UserError(f"{name} is {size}", mend="give a positive number of pixels")
+        for name, value, choices in (
+            ("resize", self.resize, ("squash", "short_side")),
+            ("rgb", self.rgb, ("before", "after")),
+        ):
+            if value not in choices:
+                raise UserError(f"{name} is {value!r}", mend=f"choose one of {', '.join(choices)}")
+
+    def image(self, image: Image.Image) -> Tensor:
+        """Return (3, S, S) float32, normalised."""
+        if self.rgb == "before":
+            image = image.convert("RGB")
+        image = self._fit(image, self.image_size, Image.Resampling.BICUBIC).convert("RGB")
+        values = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # (S, S, 3) -> (3, S, S)
+        mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
+        return values.to(torch.float32).div_(255).sub_(mean).div_(std).contiguous()
+
+    def mask(self, mask: Image.Image) -> Tensor:
+        """Return (M, M) bool, True = anomalous."""
+        binary = Image.fromarray((np.asarray(mask.convert("L")) > 0).astype(np.uint8) * 255)
+        resized = self._fit(binary, self.map_size or self.image_size, Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.asarray(resized, dtype=np.float32) / 255 > 0.5)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings and the filters."""
+        return {
+            "image_size": self.image_size,
+            "map_size": self.map_size or self.image_size,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "resize": self.resize,
+            "rgb": self.rgb,
+            "image_filter": "PIL bicubic, antialiased",
+            "mask_filter": "PIL bilinear, antialiased, > 0.5",
+        }
+
+    def _fit(self, image: Image.Image, side: int, resample: Image.Resampling) -> Image.Image:
+        if self.resize == "squash":
+            return image.resize((side, side), resample)
+        width, height = image.size
+        # The longer side is rounded down, the crop's corner to the nearest pixel (halves to even): torchvision's rule.
+        size = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
+        left, top = round((size[0] - side) / 2), round((size[1] - side) / 2)
+        return image.resize(size, resample).crop((left, top, left + side, top + side))
