@@ -1,0 +1,254 @@
+"""Composes the YAML files and the command line (Hydra) into typed configurations. Hydra goes no further than this."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adbench.cli.convert import make
+from adbench.cli.grammar import Setting, choices, configs_dir, unknown_setting
+from adbench.engine.settings import EvalSettings, TrainSettings
+from adbench.errors import UserError, unknown
+
+_KINDS = {"method": "method", "clip": "backbone", "data": "data set", "trainer": "trainer"}
+# Set by the group's choice: method=NAME and data=NAME.
+_FIXED = ("method.name", "data.name")
+# What a method's YAML sets for the other command.
+_NOT_OURS = {"train": "eval", "eval": "trainer"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipConfig:
+    """Which backbone: the arguments of `adbench.clip.load_clip`."""
+
+    name: str
+    pretrained: str | None = None
+    checkpoint: Path | None = None
+    quick_gelu: bool | None = None
+    image_size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which data set, where it lies (None: data_dir/name), and which of its classes (none given: all)."""
+
+    name: str
+    root: Path | None = None
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What train and eval have in common. `typed` holds the keys that the user wrote on the command line."""
+
+    method: str
+    hyperparameters: dict[str, Any]
+    clip: ClipConfig
+    data: tuple[DataConfig, ...]
+    data_dir: Path
+    outputs: Path
+    out: Path | None
+    device: str
+    seed: int
+    typed: frozenset[str]
+
+    @property
+    def data_names(self) -> str:
+        """The data sets' names joined by "+"."""
+        return "+".join(data.name for data in self.data)
+
+    def to_yaml(self) -> str:
+        """The resolved configuration as YAML, kept with every run."""
+        import yaml
+
+        values = _plain(dataclasses.asdict(self))
+        values.pop("typed")
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Config):
+    """A training run. `validation` is evaluated now and then; None: never."""
+
+    trainer: TrainSettings
+    validation: DataConfig | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig(Config):
+    """An evaluation run. `checkpoint` is what the user wrote: a run, a file, "latest" or "untrained"."""
+
+    eval: EvalSettings
+    checkpoint: str
+
+
+def train_config(settings: Sequence[Setting]) -> TrainConfig:
+    """Compose the configuration of `train`. Raises UserError for an unknown key, choice or type of value."""
+    values, common = _compose_all("train", settings)
+    validation = values["validation"]
+    if validation is not None:
+        _check_choice("data", str(validation), f"validation={validation}")
+        validation = _data_config("train", [*_groups(settings), f"data={validation}"])
+    trainer = make(TrainSettings, {**values["trainer"], "seed": values["seed"]}, "trainer")
+    return TrainConfig(**common, trainer=trainer, validation=validation)
+
+
+def eval_config(settings: Sequence[Setting], restored: Mapping[str, Any] | None = None) -> EvalConfig:
+    """Compose the configuration of `eval`.
+
+    `restored` is what a checkpoint remembers, {"method": {hyperparameter: value}, "clip": {key: value}}: it stands
+    between the YAML files and what the user typed.
+    """
+    values, common = _compose_all("eval", settings, restored or {})
+    evaluation = make(EvalSettings, {**values["eval"], "seed": values["seed"]}, "eval")
+    return EvalConfig(**common, eval=evaluation, checkpoint=values["checkpoint"])
+
+
+def _compose_all(
+    command: str, settings: Sequence[Setting], restored: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The composed values, and the arguments that every Config takes."""
+    typed = {setting.key: setting for setting in settings}
+    names = _chosen_data(command, typed)
+    for group, kind in _KINDS.items():
+        if group in typed and group != "data":
+            if not isinstance(typed[group].value, str):
+                raise UserError(f"{typed[group].word} names no {kind}", where=command, mend=f"write {group}=NAME")
+            _check_choice(group, typed[group].value, typed[group].word)
+    groups = _groups(settings)
+    if "method" not in typed:
+        raise UserError(f"{command} needs a method", mend=f"add method=NAME, one of {', '.join(choices('method'))}")
+    first = [*groups, f"data={names[0]}"]
+    _check_keys(command, typed, names, _compose(command, first))
+    words = [f"++{s.hydra}" for s in settings if s.key not in _KINDS and not s.key.startswith("data.")]
+    values = _compose(command, [*first, *words])
+    for section, remembered in (restored or {}).items():
+        values[section].update({k: v for k, v in remembered.items() if f"{section}.{k}" not in typed})
+    data = tuple(
+        _data_config(command, [*groups, f"data={name}", *_words_of(name, typed.values())], several=len(names) > 1)
+        for name in names
+    )
+    hyperparameters = {key: value for key, value in values["method"].items() if key != "name"}
+    top = {key: values[key] for key in ("data_dir", "outputs", "out", "device", "seed")}
+    common = {
+        "method": values["method"]["name"],
+        "hyperparameters": hyperparameters,
+        "clip": make(ClipConfig, values["clip"], "clip"),
+        "data": data,
+        **dataclasses.asdict(make(_Top, top, "")),
+        "typed": frozenset(typed),
+    }
+    return values, common
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Top:
+    data_dir: Path
+    outputs: Path
+    out: Path | None
+    device: str
+    seed: int
+
+
+def _chosen_data(command: str, typed: Mapping[str, Setting]) -> list[str]:
+    if "data" not in typed:
+        raise UserError(f"{command} needs data", mend=f"add data=NAME, one of {', '.join(choices('data'))}")
+    value = typed["data"].value
+    names = [str(name) for name in (value if isinstance(value, list) else [value])]
+    if not names:
+        raise UserError("no data set is named", where=typed["data"].word, mend="write data=NAME or 'data=[a,b]'")
+    for name in names:
+        _check_choice("data", name, typed["data"].word)
+        if names.count(name) > 1:
+            raise UserError(f"data set {name!r} is named twice", where=typed["data"].word, mend="name it once")
+    shared = [setting for key, setting in typed.items() if key.startswith("data.") and key.count(".") == 1]
+    if len(names) > 1 and shared:
+        key, one = shared[0].key.removeprefix("data."), names[0]
+        raise UserError(
+            f"{shared[0].key} does not say which of {', '.join(names)} it is for",
+            where=shared[0].word,
+            mend=f"write data.{one}.{key}=...",
+        )
+    return names
+
+
+def _check_choice(group: str, name: str, where: str) -> None:
+    known = choices(group)
+    if name not in known:
+        raise unknown(_KINDS[group], name, known, where=where)
+
+
+def _groups(settings: Sequence[Setting]) -> list[str]:
+    return [setting.hydra for setting in settings if setting.key in _KINDS and setting.key != "data"]
+
+
+def _words_of(name: str, settings: Sequence[Setting] | Any) -> list[str]:
+    """The words that set a key of data set `name`, as Hydra knows it: data.KEY=VALUE."""
+    words = []
+    for setting in settings:
+        if setting.key.startswith("data."):
+            owner, _, key = setting.key.removeprefix("data.").rpartition(".")
+            if owner in ("", name):
+                words.append(f"++data.{key}={setting.hydra.partition('=')[2]}")
+    return words
+
+
+def _check_keys(command: str, typed: Mapping[str, Setting], names: Sequence[str], values: Mapping[str, Any]) -> None:
+    hidden = ("data.", f"{_NOT_OURS[command]}.")
+    known = {key for key in _keys(values) if key not in _FIXED and not key.startswith(hidden)}
+    groups = set(_KINDS) - {_NOT_OURS[command]}
+    for field in ("root", "classes"):
+        known |= {f"data.{field}"} | {f"data.{name}.{field}" for name in names}
+    for key, setting in typed.items():
+        if key not in groups and key not in known:
+            raise unknown_setting(setting.word, key, known | groups, command)
+
+
+def _keys(values: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """Dotted keys of all leaves, and of the sections within sections (which take a {key: value} on the command line)."""
+    keys = set()
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            keys |= _keys(value, f"{prefix}{key}.")
+        if prefix or not isinstance(value, Mapping):
+            keys.add(f"{prefix}{key}")
+    return keys
+
+
+def _data_config(command: str, words: Sequence[str], *, several: bool = False) -> DataConfig:
+    values = dict(_compose(command, words)["data"])
+    section = f"data.{values['name']}" if several else "data"
+    classes = values["classes"] or []
+    # A class may be called 01, which reads as a number; one class needs no brackets.
+    values["classes"] = [str(name) for name in (classes if isinstance(classes, list) else [classes])]
+    return make(DataConfig, values, section)
+
+
+def _compose(command: str, words: Sequence[str]) -> dict[str, Any]:
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with initialize_config_dir(str(configs_dir()), version_base="1.3"):
+            composed = OmegaConf.to_container(compose(command, overrides=list(words)), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__ or error
+        raise UserError(
+            f"the settings do not compose: {str(cause).splitlines()[0]}",
+            where=" ".join(words),
+            mend=f"all settings: python -m adbench {command} --help",
+        ) from error
+    return composed  # type: ignore[return-value]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, frozenset)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

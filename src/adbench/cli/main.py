@@ -1,0 +1,122 @@
+"""Dispatcher: finds the command's module, prints help, and turns exceptions into exit statuses."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from types import ModuleType
+
+from adbench.cli.clash import check_distribution
+from adbench.errors import UserError, unknown
+
+USAGE = """\
+usage  python -m adbench COMMAND [key=value ...] [--debug]
+       python -m adbench COMMAND --help | --help | --version
+"""
+
+SETTINGS = """\
+settings of train and eval (all of them: eval --help, train --help)
+  method=NAME            what to run; its hyperparameters are method.KEY=VALUE
+  data=NAME              data set; 'data=[a,b]' for several
+  data_dir=DIR           where data sets lie (./data, or $ADBENCH_DATA); one set lies in data_dir/NAME
+  data.root=DIR          the folder of this one set, in its official layout
+  clip=NAME              backbone; clip=demo is built in, clip.checkpoint=FILE takes a local file
+  checkpoint=RUN         eval: a run folder, a weights file, latest, or untrained
+  out=DIR                where the run's files go (outputs/COMMAND/METHOD/DATA/TIME)
+  device=auto|cpu|cuda   seed=N
+
+examples
+  python -m adbench demo
+  python -m adbench train method=adaclip data=demo clip=demo
+  python -m adbench eval  method=adaclip data=demo clip=demo checkpoint=latest
+  python -m adbench train method=adaclip data=mvtec data_dir=/data
+  python -m adbench eval  method=adaclip checkpoint=latest data=visa data_dir=/data
+  python -m adbench list methods
+  tensorboard --logdir outputs
+"""
+
+# Modules of this package that serve the commands and are none themselves have no `run`.
+_SERVANTS = ("main",)
+
+
+def command_names() -> list[str]:
+    """The commands, sorted: every module of `adbench.cli` that defines `run`."""
+    package = importlib.import_module("adbench.cli")
+    found = [module.name for module in pkgutil.iter_modules(package.__path__) if module.name not in _SERVANTS]
+    return sorted(name for name in found if hasattr(_module(name), "run"))
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"adbench.cli.{name}")
+
+
+def _summary(module: ModuleType) -> str:
+    docstring = (module.__doc__ or "").strip().splitlines()
+    return str(getattr(module, "SUMMARY", docstring[0] if docstring else ""))
+
+
+def help_text() -> str:
+    """What `python -m adbench --help` prints."""
+    from adbench import __version__
+
+    lines = [f"  {name:<9}{_summary(_module(name))}" for name in command_names()]
+    title = f"adbench {__version__}: visual anomaly detection on a frozen CLIP"
+    return "\n".join([title, "", USAGE, "commands", *lines, "", SETTINGS]).rstrip() + "\n"
+
+
+def _command(name: str) -> ModuleType:
+    if name.isidentifier() and name not in _SERVANTS and find_spec(f"adbench.cli.{name}"):
+        module = _module(name)
+        if hasattr(module, "run"):
+            return module
+    raise unknown("command", name, command_names())
+
+
+def dispatch(argv: Sequence[str]) -> int:
+    """Run the command that `argv` names and return its exit status. Raises UserError for bad input."""
+    if not argv or argv[0] in ("--help", "-h", "help"):
+        print(help_text(), end="")
+        return 0
+    if argv[0] == "--version":
+        from adbench import __version__
+
+        print(f"adbench {__version__}")
+        return 0
+    if argv[0].startswith("-") or "=" in argv[0]:
+        raise unknown("command", argv[0], command_names(), where="the command comes first")
+    module = _command(argv[0])
+    rest = list(argv[1:])
+    if ("--help" in rest or "-h" in rest) and hasattr(module, "HELP"):
+        print(module.HELP, end="")
+        return 0
+    run: Callable[[Sequence[str]], int] = module.run
+    return run(rest)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0, 1 (a comparison failed), 2 (bad input), 130 (interrupted)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        check_distribution()
+        return dispatch(words)
+    except UserError as error:
+        if debug:
+            raise
+        print(f"adbench: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        if debug:
+            raise
+        # A command that can be resumed says how in the exception's text.
+        print(f"\nadbench: interrupted. {interrupt}".rstrip(), file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # `adbench list data | head`: the reader has gone. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
