@@ -87,7 +87,7 @@ def render_demo(
     if is_rendered(root, counts):
         return
     if root.exists() and any(root.iterdir()) and not (root / "demo.json").exists():
-        raise UserError(f"{root} is not empty and not a rendered demo data set: give another folder or empty it")
+        raise UserError("not a rendered demo data set", where=str(root), mend="give another folder or empty this one")
     root.parent.mkdir(parents=True, exist_ok=True)
     draft = root.with_name(f".{root.name}.{os.getpid()}.draft")
     shutil.rmtree(draft, ignore_errors=True)

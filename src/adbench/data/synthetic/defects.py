@@ -1,13 +1,14 @@
 """Defects: each is a function (scene, rng) -> (colours with the defect (H, W, 3), support (H, W) in [0, 1]).
 
-Sizes are in pixels of a 96 px picture and grow with it. Tones are taken from the surface's own range, so that a defect is told
-by its form and its edges rather than by a colour that occurs nowhere else.
+Sizes are in pixels of a 96 px picture and grow with it. Tones are taken from the surface's own range, so that a defect
+is told by its form and its edges rather than by a colour that occurs nowhere else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from .noise import sample
 
 @dataclass(frozen=True)
 class Scene:
-    """A surface before light and camera: colours (H, W, 3), what lies behind an object (or None), where defects may lie (H, W) bool."""
+    """A surface before light and camera: colours (H, W, 3), what lies behind an object (None for a texture), both in
+    [0, 1], and where defects may lie (H, W) bool.
+    """
 
     rgb: np.ndarray
     background: np.ndarray | None
@@ -62,7 +65,7 @@ def _line(scene: Scene, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x, y = scene.grid()
     best = np.full(x.shape, 1e9, np.float32)
     side, along = np.zeros_like(best), np.zeros_like(best)
-    for k, (a, b) in enumerate(zip(points[:-1], points[1:], strict=True)):
+    for k, (a, b) in enumerate(pairwise(points)):
         du, dv = (b - a).astype(np.float32)
         length2 = float(du * du + dv * dv) + 1e-6
         t = np.clip(((x - a[0]) * du + (y - a[1]) * dv) / length2, 0, 1)
@@ -74,10 +77,14 @@ def _line(scene: Scene, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return best * np.where(side == 0, 1, side), along
 
 
-def _path(rng: np.random.Generator, start: np.ndarray, length: float, n: int, turn: float, jag: float = 0.0) -> np.ndarray:
-    """A random walk (n + 1, 2) centred on ``start``: ``turn`` bends smoothly, ``jag`` changes direction at each step."""
+def _path(
+    rng: np.random.Generator, start: np.ndarray, length: float, n: int, turn: float, jag: float = 0.0
+) -> np.ndarray:
+    """A random walk (n + 1, 2) centred on ``start``: ``turn`` bends smoothly, ``jag`` turns at each step."""
     bend = rng.normal(0, turn)
-    angle = rng.uniform(0, 2 * np.pi) + np.cumsum(np.full(n, bend) + rng.normal(0, turn * 0.3, n)) + rng.normal(0, jag, n)
+    angle = (
+        rng.uniform(0, 2 * np.pi) + np.cumsum(np.full(n, bend) + rng.normal(0, turn * 0.3, n)) + rng.normal(0, jag, n)
+    )
     points = np.vstack([np.zeros(2), np.cumsum(np.stack([np.cos(angle), np.sin(angle)], 1) * (length / n), 0)])
     return points - points[n // 2] + start
 
@@ -102,7 +109,9 @@ def _soft(d: np.ndarray, width: float = 1.0) -> np.ndarray:
     return np.clip(d / width + 0.5, 0, 1)
 
 
-def _groove(scene: Scene, rng: np.random.Generator, d: np.ndarray, width: np.ndarray, *, dark: bool) -> tuple[np.ndarray, np.ndarray]:
+def _groove(
+    scene: Scene, rng: np.random.Generator, d: np.ndarray, width: np.ndarray, *, dark: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """A line of one end of the tones with an edge of the other on one side: the look of something cut in."""
     core = _soft(width - np.abs(d))
     lip = _soft(width * 0.9 - np.abs(d - 1.9 * width)) * 0.75
@@ -111,6 +120,7 @@ def _groove(scene: Scene, rng: np.random.Generator, d: np.ndarray, width: np.nda
 
 
 def scratch(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """One or two slightly bent strokes."""
     s = scene.unit
     path = _path(rng, np.array(scene.place(rng)), rng.uniform(34, 62) * s, 8, 0.06)
     d, along = _line(scene, path)
@@ -121,6 +131,7 @@ def scratch(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 
 
 def crack(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A jagged line with branches."""
     s = scene.unit
     path = _path(rng, np.array(scene.place(rng)), rng.uniform(40, 70) * s, 9, 0.05, 0.55)
     d, along = _line(scene, path)
@@ -133,7 +144,8 @@ def crack(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
 
 
 def hole(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    d, r, dx, dy = _blob(scene, rng, (6, 11), 0.1)
+    """A dark pit with a lit rim."""
+    d, _, dx, dy = _blob(scene, rng, (6, 11), 0.1)
     s, angle = scene.unit, rng.uniform(0, 2 * np.pi)
     slope = (dx * np.cos(angle) + dy * np.sin(angle)) / (9 * s)
     inside = scene.tone(rng, dark=True) * (0.7 + 0.3 * np.clip(slope, -1, 1))[..., None]
@@ -143,6 +155,7 @@ def hole(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray
 
 
 def stain(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A blotch through which the surface shows, darker at its rim."""
     d, _, _, _ = _blob(scene, rng, (10, 17), 0.28)
     s = scene.unit
     tint = scene.rgb[scene.region].mean(0) * rng.uniform(0.35, 0.6) + rng.uniform(-0.04, 0.04, 3)
@@ -163,6 +176,7 @@ def _relief(scene: Scene, r: np.ndarray, dx: np.ndarray, dy: np.ndarray, pull: f
 
 
 def dent(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A hollow: shaded, and what it holds looks shrunk."""
     d, r, dx, dy = _blob(scene, rng, (11, 17), 0.1)
     angle, s = rng.uniform(0, 2 * np.pi), scene.unit
     slope = (dx * np.cos(angle) + dy * np.sin(angle)) / (13 * s) * np.clip(1.15 - r, 0, 1) * 2.6
@@ -173,8 +187,11 @@ def dent(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray
 
 
 def color(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A patch of another hue with the same pattern."""
     d, _, _, _ = _blob(scene, rng, (9, 15), 0.2)
-    turned = scene.rgb[..., rng.permutation(3)] if rng.random() < 0.3 else np.roll(scene.rgb, int(rng.integers(1, 3)), -1)
+    turned = (
+        scene.rgb[..., rng.permutation(3)] if rng.random() < 0.3 else np.roll(scene.rgb, int(rng.integers(1, 3)), -1)
+    )
     tint = rng.uniform(0, 1, 3)
     tint = (tint - luminance(tint.astype(np.float32))) * rng.uniform(0.25, 0.45)
     rgb = np.clip(0.75 * turned + 0.25 * luminance(scene.rgb)[..., None] + tint, 0.02, 0.98).astype(np.float32)
@@ -183,6 +200,7 @@ def color(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
 
 
 def contamination(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A cluster of loose crumbs."""
     cx, cy = scene.place(rng)
     x, y = scene.grid()
     s = scene.unit
@@ -225,6 +243,7 @@ def missing(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 
 
 def thread(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A long, smoothly bent, twisted fibre; may lie across an object's outline."""
     s = scene.unit
     path = _path(rng, np.array(scene.place(rng)), rng.uniform(60, 100) * s, 18, 0.16)
     d, along = _line(scene, path)
@@ -237,6 +256,7 @@ def thread(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
 
 
 def bubble(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A lens with a bright and a dark rim and a highlight."""
     d, r, dx, dy = _blob(scene, rng, (7, 12), 0.03)
     s, angle = scene.unit, rng.uniform(0, 2 * np.pi)
     slope = (dx * np.cos(angle) + dy * np.sin(angle)) / (10 * s)

@@ -24,7 +24,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class Frame:
-    """Coordinates of the pixel centres: (u, v) turned, scaled and shifted (H, W) float32; ``px`` is one pixel in u units."""
+    """Pixel centres (u, v), turned, scaled and shifted, each (H, W) float32; ``px`` is one pixel in their units."""
 
     u: np.ndarray
     v: np.ndarray
@@ -33,7 +33,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Palette:
-    """Named main colour and two companions, each (3,) float32 in [0, 1]; ``second`` differs clearly in tone from ``base``."""
+    """Named main colour and two companions of clearly other tones, each (3,) float32 in [0, 1]."""
 
     name: str
     base: np.ndarray

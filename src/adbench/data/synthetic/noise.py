@@ -13,7 +13,13 @@ import numpy as np
 FIELD_PX = 256
 FIELDS_PER_BAND = 6
 # Band -> (shortest, longest) wavelength in field pixels; one field pixel is one image pixel at 96 px and zoom 1.
-BANDS = {"smooth": (60.0, 256.0), "cloud": (10.0, 128.0), "patch": (13.0, 30.0), "grain": (5.0, 10.0), "fine": (2.0, 4.5)}
+BANDS = {
+    "smooth": (60.0, 256.0),
+    "cloud": (10.0, 128.0),
+    "patch": (13.0, 30.0),
+    "grain": (5.0, 10.0),
+    "fine": (2.0, 4.5),
+}
 # A fixed number per band, so that a new band changes no other field.
 _BAND_SEEDS = {"smooth": 11, "cloud": 12, "patch": 13, "grain": 14, "fine": 15}
 
@@ -39,7 +45,7 @@ def fields() -> dict[str, np.ndarray]:
 
 
 def sample(band: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator, scale: float = 1.0) -> np.ndarray:
-    """A random field of ``band`` read at coordinates (u, v), shape of u, in [-1, 1]; one unit is 48 field pixels x scale."""
+    """A random field of ``band`` at (u, v): shape of u, in [-1, 1]; one unit is 48 field pixels x scale."""
     field = fields()[band][rng.integers(FIELDS_PER_BAND)]
     du, dv = rng.integers(0, FIELD_PX, 2)
     iu = np.floor(u * (48.0 * scale)).astype(np.int32) + du
@@ -50,7 +56,7 @@ def sample(band: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator, sc
 def cells(u: np.ndarray, v: np.ndarray, rng: np.random.Generator, jitter: float = 0.8) -> tuple[np.ndarray, ...]:
     """Jittered-grid Voronoi cells of unit size.
 
-    Returns (distance to the nearest centre, margin to the second nearest, tone in [0, 1] of the nearest), each the shape of u.
+    Returns, each the shape of u: distance to the nearest centre, margin to the second nearest, tone in [0, 1].
     """
     n = 16  # the table of centres repeats every 16 cells
     centres = rng.uniform(0.5 - jitter / 2, 0.5 + jitter / 2, (n, n, 2)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Objects: each is a function (frame, palette, rng) -> (alpha (H, W) in [0, 1], colours (H, W, 3)), before light and camera.
+"""Objects: functions (frame, palette, rng) -> (alpha (H, W) in [0, 1], colours (H, W, 3)), before light and camera.
 
 Shapes are distances in the frame's units, positive inside; every object fits the square [-0.9, 0.9].
 """
@@ -34,6 +34,7 @@ def _body(f: Frame, p: Palette, rng: np.random.Generator, d: np.ndarray, rim: fl
 
 
 def capsule(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """Two halves with a highlight."""
     d = _box(f, 0.85, 0.36, 0.359)
     rgb = mix(_body(f, p, rng, d, 0.2), p.second * 0.95, step(f.u - rng.uniform(-0.1, 0.1), f.px))
     shine = np.exp(-(((f.v + 0.14) / 0.06) ** 2)) * (np.abs(f.u) < 0.6)
@@ -41,6 +42,7 @@ def capsule(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def washer(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A flat ring."""
     r, angle = _polar(f)
     d = np.minimum(0.82 - r, r - rng.uniform(0.28, 0.42))
     rgb = _body(f, p, rng, d, 0.1) * (1 + 0.22 * np.cos(2 * angle))[..., None]
@@ -48,6 +50,7 @@ def washer(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def bottlecap(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A crimped disc with an emblem."""
     r, angle = _polar(f)
     d = 0.8 + 0.04 * np.cos(21 * angle) - r
     rgb = _body(f, p, rng, d) * (1 + 0.25 * np.cos(21 * angle) * (r > 0.62))[..., None]
@@ -56,6 +59,7 @@ def bottlecap(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def screw(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A threaded shaft with a head."""
     pitch = rng.uniform(7, 10)
     tooth = 0.05 * np.sin(2 * np.pi * (f.u * pitch + 0.3 * f.v))
     shaft = np.minimum(0.22 + tooth - np.abs(f.v) - np.clip(f.u - 0.55, 0, 1) * 0.7, np.minimum(f.u + 0.5, 0.88 - f.u))
@@ -67,6 +71,7 @@ def screw(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def acorn(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A nut in a checked cup."""
     nut_d = 0.62 - np.hypot(f.u * 0.78, f.v) - 0.12 * np.clip(f.u, 0, 1) ** 2
     cap_d = np.minimum(0.66 - np.hypot(f.u * 0.8, f.v * 0.95), -0.2 - f.u)
     d = np.maximum(nut_d, cap_d)
@@ -76,6 +81,7 @@ def acorn(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def tablet(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A disc with a score line."""
     r, _ = _polar(f)
     d = rng.uniform(0.68, 0.82) - r
     rgb = _body(f, p, rng, d, 0.16)
@@ -85,6 +91,7 @@ def tablet(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def gear(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A toothed wheel with a bore and round openings."""
     r, angle = _polar(f)
     n = int(rng.integers(9, 15))
     d = 0.72 + 0.1 * np.clip(np.cos(n * angle) * 2.5, -1, 1) - r
@@ -96,18 +103,25 @@ def gear(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def chip(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A package with pins, print and a dot for pin one."""
     body = _box(f, 0.5, 0.72, 0.05)
     n = rng.uniform(4.5, 6.5)
     pin_row = np.minimum(0.85 - np.abs(f.u), 0.66 - np.abs(f.v))
     pins = np.minimum(pin_row, (0.25 - np.abs((f.v * n) % 1 - 0.5)) / n)
     d = np.maximum(body, pins)
     rgb = mix(np.broadcast_to(p.second, (*d.shape, 3)), _body(f, p, rng, body, 0.08), step(body, f.px))
-    text = step(np.sin(f.v * 24), 0.5) * (np.abs(f.u) < 0.28) * (np.abs(f.v) < 0.3) * (sample("fine", f.u, f.v * 0.1, rng) > 0)
+    text = (
+        step(np.sin(f.v * 24), 0.5)
+        * (np.abs(f.u) < 0.28)
+        * (np.abs(f.v) < 0.3)
+        * (sample("fine", f.u, f.v * 0.1, rng) > 0)
+    )
     rgb = mix(rgb, p.third, 0.8 * text + step(0.08 - _polar(f, (-0.33, -0.56))[0], f.px))
     return step(d, f.px), rgb
 
 
 def button(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A disc with two or four benign holes."""
     r, _ = _polar(f)
     holes = [(0.2, 0.2), (-0.2, 0.2), (0.2, -0.2), (-0.2, -0.2)] if rng.random() < 0.6 else [(0.2, 0.0), (-0.2, 0.0)]
     d = 0.8 - r
@@ -117,6 +131,7 @@ def button(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def coin(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A disc with relief and a beaded rim."""
     r, angle = _polar(f)
     d = 0.82 - r
     relief = sample("patch", f.u, f.v, rng, 1.1) * (r < 0.55)
@@ -126,6 +141,7 @@ def coin(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def nut(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A hexagon with a bore."""
     r, angle = _polar(f)
     sector = (angle % (np.pi / 3)) - np.pi / 6
     d = np.minimum(0.74 - r * np.cos(sector), r - rng.uniform(0.32, 0.42))
@@ -134,6 +150,7 @@ def nut(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def cable(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A cross-section with three stranded cores."""
     r, _ = _polar(f)
     d = 0.82 - r
     rgb = _body(f, p, rng, d, 0.1)
@@ -146,6 +163,7 @@ def cable(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def crayon(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A stick with a tapered end and a label."""
     half = 0.2 - 0.28 * np.clip(f.u - 0.5, 0, 1) / 0.4 * 0.6
     d = np.minimum(half - np.abs(f.v), 0.88 - np.abs(f.u))
     rgb = _body(f, p, rng, d, 0.12)
@@ -155,12 +173,14 @@ def crayon(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def leaf(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A pointed blade with ribs."""
     d = 0.5 * (1 - (f.u / 0.88) ** 2) - np.abs(f.v) + 0.015 * np.sin(f.u * 40)
     rib = np.maximum(step(0.03 - np.abs(f.v), f.px), step(np.cos((f.u - np.abs(f.v)) * 22) - 0.75, 0.4) * 0.8)
     return step(d, f.px), mix(_body(f, p, rng, d, 0.1), p.second, rib * 0.9)
 
 
 def cookie(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A wobbly disc with benign dark chips."""
     r, angle = _polar(f)
     d = 0.76 + 0.03 * np.cos(7 * angle + rng.uniform(0, 6)) - r
     rgb = mix(_body(f, p, rng, d, 0.14), p.third, 0.5 * sample("grain", f.u, f.v, rng))
@@ -168,6 +188,7 @@ def cookie(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def plate(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A disc with a patterned band."""
     r, angle = _polar(f)
     d = 0.84 - r
     n = int(rng.integers(10, 20))
@@ -177,17 +198,19 @@ def plate(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def domino(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A rounded block with pips."""
     d = _box(f, 0.82, 0.42, 0.1)
     rgb = _body(f, p, rng, d, 0.08)
     pips = rng.random((2, 3)) < 0.7
     for i, u in enumerate((-0.6, -0.4, -0.2, 0.2, 0.4, 0.6)):
         for v in (-0.22, 0.0, 0.22):
-            if pips[i // 3, int(round(v / 0.22)) + 1]:
+            if pips[i // 3, round(v / 0.22) + 1]:
                 rgb = mix(rgb, p.second, step(0.075 - _polar(f, (u, v))[0], f.px))
     return step(d, f.px), mix(rgb, p.second, step(0.02 - np.abs(f.u), f.px) * (np.abs(f.v) < 0.34))
 
 
 def comb(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A spine with teeth."""
     n = rng.uniform(4, 6.5)
     spine = _box(f, 0.85, 0.2, 0.06, (0, -0.4))
     teeth = np.minimum(np.minimum(0.6 - f.v, f.v + 0.4), (0.28 - np.abs((f.u * n) % 1 - 0.5)) / n)
@@ -196,6 +219,7 @@ def comb(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def flower(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """Shaded petals around a centre."""
     r, angle = _polar(f)
     n = int(rng.integers(5, 9))
     d = 0.62 + 0.2 * np.cos(n * angle) - r
@@ -204,13 +228,17 @@ def flower(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
 
 
 def battery(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A rounded body with a terminal and signs."""
     d = np.maximum(_box(f, 0.75, 0.36, 0.05), _box(f, 0.1, 0.14, 0.03, (0.8, 0)))
     rgb = mix(_body(f, p, rng, d, 0.2), p.second, step(f.u - rng.uniform(0.1, 0.4), f.px) * 0.9)
     stripe = step(0.05 - np.abs(f.v), f.px) * step(0.18 - np.abs(f.u + 0.4), f.px)
-    return step(d, f.px), mix(rgb, p.third, stripe + step(0.05 - np.abs(f.u + 0.4), f.px) * step(0.18 - np.abs(f.v), f.px))
+    return step(d, f.px), mix(
+        rgb, p.third, stripe + step(0.05 - np.abs(f.u + 0.4), f.px) * step(0.18 - np.abs(f.v), f.px)
+    )
 
 
 def badge(f: Frame, p: Palette, rng: np.random.Generator) -> Part:
+    """A star with an emblem."""
     r, angle = _polar(f)
     n = int(rng.integers(5, 9))
     sector = np.abs((angle % (2 * np.pi / n)) - np.pi / n)

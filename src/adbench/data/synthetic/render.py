@@ -1,4 +1,4 @@
-"""Draws one picture, or a pair that differs in a defect only. Every pixel is a function of (class, seed, defect, size)."""
+"""Draws a picture, or a pair that differs in a defect only: each a function of (class, seed, defect, size)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class _Camera:
-    """Light and lens of one picture; called on colours (H, W, 3), returns the exposed picture without sensor noise."""
+    """Light and lens of one picture: colours (H, W, 3) in, the exposed picture without sensor noise out."""
 
     gain: np.ndarray
     gamma: float
@@ -58,7 +58,9 @@ def _camera(size: int, rng: np.random.Generator) -> _Camera:
     gain = rng.uniform(0.85, 1.12) * (1 + slope * (x * np.cos(angle) + y * np.sin(angle)))
     gain = gain * (1 - rng.uniform(0, 0.2) * (x**2 + y**2))
     white = 1 + rng.uniform(-0.05, 0.05, 3)
-    return _Camera((gain[..., None] * white).astype(np.float32), float(rng.uniform(0.85, 1.2)), float(rng.uniform(0.02, 0.16)))
+    return _Camera(
+        (gain[..., None] * white).astype(np.float32), float(rng.uniform(0.85, 1.2)), float(rng.uniform(0.02, 0.16))
+    )
 
 
 def _background(size: int, palette: Palette, rng: np.random.Generator) -> np.ndarray:
@@ -92,7 +94,7 @@ def _scene(class_name: str, size: int, rng: np.random.Generator) -> tuple[Scene,
 
 
 def _closed(mask: np.ndarray) -> np.ndarray:
-    """Morphological closing with a 3 x 3 square: fills specks where a defect happens to have the surface's own colour."""
+    """Morphological closing with a 3 x 3 square: fills specks where a defect has the surface's own colour."""
     n, m = mask.shape
     wide = np.pad(mask, 2)
     grown = np.zeros((n + 2, m + 2), bool)
@@ -106,8 +108,10 @@ def _closed(mask: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _apply(scene: Scene, defect: str, plain: np.ndarray, camera: _Camera, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draws the defect until it is visible; returns the exposed picture with it and its mask. Keeps the best of all tries."""
+def _apply(
+    scene: Scene, defect: str, plain: np.ndarray, camera: _Camera, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws the defect until it is visible, keeping the best of all tries; returns the exposed picture and the mask."""
     best, best_score = (plain, np.zeros(scene.region.shape, bool)), -1.0
     for _ in range(MAX_TRIES):
         rgb, support = DEFECTS[defect](scene, rng)

@@ -1,0 +1,1 @@
+"""Parts of train_demo_clip.py: the pool of pictures, the fast towers, the exported file."""
