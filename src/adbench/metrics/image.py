@@ -1,0 +1,58 @@
+"""Image metrics of a class: AUROC, AP and max-F1 of one score per image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from adbench.errors import UserError
+from adbench.metrics.inputs import Mask, Scores, as_binary, as_scores
+from adbench.metrics.ranking import curve, measure
+
+
+class ImageMetrics:
+    """Accumulate scores and labels, then `compute` image_auroc, image_ap and image_f1max."""
+
+    def __init__(self) -> None:
+        self._scores: list[Scores] = []
+        self._labels: list[Mask] = []
+
+    def update(self, scores: ArrayLike, labels: ArrayLike) -> ImageMetrics:
+        """Add scores (B,), kept in full precision, and 0/1 labels (B,)."""
+        values, positive = as_scores(scores, "image scores"), as_binary(labels, "image labels")
+        if values.ndim != 1 or values.shape != positive.shape:
+            raise UserError(
+                f"scores of shape {values.shape}, labels of shape {positive.shape}",
+                where="ImageMetrics.update",
+                mend="pass one score and one label per image, both (B,)",
+            )
+        self._scores.append(values.copy())
+        self._labels.append(positive.copy())
+        return self
+
+    def merge(self, other: ImageMetrics) -> ImageMetrics:
+        """Add what `other` holds (of another process, say); `other` stays as it is."""
+        self._scores += other._scores
+        self._labels += other._labels
+        return self
+
+    def compute(self) -> dict[str, float]:
+        """Return the metrics in [0, 1]; NaN where only one label occurs. Further updates may follow."""
+        state = self.state()
+        values = measure(curve(state["scores"], state["labels"]))
+        return {f"image_{name}": values[name] for name in ("auroc", "ap", "f1max")}
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the content as plain arrays."""
+        return {
+            "scores": np.concatenate([np.zeros(0, np.float32), *self._scores]),
+            "labels": np.concatenate([np.zeros(0, np.bool_), *self._labels]),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, NDArray[Any]]) -> ImageMetrics:
+        """Build metrics from what `state` returned."""
+        return cls().update(state["scores"], state["labels"])

@@ -1,0 +1,136 @@
+"""Pixel metrics of a class: AUROC, AP, max-F1 and AUPRO of anomaly maps against masks, from one sort of the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adbench.errors import UserError
+from adbench.metrics.aupro200 import GRIDS, Grid, ThresholdCurve, area, threshold_curve
+from adbench.metrics.binned import BinnedPixels
+from adbench.metrics.exact import ExactPixels
+from adbench.metrics.inputs import Maps, Mask, Masks, Scores, scored_images
+from adbench.metrics.ranking import Inside, measure
+from adbench.metrics.regions import find_regions
+
+SLICE_PX = 1 << 20  # pixels taken in at a time: stays in the processor's cache, and bounds what an update needs
+PAPERS_FPR_LIMIT = 0.3  # of the 200-threshold variant
+
+
+class PixelMetrics:
+    """Accumulate maps and masks, then `compute` pixel_auroc, pixel_ap, pixel_f1max, pixel_aupro (and pixel_aupro200).
+
+    `mode="exact"` keeps every score: 4 bytes per normal pixel, on disk under `spill_dir` above `memory_limit` bytes,
+    and 8 bytes per anomalous pixel in memory. `mode="constant"` counts in 2^20 bins (24 MiB): see `error_bounds`.
+    `aupro_limit` is the false-positive rate up to which AUPRO integrates; `aupro200=True` adds the papers' variant.
+    Picklable; `state` and `from_state` carry the content as plain arrays.
+    """
+
+    def __init__(
+        self,
+        *,
+        aupro_limit: float = 0.3,
+        aupro200: bool = False,
+        grid: Grid = "numpy1",
+        mode: Literal["exact", "constant"] = "exact",
+        memory_limit: int = 4 << 30,
+        spill_dir: str | Path | None = None,
+    ) -> None:
+        if not 0 < aupro_limit <= 1:
+            raise UserError(f"aupro_limit={aupro_limit}", mend="choose a false-positive rate above 0, at most 1")
+        if mode not in ("exact", "constant"):
+            raise UserError(f"unknown mode {mode!r} of PixelMetrics", mend="choose 'exact' or 'constant'")
+        if grid not in GRIDS:
+            raise UserError(f"unknown grid {grid!r} of aupro200", mend=f"choose one of {', '.join(GRIDS)}")
+        if aupro200 and mode == "constant":
+            raise UserError("aupro200 needs every score", where="mode='constant'", mend="choose mode='exact'")
+        self.aupro_limit, self.aupro200, self.grid, self.mode = aupro_limit, aupro200, grid, mode
+        self.memory_limit, self.spill_dir = memory_limit, spill_dir
+        self._pixels = ExactPixels(memory_limit, spill_dir) if mode == "exact" else BinnedPixels()
+
+    def update(self, maps: Maps, masks: Masks = None) -> PixelMetrics:
+        """Add maps (B, H, W) and 0/1 masks (B, H, W), or lists of (H, W); a missing mask means a normal image."""
+        for scores, mask in [*scored_images(maps, masks)]:  # all are checked before the first is taken in
+            step = max(1, SLICE_PX // max(1, scores[0].size)) if len(scores) else 1
+            for i in range(0, len(scores), step):
+                self._add(scores[i : i + step], mask[i : i + step])
+        return self
+
+    def merge(self, other: PixelMetrics) -> PixelMetrics:
+        """Add what `other` holds (of another process, say); `other` stays as it is."""
+        match self._pixels, other._pixels:
+            case (ExactPixels() as mine, ExactPixels() as theirs):
+                mine.merge(theirs)
+            case (BinnedPixels() as mine, BinnedPixels() as theirs):
+                mine.merge(theirs)
+            case _:
+                raise UserError(f"cannot merge mode={other.mode!r} into mode={self.mode!r}", mend="use one mode")
+        return self
+
+    def compute(self) -> dict[str, float]:
+        """Return the metrics in [0, 1]; NaN where only one label occurs. Further updates may follow."""
+        values = self._measure("tied")
+        if self.aupro200:
+            values["pixel_aupro200"] = area(self.threshold_curve(self.grid), PAPERS_FPR_LIMIT)
+        return values
+
+    def error_bounds(self) -> dict[str, float]:
+        """Return by how much each value of `compute` can differ from the exact one at most: 0 in exact mode."""
+        values = self._measure("tied")
+        if self.mode == "exact":
+            return {name: value * 0.0 for name, value in values.items()}
+        worst, best = self._measure("worst"), self._measure("best")
+        return {name: float(np.maximum(best[name] - values[name], values[name] - worst[name])) for name in values}
+
+    def threshold_curve(self, grid: Grid = "numpy1") -> ThresholdCurve:
+        """Return the curve behind `pixel_aupro200` before points are dropped."""
+        if not isinstance(self._pixels, ExactPixels):
+            raise UserError("aupro200 needs every score", where="mode='constant'", mend="choose mode='exact'")
+        return threshold_curve(self._pixels, grid)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the content as plain arrays."""
+        return self._pixels.state()
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, NDArray[Any]], **settings: Any) -> PixelMetrics:
+        """Build metrics with the constructor's `settings` and the content that `state` returned (of the same mode)."""
+        metrics = cls(**settings)
+        metrics._pixels.load(state)
+        return metrics
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = ("aupro_limit", "aupro200", "grid", "mode", "memory_limit", "spill_dir")
+        return _rebuild, (self.state(), {name: getattr(self, name) for name in names})
+
+    def _add(self, maps: Scores, masks: Mask) -> None:
+        regions = find_regions(masks)
+        flat = maps.reshape(-1)
+        negatives = flat[~masks.reshape(-1)] if len(regions.pixels) else flat
+        self._pixels.add(negatives, flat[regions.pixels], regions.areas, regions.n_regions)
+
+    def _measure(self, inside: Inside) -> dict[str, float]:
+        values = measure(self._pixels.stretches(), self.aupro_limit, inside)
+        return {f"pixel_{name}": value for name, value in values.items()}
+
+
+def _rebuild(state: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> PixelMetrics:
+    return PixelMetrics.from_state(state, **settings)
+
+
+def aupro(maps: Maps, masks: Masks, limit: float = 0.3) -> float:
+    """Exact area under the per-region overlap curve up to the false-positive rate `limit`, divided by it.
+
+    One point per distinct score, ties merged, straight lines between points, 8-connected regions: the definition of the
+    MVTec AD evaluation. NaN without anomalous or without normal pixels.
+    """
+    return PixelMetrics(aupro_limit=limit).update(maps, masks).compute()["pixel_aupro"]
+
+
+def aupro200(maps: Maps, masks: Masks, limit: float = PAPERS_FPR_LIMIT, grid: Grid = "numpy1") -> float:
+    """AUPRO on 200 thresholds as in the AnomalyCLIP and FAPrompt tables (see `adbench.metrics.aupro200`)."""
+    return area(PixelMetrics().update(maps, masks).threshold_curve(grid), limit)

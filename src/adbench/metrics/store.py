@@ -1,0 +1,129 @@
+"""A streaming multiset of scores that answers one question: how many lie above a threshold, how many at or above it.
+
+Scores are kept as sorted shards. Counts of shards add up, so nothing is ever merged and a shard may lie on disk:
+
+    spill_dir/adbench-metrics-XXXX/shard-0.npy, shard-1.npy, ...   removed with the last accumulator that uses them
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adbench.errors import UserError
+from adbench.metrics.inputs import Scores
+
+SHARD_BYTES = 1 << 27  # large: each shard is searched for every threshold
+SMALLEST_SHARD_BYTES = 1 << 16
+
+
+class Shard(NamedTuple):
+    """Sorted scores, and the folder that must outlive them if they are mapped from disk."""
+
+    scores: Scores
+    folder: tempfile.TemporaryDirectory[str] | None = None
+
+
+class ScoreStore:
+    """Scores in memory up to `memory_limit` bytes, beyond that in a temporary folder under `spill_dir`."""
+
+    def __init__(self, memory_limit: int, spill_dir: str | Path | None = None) -> None:
+        self.memory_limit, self.spill_dir = memory_limit, spill_dir
+        self.size = 0
+        self._shard_bytes = max(min(SHARD_BYTES, memory_limit // 4), SMALLEST_SHARD_BYTES)
+        self._shards: list[Shard] = []
+        # The next shard. Allocated whole, but memory that was never written to takes no room
+        self._buffer: Scores = np.empty(0, np.float32)
+        self._filled = self._in_order = 0  # scores in the buffer, and how many of these were there when it was sorted
+
+    def add(self, scores: Scores) -> None:
+        """Add scores (N,); they are copied."""
+        self.size += len(scores)
+        while len(scores):
+            if self._filled == len(self._buffer) or np.result_type(scores, self._buffer) != self._buffer.dtype:
+                self._seal()
+                dtype = np.result_type(scores, self._buffer)  # once float64, always float64
+                self._buffer = np.empty(self._shard_bytes // dtype.itemsize, dtype)
+            taken = scores[: len(self._buffer) - self._filled]
+            self._buffer[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            scores = scores[len(taken) :]
+
+    def merge(self, other: ScoreStore) -> None:
+        """Add the scores of `other`, which stays as it is; its shards are shared, not copied."""
+        shards = list(other._shards)
+        self.add(other._buffer[: other._filled].copy())
+        self.size += sum(len(shard.scores) for shard in shards)
+        self._shards += shards
+        self._keep_below_limit()
+
+    def count(self, thresholds: Scores) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return how many scores lie strictly above each threshold, and how many at or above it."""
+        above = np.full(len(thresholds), self.size, np.int64)
+        at_or_above = above.copy()
+        for scores in self._sorted():
+            below = np.searchsorted(scores, thresholds, "left")
+            at_or_above -= below
+            # a second search only where the shard holds the threshold more than once: rare unless scores repeat
+            final = len(scores) - 1
+            equal = np.flatnonzero(scores[np.minimum(below, final)] == thresholds)
+            below[equal] += 1
+            again = equal[scores[np.minimum(below[equal], final)] == thresholds[equal]]
+            below[again] = np.searchsorted(scores, thresholds[again], "right")
+            above -= below
+        return above, at_or_above
+
+    def span(self) -> tuple[float, float]:
+        """Return the lowest and the highest score; (inf, -inf) if there is none."""
+        shards = self._sorted()
+        return min((float(s[0]) for s in shards), default=np.inf), max((float(s[-1]) for s in shards), default=-np.inf)
+
+    def dtype(self) -> np.dtype[Any]:
+        """Return float32, or float64 if any score needs it."""
+        return np.result_type(np.float32, *(s.dtype for s in self._sorted()))
+
+    def scores(self) -> Scores:
+        """Return every score in one array in memory, in no particular order."""
+        shards = self._sorted()
+        return np.concatenate(shards) if shards else np.zeros(0, np.float32)
+
+    def _sorted(self) -> list[Scores]:
+        arrays = [shard.scores for shard in self._shards]
+        if self._filled:
+            if self._in_order != self._filled:
+                self._buffer[: self._filled].sort()
+                self._in_order = self._filled
+            arrays.append(self._buffer[: self._filled])
+        return arrays
+
+    def _seal(self) -> None:
+        """Turn the buffer into a sorted shard."""
+        if self._filled:
+            self._shards.append(Shard(self._sorted()[-1]))
+            self._buffer, self._filled, self._in_order = np.empty(0, self._buffer.dtype), 0, 0
+            self._keep_below_limit()
+
+    def _keep_below_limit(self) -> None:
+        resident = [shard for shard in self._shards if shard.folder is None]
+        if not resident or sum(shard.scores.nbytes for shard in resident) + self._shard_bytes <= self.memory_limit:
+            return
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="adbench-metrics-", dir=self.spill_dir)
+            spilled = [self._spill(shard, folder, i) for i, shard in enumerate(resident)]
+        except OSError as error:
+            raise UserError(
+                f"cannot write pixel scores to disk: {error}",
+                where=f"memory_limit={self.memory_limit}, spill_dir={self.spill_dir or tempfile.gettempdir()}",
+                mend="choose a spill_dir with room, a larger memory_limit, or mode='constant'",
+            ) from error
+        self._shards = [shard for shard in self._shards if shard.folder is not None] + spilled
+
+    @staticmethod
+    def _spill(shard: Shard, folder: tempfile.TemporaryDirectory[str], number: int) -> Shard:
+        path = Path(folder.name) / f"shard-{number}.npy"
+        np.save(path, shard.scores)
+        return Shard(np.load(path, mmap_mode="r"), folder)
