@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,12 @@ class ClipConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which data set, where it lies (None: data_dir/name), and which of its classes (none given: all)."""
+    """Which data set, where it lies (None: data_dir/name), which of its classes (none given: all), its own options."""
 
     name: str
     root: Path | None = None
     classes: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,17 +199,19 @@ def _words_of(name: str, settings: Sequence[Setting] | Any) -> list[str]:
 
 def _check_keys(command: str, typed: Mapping[str, Setting], names: Sequence[str], values: Mapping[str, Any]) -> None:
     hidden = ("data.", f"{_NOT_OURS[command]}.")
-    known = {key for key in _keys(values) if key not in _FIXED and not key.startswith(hidden)}
+    known = {key for key in _keys(values) if not key.startswith(hidden)}
     groups = set(_KINDS) - {_NOT_OURS[command]}
-    for field in ("root", "classes"):
-        known |= {f"data.{field}"} | {f"data.{name}.{field}" for name in names}
+    for name in names:
+        for key in _yaml_keys(f"data/{name}.yaml"):
+            known |= {f"data.{key}", f"data.{name}.{key}"}
+    known -= {*_FIXED, *(f"data.{name}.name" for name in names)}
     for key, setting in typed.items():
         if key not in groups and key not in known:
             raise unknown_setting(setting.word, key, known | groups, command)
 
 
 def _keys(values: Mapping[str, Any], prefix: str = "") -> set[str]:
-    """Dotted keys of all leaves, and of the sections within sections (which take a {key: value} on the command line)."""
+    """Dotted keys of all leaves, and of sections within sections (the command line may give these a {key: value})."""
     keys = set()
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -218,13 +221,21 @@ def _keys(values: Mapping[str, Any], prefix: str = "") -> set[str]:
     return keys
 
 
+def _yaml_keys(name: str) -> list[str]:
+    import yaml
+
+    return list(yaml.safe_load((configs_dir() / name).read_text(encoding="utf-8")))
+
+
 def _data_config(command: str, words: Sequence[str], *, several: bool = False) -> DataConfig:
     values = dict(_compose(command, words)["data"])
     section = f"data.{values['name']}" if several else "data"
     classes = values["classes"] or []
     # A class may be called 01, which reads as a number; one class needs no brackets.
-    values["classes"] = [str(name) for name in (classes if isinstance(classes, list) else [classes])]
-    return make(DataConfig, values, section)
+    classes = [str(name) for name in (classes if isinstance(classes, list) else [classes])]
+    own = {"name": values.pop("name"), "root": values.pop("root"), "classes": classes}
+    values.pop("classes")
+    return make(DataConfig, {**own, "options": values}, section)
 
 
 def _compose(command: str, words: Sequence[str]) -> dict[str, Any]:

@@ -32,7 +32,13 @@ def make(cls: type[_Made], values: Mapping[str, Any], where: str) -> _Made:
 
 
 def _value(wanted: Any, value: Any, where: str) -> Any:
+    if wanted is Any:
+        return value
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise unknown("value", str(value), arguments, where=where)
+        return value
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
@@ -54,4 +60,6 @@ def _scalar(wanted: Any, value: Any, where: str) -> Any:
         return Path(value).expanduser()
     if type(value) is wanted:
         return value
-    raise UserError(f"{where} is {value!r}", mend=f"give {_WANTED.get(wanted, 'a list or {name: value} as in the YAML')}")
+    raise UserError(
+        f"{where} is {value!r}", mend=f"give {_WANTED.get(wanted, 'a list or {name: value} as in the YAML')}"
+    )

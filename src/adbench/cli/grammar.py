@@ -28,7 +28,7 @@ class Setting:
 
 
 def configs_dir() -> Path:
-    """The folder of the YAML files: inside the package where it was installed, at the repository's top in a checkout."""
+    """The folder of the YAML files: inside an installed package, at the top of a checkout."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "configs", package.parents[1] / "configs"):
         if (folder / "train.yaml").is_file():
@@ -97,7 +97,7 @@ def _plain(value: Any) -> Any:
 
 
 def unknown_setting(word: str, key: str, known: Iterable[str], command: str) -> UserError:
-    """Describe a key that does not exist: the nearest one, looking at last parts too (`epochs` for `trainer.epochs`)."""
+    """Describe a key that does not exist: the nearest one; `epochs` is near `trainer.epochs`."""
     keys = sorted(known)
     near = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
     if not near:

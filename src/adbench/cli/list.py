@@ -1,0 +1,103 @@
+"""`adbench list`: which methods, data sets and backbones there are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from adbench.cli.grammar import choices, configs_dir
+from adbench.errors import UserError, unknown
+
+SUMMARY = "show the methods, data sets and backbones there are"
+
+HELP = """\
+usage  python -m adbench list methods|data|clip [data_dir=DIR]
+
+  list methods   what each method is, the backbone that its paper uses, the version of its settings
+  list data      classes, task, licence, and whether the set is found below data_dir (./data, or $ADBENCH_DATA)
+  list clip      the backbones that have a name here; other models of open_clip: clip.name=MODEL clip.pretrained=TAG
+
+examples
+  python -m adbench list methods
+  python -m adbench list data data_dir=/data
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `adbench list` with these words."""
+    topics: dict[str, Callable[[Path], list[list[str]]]] = {
+        "methods": _methods,
+        "data": _data,
+        "clip": _clip,
+    }
+    data_dir = Path(os.environ.get("ADBENCH_DATA", "data"))
+    wanted = []
+    for word in argv:
+        key, equals, value = word.partition("=")
+        if equals and key == "data_dir":
+            data_dir = Path(value).expanduser()
+        elif word in topics:
+            wanted.append(word)
+        else:
+            raise unknown("thing to list", word, [*topics, "data_dir=DIR"], where="list")
+    if not wanted:
+        raise UserError("list needs to know what", mend=f"python -m adbench list {'|'.join(topics)}")
+    for number, topic in enumerate(wanted):
+        print("\n" * (number > 0) + _columns(topics[topic](data_dir)))
+    return 0
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
+    """Left-aligned columns, two blanks apart."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def read_header(group: str, name: str) -> tuple[str, dict[str, Any]]:
+    """The first comment of a YAML file, which says what it is, and its values as they stand there."""
+    import yaml
+
+    text = (configs_dir() / group / f"{name}.yaml").read_text(encoding="utf-8")
+    comments = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
+    about = next((comment for comment in comments if comment and not comment.startswith("@package")), "")
+    return about, yaml.safe_load(text)
+
+
+def _methods(_data_dir: Path) -> list[list[str]]:
+    rows = [["method", "backbone", "version", "what it is"]]
+    for name in choices("method"):
+        about, values = read_header("method", name)
+        overrides = [entry for entry in values.get("defaults", []) if isinstance(entry, dict)]
+        backbone = next((entry["override /clip"] for entry in overrides if "override /clip" in entry), "")
+        rows.append([name, backbone, str(values.get("version", "")), about])
+    return rows
+
+
+def _data(data_dir: Path) -> list[list[str]]:
+    from adbench.data import catalogue
+
+    rows = [["data", "classes", "task", "licence", "where", "what it is"]]
+    for name in catalogue.names():
+        spec = catalogue.get(name)
+        root = spec.default_root(data_dir)
+        if spec.bundled is not None:
+            where = "ships with adbench"
+        elif root.is_dir():
+            where = str(root)
+        else:
+            where = "rendered on first use" if spec.prepare_root is not None else f"not in {data_dir}"
+        n_classes = str(len(spec.classes)) if spec.classes else "any"
+        rows.append([name, n_classes, spec.task, spec.licence, where, spec.title])
+    return rows
+
+
+def _clip(_data_dir: Path) -> list[list[str]]:
+    rows = [["clip", "weights", "what it is"]]
+    for name in choices("clip"):
+        about, values = read_header("clip", name)
+        rows.append([name, values["pretrained"] or "shipped", about])
+    return rows

@@ -1,0 +1,110 @@
+"""The parts of a run, made from its configuration: data sets, backbone, method. Imports torch only when called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adbench.cli.config import ClipConfig, Config, DataConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from adbench.clip import Clip
+    from adbench.data.catalogue import DatasetSpec
+    from adbench.data.sample import Sample
+    from adbench.engine.progress import Reporter
+    from adbench.methods import Method
+
+
+@dataclass(frozen=True)
+class OpenData:
+    """A data set that has been found and indexed; `samples` are those that this run uses."""
+
+    spec: DatasetSpec
+    samples: list[Sample]
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes in the order of the index, which is the official one."""
+        return list(dict.fromkeys(sample.class_name for sample in self.samples))
+
+    def line(self) -> str:
+        """What is in it, in one line."""
+        classes = self.classes
+        shown = ", ".join(classes[:4]) + (f" and {len(classes) - 4} more" if len(classes) > 4 else "")
+        anomalous = sum(sample.label for sample in self.samples)
+        return f"{self.spec.name}: {len(self.samples)} images, {anomalous} anomalous, {len(classes)} classes ({shown})"
+
+
+def open_data(data: DataConfig, data_dir: Path, part: str, reporter: Reporter) -> OpenData:
+    """Find and index a data set. `part` is "auxiliary" (what is trained on) or "evaluation" (what is tested on).
+
+    Raises UserError where the folder is missing or holds something else.
+    """
+    from adbench.data.catalogue import open_dataset
+
+    spec, samples = open_dataset(
+        data.name,
+        root=data.root,
+        data_dir=data_dir,
+        classes=data.classes or None,
+        options=data.options,
+        progress=_rendering(data.name, reporter),
+    )
+    for line in spec.deviations(samples):
+        reporter.say(f"note: {line}")
+    return OpenData(spec, spec.auxiliary(samples) if part == "auxiliary" else spec.evaluation(samples))
+
+
+def _rendering(name: str, reporter: Reporter) -> Callable[[int, int], None]:
+    said = False
+
+    def progress(done: int, total: int) -> None:
+        nonlocal said
+        if not said:
+            reporter.say(f"{name}: rendering, once ({total} classes)")
+            said = True
+
+    return progress
+
+
+def load_backbone(config: ClipConfig, device: torch.device) -> Clip:
+    """Load the frozen CLIP onto `device`. Raises UserError where its weights cannot be had."""
+    from adbench.clip import load_clip
+
+    return load_clip(
+        config.name,
+        pretrained=config.pretrained,
+        checkpoint=config.checkpoint,
+        quick_gelu=config.quick_gelu,
+        image_size=config.image_size,
+        device=device,
+    )
+
+
+def build_method(config: Config, clip: Clip, device: torch.device) -> Method:
+    """Make the method with freshly initialised weights, the same for the same seed, on `device`."""
+    import torch
+
+    from adbench import methods
+
+    torch.manual_seed(config.seed)
+    return methods.build(config.method, clip, **config.hyperparameters).to(device)
+
+
+def clip_line(clip: Clip) -> str:
+    """Which backbone runs, in one line."""
+    activation = "QuickGELU" if clip.quick_gelu else "GELU"
+    return f"{clip.name} ({clip.source}), {clip.image_size} px, {activation}, weights {clip.weights_sha256[:12]}"
+
+
+def device_line(device: torch.device) -> str:
+    """Which device runs, in one line."""
+    import torch
+
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({torch.get_num_threads()} threads)"

@@ -1,0 +1,134 @@
+"""`adbench train`: fit a method's learnable part on auxiliary data."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from adbench.cli.config import TrainConfig, train_config
+from adbench.cli.grammar import parse
+
+if TYPE_CHECKING:
+    from adbench.engine.progress import Reporter
+    from adbench.engine.run_folder import RunFolder
+    from adbench.engine.train import TrainResult
+
+SUMMARY = "fit a method's learnable part on auxiliary data"
+
+HELP = """\
+usage  python -m adbench train method=NAME data=NAME [key=value ...] [--show]
+
+Trains the learnable part of a method on top of a frozen CLIP, and leaves weights.safetensors, the settings and
+TensorBoard events in outputs/train/METHOD/DATA/TIME. The method's YAML file holds what its paper uses; everything
+can be set here. A run that was stopped goes on when the same command is given out=ITS_FOLDER.
+
+what
+  method=NAME               adbench list methods; hyperparameters are method.KEY=VALUE
+  data=NAME                 data to train on (adbench list data); 'data=[mvtec,colondb]' for several
+  data_dir=DIR              where data sets lie (./data, or $ADBENCH_DATA)
+  data.root=DIR             the folder of this one set; of several: data.NAME.root=DIR
+  data.classes='[a,b]'      a part of the classes
+  clip=NAME                 adbench list clip; the default is the method's own; clip=demo needs no download
+  clip.pretrained=TAG       other weights of open_clip       clip.checkpoint=FILE      weights from a local file
+  clip.image_size=N         input side in pixels             clip.quick_gelu=BOOL      activation
+
+how
+  trainer.epochs=N          trainer.batch_size=N             seed=N
+  trainer.optimizer.name=adamw|adam|sgd    .lr=X  .betas='[a,b]'  .eps=X  .weight_decay=X  .momentum=X
+  trainer.amp=off|bf16|fp16                autocast          trainer.workers=N         loader processes
+  trainer.mosaic='{mvtec: 0.2}'            probability of the 2x2 mosaic augmentation, by data set
+  trainer.checkpoint_minutes=X             trainer.checkpoint_steps=N
+  validation=NAME           data set to evaluate every trainer.validate_every=N epochs
+  trainer.select=last|best_on_test         best_on_test keeps the best validated epoch, and results say so
+  trainer.select_metric=pixel_f1max        trainer.heat_maps=N        trainer.log_every=N
+  device=auto|cpu|cuda
+
+where
+  out=DIR                   this folder instead of a new one; a stopped run in it goes on
+  outputs=DIR               instead of ./outputs
+
+  --show                    print the settings that these words come to, and stop
+  --debug                   a traceback instead of one line for an error
+
+examples
+  python -m adbench train method=adaclip data=demo clip=demo
+  python -m adbench train method=adaclip data=mvtec data_dir=/data validation=visa
+  python -m adbench train method=adaclip data=mvtec 'data.classes=[bottle,screw]' trainer.epochs=2 method.k_clusters=10
+"""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training command leaves: where, and how it went."""
+
+    run: RunFolder
+    result: TrainResult
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `adbench train` with these words."""
+    from adbench.engine.progress import make_reporter
+
+    words = [word for word in argv if word != "--show"]
+    config = train_config(parse(words, "train"))
+    if "--show" in argv:
+        print(config.to_yaml(), end="")
+        return 0
+    reporter = make_reporter()
+    trained = execute(config, words, reporter)
+    result, path = trained.result, trained.run.path
+    if result.already_finished:
+        print(f"this training had finished before: {path}")
+    else:
+        print(f"trained {result.steps} steps in {result.seconds:.0f} s ({result.images_per_second:.1f} images/s)")
+    print(f"weights      {trained.run.weights_path}")
+    print(f"curves       tensorboard --logdir {path}")
+    print(f"evaluate it  python -m adbench eval checkpoint={shlex.quote(str(path))} data=NAME")
+    return 0
+
+
+def execute(config: TrainConfig, words: Sequence[str], reporter: Reporter) -> Trained:
+    """Train as `config` says; `words` are those after `train`, for the record and for how to go on."""
+    from adbench.cli import parts
+    from adbench.engine.device import resolve_device
+    from adbench.engine.run_folder import RunFolder
+    from adbench.engine.settings import EvalData, TrainData
+    from adbench.engine.train import train
+    from adbench.report.heatmaps import paint
+
+    device = resolve_device(config.device)
+    data = [parts.open_data(one, config.data_dir, "auxiliary", reporter) for one in config.data]
+    validation = None
+    if config.validation is not None:
+        validation = parts.open_data(config.validation, config.data_dir, "evaluation", reporter)
+    clip = parts.load_backbone(config.clip, device)
+    method = parts.build_method(config, clip, device)
+    folder = RunFolder.create("train", config.method, config.data_names, outputs=config.outputs, out=config.out)
+    folder.write_config(config.to_yaml())
+    learnable = sum(parameter.numel() for parameter in method.learnable_parameters().values())
+    reporter.say(f"method       {config.method}, {learnable:,} learnable parameters")
+    reporter.say(f"backbone     {parts.clip_line(clip)}")
+    for one in data:
+        reporter.say(f"train on     {one.line()}")
+    if validation is not None:
+        reporter.say(f"validate on  {validation.line()}")
+    reporter.say(f"device       {parts.device_line(device)}")
+    reporter.say(f"run          {folder.path}")
+    try:
+        result = train(
+            method,
+            [TrainData(name=one.spec.name, samples=one.samples) for one in data],
+            config.trainer,
+            folder,
+            device=device,
+            validation=[] if validation is None else [EvalData(name=validation.spec.name, samples=validation.samples)],
+            reporter=reporter,
+            painter=paint,
+        )
+    except KeyboardInterrupt as interrupt:
+        again = [word for word in words if not word.startswith("out=")]
+        command = shlex.join(["python", "-m", "adbench", "train", *again, f"out={folder.path}"])
+        raise KeyboardInterrupt(f"Go on with: {command}") from interrupt
+    return Trained(folder, result)
