@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import bisect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adbench.atomic import replacing
+
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
+
+    from adbench.data.sample import Batch
+    from adbench.methods.base import Method, Prediction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,11 +29,12 @@ class Picture:
     mask   (H', W') bool or None
     map    (H', W') float32, higher = more anomalous
     limits the smallest and largest map value of the class, for a common colour scale
+    score  the image's score; the largest map value where the method gives none
     """
 
     image: NDArray[np.uint8]
     mask: NDArray[np.bool_] | None
-    map: NDArray[np.float32]
+    map: NDArray[np.floating[Any]]
     limits: tuple[float, float]
     score: float
     label: int
@@ -35,3 +44,83 @@ class Picture:
 
 Painter = Callable[[Picture], "Image"]
 """Draws a picture as one panel (`adbench.report.heatmaps.paint`)."""
+
+
+class Shortlist:
+    """The pictures of one class: the `count` highest-scored anomalous images and, half as many, normal ones."""
+
+    def __init__(self, count: int, method: Method) -> None:
+        facts = method.transform.describe()
+        self._mean = np.asarray(facts.get("mean", method.clip.mean), np.float32).reshape(3, 1, 1)
+        self._std = np.asarray(facts.get("std", method.clip.std), np.float32).reshape(3, 1, 1)
+        self._room = {1: count, 0: (count + 1) // 2}
+        self._kept: dict[int, list[Picture]] = {1: [], 0: []}
+        self._low, self._high = np.inf, -np.inf
+
+    def offer(self, prediction: Prediction, batch: Batch) -> None:
+        """Keep what belongs on the list; of equal scores the earlier image stays first."""
+        if prediction.maps is None:
+            return
+        for i in range(len(batch)):
+            map_ = prediction.maps[i].detach().float().cpu().numpy()  # (H', W')
+            self._low, self._high = min(self._low, float(map_.min())), max(self._high, float(map_.max()))
+            score = float(map_.max() if prediction.scores is None else prediction.scores[i])
+            label = int(batch.labels[i])
+            kept, room = self._kept[label], self._room[label]
+            place = bisect.bisect_right([-picture.score for picture in kept], -score)
+            if place >= room:
+                continue
+            picture = Picture(
+                image=self._pixels(batch.images[i]),
+                mask=None if batch.masks is None else batch.masks[i].cpu().numpy().astype(np.bool_),
+                map=map_.copy(),
+                limits=(0.0, 1.0),
+                score=score,
+                label=label,
+                key=batch.paths[i],
+                class_name=batch.class_names[i],
+            )
+            kept.insert(place, picture)
+            del kept[room:]
+
+    def pictures(self) -> list[Picture]:
+        """Anomalous ones first, each kind by falling score, with the limits of the whole class."""
+        return [replace(picture, limits=(self._low, self._high)) for label in (1, 0) for picture in self._kept[label]]
+
+    def _pixels(self, image: Tensor) -> NDArray[np.uint8]:
+        values = image.detach().float().cpu().numpy() * self._std + self._mean  # (3, H, W) in [0, 1]
+        pixels: NDArray[np.uint8] = (values.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
+        return pixels
+
+
+def save_pictures(pictures: Sequence[Picture], painter: Painter, folder: Path) -> None:
+    """Write folder/<class>/<rank>_<kind>_<name>.png per picture and folder/<class>.png, all of them on one sheet."""
+    if not pictures:
+        return
+    name = pictures[0].class_name.replace("/", "_")
+    for stale in (folder / name).glob("*.png"):
+        stale.unlink()
+    panels = [painter(picture) for picture in pictures]
+    for rank, (picture, panel) in enumerate(zip(pictures, panels, strict=True)):
+        kind = "anomalous" if picture.label else "normal"
+        _save(panel, folder / name / f"{rank:02d}_{kind}_{Path(picture.key).stem}.png")
+    _save(contact_sheet(panels), folder / f"{name}.png")
+
+
+def contact_sheet(panels: Sequence[Image], *, gap: int = 6) -> Image:
+    """All panels below each other on white, left aligned."""
+    from PIL import Image as image_module
+
+    width = max(panel.width for panel in panels)
+    height = sum(panel.height + gap for panel in panels) - gap
+    sheet = image_module.new("RGB", (width, height), "white")
+    top = 0
+    for panel in panels:
+        sheet.paste(panel, (0, top))
+        top += panel.height + gap
+    return sheet
+
+
+def _save(image: Image, path: Path) -> None:
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Protocol, TextIO
 
 Advance = Callable[[int, Mapping[str, float]], None]
 """Called with the number of units done since the last call and the values to show beside the bar."""
+
+LINE_SECONDS = 10.0  # between two plain progress lines
 
 
 class Reporter(Protocol):
@@ -16,12 +21,88 @@ class Reporter(Protocol):
     def say(self, text: str) -> None:
         """Print one line."""
 
-    def track(
-        self, label: str, total: int, *, done: int = 0, unit: str = "step"
-    ) -> contextlib.AbstractContextManager[Advance]:
-        """Show the progress of `total` units of which `done` lie behind already."""
+    def track(self, label: str, total: int, *, done: int = 0) -> AbstractContextManager[Advance]:
+        """Show the progress of `total` units, of which `done` lie behind already."""
 
 
 def make_reporter(*, quiet: bool = False, stream: TextIO | None = None) -> Reporter:
     """The reporter that suits `stream` (default: standard error)."""
-    raise NotImplementedError
+    stream = sys.stderr if stream is None else stream
+    if quiet:
+        return Quiet()
+    return Bars(stream) if stream.isatty() else Lines(stream)
+
+
+class Quiet:
+    """Says nothing."""
+
+    def say(self, text: str) -> None:
+        """Drop the line."""
+
+    @contextlib.contextmanager
+    def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+        """Show nothing."""
+        yield lambda _count, _values: None
+
+
+class Lines:
+    """Plain lines, for logs and pipes: one every few seconds and one at the end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def say(self, text: str) -> None:
+        """Print the line."""
+        print(text, file=self._stream, flush=True)
+
+    @contextlib.contextmanager
+    def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+        """Print how far it is now and then."""
+        start, printed, first = time.monotonic(), time.monotonic(), done
+
+        def advance(count: int, values: Mapping[str, float]) -> None:
+            nonlocal done, printed
+            done += count
+            now = time.monotonic()
+            if done >= total or now - printed >= LINE_SECONDS:
+                printed = now
+                rate = (done - first) / max(now - start, 1e-9)
+                shown = "".join(f"  {name} {value:.4g}" for name, value in values.items())
+                self.say(f"{label}  {done}/{total}  {rate:.1f}/s{shown}")
+
+        yield advance
+
+
+class Bars:
+    """A live bar per tracked loop, for terminals."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+
+        self._console = Console(file=stream)
+
+    def say(self, text: str) -> None:
+        """Print the line above the bar."""
+        self._console.print(text, highlight=False, markup=False)
+
+    @contextlib.contextmanager
+    def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+        """Show a bar with the time left; it disappears at the end."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = [
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        ]
+        with Progress(
+            *columns, TextColumn("{task.fields[values]}", markup=False), console=self._console, transient=True
+        ) as progress:
+            task = progress.add_task(label, total=total, completed=done, values="")
+
+            def advance(count: int, values: Mapping[str, float]) -> None:
+                shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+                progress.update(task, advance=count, values=shown)
+
+            yield advance

@@ -1,20 +1,33 @@
 """The folder that a run leaves behind, and finding it again.
 
 outputs/<command>/<method>/<data>/<time>/
-    run.json              command, method, data, when it was made: what makes the folder a run
-    config.yaml           the resolved configuration
-    weights.safetensors   learned weights, with weights.json: how they came about (training only)
+    run.json                command, method, data, when it was made: what makes a folder a run
+    config.yaml             the resolved configuration
+    weights.safetensors     learned weights, with weights.json: how they came about (training only)
     checkpoint.safetensors  where an unfinished training goes on
-    best.safetensors      best weights so far (training with select=best_on_test)
-    history.jsonl         the loss curve, one point per line
-    tensorboard/          event files
+    best.safetensors        best weights so far (training with select=best_on_test)
+    history.jsonl           the loss curve, one point per line
+    tensorboard/            event files
     results.json/.csv/.md, report.html, heatmaps/
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows has no advisory locks of this kind
+    fcntl = None  # type: ignore[assignment]
+
+from adbench.atomic import sweep, write_json, write_text
+from adbench.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +44,84 @@ class RunFolder:
 
         `data` names one data set or several joined by "+". Raises UserError when `out` holds something else.
         """
-        raise NotImplementedError
+        facts = {"command": command, "method": method, "data": data, "created": datetime.now(timezone.utc).isoformat()}
+        if out is None:
+            run = cls(_new_folder(outputs / command / method / data))
+        else:
+            run = cls(out)
+            if _occupied(out):
+                _same_kind(run.facts(), facts, out)
+                return run
+        write_json(run.facts_path, facts)
+        return run
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """An existing run. Raises UserError when `path` is not one."""
-        raise NotImplementedError
+        run = cls(path)
+        run.facts()
+        return run
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json holds: command, method, data, created (ISO 8601, UTC). Raises UserError without one."""
+        try:
+            facts = json.loads(self.facts_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                "this is not a run folder: it has no readable run.json",
+                where=str(self.path),
+                mend="give a folder that `train` or `eval` has made, or an empty one",
+            ) from error
+        return dict(facts)
 
     def write_config(self, text: str) -> None:
         """Keep the resolved configuration (YAML) with the run."""
-        raise NotImplementedError
+        write_text(self.path / "config.yaml", text)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in this folder. Raises UserError if one does; the lock dies with it."""
+        with (self.path / ".lock").open("a") as file:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise UserError(
+                        "another process is training in this folder",
+                        where=str(self.path),
+                        mend="wait for it, or stop it",
+                    ) from error
+            yield
+
+    @property
+    def facts_path(self) -> Path:
+        """run.json."""
+        return self.path / "run.json"
+
+    @property
+    def weights_path(self) -> Path:
+        """weights.safetensors: there once training has finished."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """checkpoint.safetensors: where training goes on."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def history_path(self) -> Path:
+        """history.jsonl: the loss curve."""
+        return self.path / "history.jsonl"
+
+    @property
+    def tensorboard_dir(self) -> Path:
+        """tensorboard/."""
+        return self.path / "tensorboard"
+
+    @property
+    def heatmaps_dir(self) -> Path:
+        """heatmaps/: one folder per data set."""
+        return self.path / "heatmaps"
 
 
 def latest(outputs: Path = Path("outputs"), *, command: str = "train", method: str | None = None) -> RunFolder:
@@ -48,4 +129,56 @@ def latest(outputs: Path = Path("outputs"), *, command: str = "train", method: s
 
     Raises UserError when there is none.
     """
-    raise NotImplementedError
+    found: list[tuple[str, str, RunFolder]] = []
+    for path in outputs.glob("**/run.json"):
+        run = RunFolder(path.parent)
+        try:
+            facts = run.facts()
+        except UserError:  # a folder in the making or damaged: not a candidate
+            continue
+        wanted = facts.get("command") == command and method in (None, facts.get("method"))
+        if wanted and (command != "train" or run.weights_path.with_suffix(".json").exists()):
+            found.append((str(facts.get("created", "")), path.as_posix(), run))
+    if not found:
+        of_method = f" of method {method}" if method else ""
+        finished = "finished " if command == "train" else ""
+        raise UserError(
+            f"there is no {finished}{command} run{of_method}",
+            where=str(outputs),
+            mend=f"run `{command}` first, or give its folder",
+        )
+    return max(found, key=lambda entry: entry[:2])[2]
+
+
+def _new_folder(parent: Path) -> Path:
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        path = parent / (stamp if number == 1 else f"{stamp}_{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:  # another run of the same second
+            number += 1
+        else:
+            return path
+
+
+def _occupied(path: Path) -> bool:
+    if path.exists() and not path.is_dir():
+        raise UserError("this is a file, not a folder", where=f"out={path}", mend="give a folder")
+    path.mkdir(parents=True, exist_ok=True)
+    sweep(path)
+    return any(path.iterdir())
+
+
+def _same_kind(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
+    differing = [
+        f"{key} {found.get(key)!r} instead of {wanted[key]!r}"
+        for key in ("command", "method", "data")
+        if found.get(key) != wanted[key]
+    ]
+    if differing:
+        raise UserError(
+            f"the folder holds a run with {', '.join(differing)}", where=f"out={path}", mend="give another folder"
+        )

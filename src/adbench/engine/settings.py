@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from adbench.data.sample import Sample
 from adbench.errors import UserError, unknown
@@ -13,11 +13,11 @@ from adbench.errors import UserError, unknown
 Row = dict[str, Any]
 """One line of a result table, keyed by name (see `engine.rows`)."""
 
-OPTIMIZERS = ("adam", "adamw", "sgd")
-AMP_MODES = ("bf16", "fp16", "off")
-SELECTIONS = ("best_on_test", "last")
-PROTOCOLS = ("exact", "official")
-METRIC_MODES = ("binned", "exact")
+OptimizerName = Literal["adamw", "adam", "sgd"]
+Amp = Literal["off", "bf16", "fp16"]
+Selection = Literal["last", "best_on_test"]
+Protocol = Literal["exact", "official"]
+MetricsMode = Literal["exact", "constant"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +27,7 @@ class OptimizerSpec:
     `betas` and `eps` are read by adam and adamw, `momentum` by sgd.
     """
 
-    name: str = "adamw"
+    name: OptimizerName = "adamw"
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -35,7 +35,7 @@ class OptimizerSpec:
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        _choice("optimizer", self.name, OPTIMIZERS, "trainer.optimizer.name")
+        _choice("optimizer", self.name, get_args(OptimizerName), "trainer.optimizer.name")
         object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))  # YAML gives lists
         _at_least("learning rate", self.lr, 0.0, "trainer.optimizer.lr")
         _at_least("eps", self.eps, 0.0, "trainer.optimizer.eps")
@@ -72,12 +72,12 @@ class TrainSettings:
     batch_size: int = 1
     optimizer: OptimizerSpec = field(default_factory=OptimizerSpec)
     seed: int = 111
-    amp: str = "off"
+    amp: Amp = "off"
     workers: int = 0
     checkpoint_minutes: float | None = 10.0
     checkpoint_steps: int | None = None
     log_every: int = 10
-    select: str = "last"
+    select: Selection = "last"
     select_metric: str = "pixel_f1max"
     validate_every: int = 1
     heat_maps: int = 0
@@ -87,14 +87,14 @@ class TrainSettings:
         _at_least("number of epochs", self.epochs, 1, "trainer.epochs")
         _at_least("batch size", self.batch_size, 1, "trainer.batch_size")
         _at_least("seed", self.seed, 0, "seed")
-        _choice("amp mode", self.amp, AMP_MODES, "trainer.amp")
+        _choice("amp mode", self.amp, get_args(Amp), "trainer.amp")
         _at_least("number of workers", self.workers, 0, "trainer.workers")
         if self.checkpoint_minutes is not None:
             _at_least("time between checkpoints", self.checkpoint_minutes, 0.0, "trainer.checkpoint_minutes")
         if self.checkpoint_steps is not None:
             _at_least("steps between checkpoints", self.checkpoint_steps, 1, "trainer.checkpoint_steps")
         _at_least("log interval", self.log_every, 1, "trainer.log_every")
-        _choice("selection", self.select, SELECTIONS, "trainer.select")
+        _choice("selection", self.select, get_args(Selection), "trainer.select")
         _at_least("validation interval", self.validate_every, 1, "trainer.validate_every")
         _at_least("number of heat maps", self.heat_maps, 0, "trainer.heat_maps")
         for name, probability in self.mosaic.items():
@@ -116,30 +116,29 @@ class EvalSettings:
                          authors' code prints there, kept in means
     aupro200             AUPRO from 200 thresholds, as papers compute it, instead of the exact integral
     heat_maps            pictures per class: the most anomalous images and, half as many, the most suspect normal ones
-    metrics_mode         "exact", or "binned": constant memory, prints its error bound
-    memory_limit_mib     exact metrics spill to disk above this much memory (per metric accumulator)
+    metrics_mode         "exact", or "constant": little memory for any number of pixels, prints its error bound
+    memory_limit_mib     exact pixel metrics of a class spill to disk above this much memory
     """
 
     batch_size: int = 1
     workers: int = 0
     seed: int = 111
-    amp: str = "off"
-    protocol: str = "exact"
+    amp: Amp = "off"
+    protocol: Protocol = "exact"
     aupro200: bool = False
     heat_maps: int = 0
-    metrics_mode: str = "exact"
-    memory_limit_mib: int | None = None
+    metrics_mode: MetricsMode = "exact"
+    memory_limit_mib: int = 4096
 
     def __post_init__(self) -> None:
         _at_least("batch size", self.batch_size, 1, "eval.batch_size")
         _at_least("number of workers", self.workers, 0, "eval.workers")
         _at_least("seed", self.seed, 0, "seed")
-        _choice("amp mode", self.amp, AMP_MODES, "eval.amp")
-        _choice("protocol", self.protocol, PROTOCOLS, "eval.protocol")
+        _choice("amp mode", self.amp, get_args(Amp), "eval.amp")
+        _choice("protocol", self.protocol, get_args(Protocol), "eval.protocol")
         _at_least("number of heat maps", self.heat_maps, 0, "eval.heat_maps")
-        _choice("metrics mode", self.metrics_mode, METRIC_MODES, "eval.metrics_mode")
-        if self.memory_limit_mib is not None:
-            _at_least("memory limit", self.memory_limit_mib, 1, "eval.memory_limit_mib")
+        _choice("metrics mode", self.metrics_mode, get_args(MetricsMode), "eval.metrics_mode")
+        _at_least("memory limit", self.memory_limit_mib, 1, "eval.memory_limit_mib")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 
+import adbench
+from adbench.data.loading import make_loader
+from adbench.data.sample import Batch
+from adbench.engine.checkpoint import Position, load_checkpoint, save_checkpoint
+from adbench.engine.device import autocast, check_amp
+from adbench.engine.journal import Journal
+from adbench.engine.optim import build_optimizer
 from adbench.engine.pictures import Painter
-from adbench.engine.progress import Reporter
+from adbench.engine.progress import Quiet, Reporter
+from adbench.engine.provenance import describe_data
+from adbench.engine.resume import check_same_training, clear, deciding_settings, finished_record
+from adbench.engine.rng import seed_streams
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, TrainData, TrainSettings
-from adbench.engine.weights import WeightsRecord
+from adbench.engine.validate import (
+    check_selection,
+    log_pictures,
+    select_value,
+    selection_record,
+    snapshot,
+    validation_rows,
+)
+from adbench.engine.weights import WeightsRecord, backbone, hyperparameters, load_weights, save_weights
+from adbench.errors import UserError
 from adbench.methods.base import Method
 
 
@@ -24,6 +46,21 @@ class TrainResult:
     steps: int
     seconds: float
     images_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Job:
+    """What every stage of a training works with."""
+
+    method: Method
+    data: Sequence[TrainData]
+    settings: TrainSettings
+    run: RunFolder
+    device: torch.device
+    validation: Sequence[EvalData]
+    reporter: Reporter
+    painter: Painter | None
+    record: WeightsRecord
 
 
 def train(
@@ -45,4 +82,213 @@ def train(
     Raises UserError for a checkpoint of other settings or data, for a loss that is not finite (the last good checkpoint
     stays), for a method that is not trained, and for a precision that the device lacks.
     """
-    raise NotImplementedError
+    reporter = reporter or Quiet()
+    if method.supervision == "none":
+        raise UserError(f"method {method.name} is not trained", where="method", mend="run `eval` with it directly")
+    check_amp(settings.amp, device)
+    check_selection(settings, validation)
+    record = _describe(method, data, settings, validation)
+    job = _Job(
+        method=method,
+        data=data,
+        settings=settings,
+        run=run,
+        device=device,
+        validation=validation,
+        reporter=reporter,
+        painter=painter,
+        record=record,
+    )
+    with run.locked():
+        if not resume:
+            clear(run)
+        method.to(device)
+        done = finished_record(run, record)
+        if done is None:
+            return _train(job)
+        load_weights(method, run.path)
+    reporter.say(f"{run.path} holds the finished weights of this training: nothing to do (resume=false trains anew)")
+    return TrainResult(record=done, already_finished=True, steps=0, seconds=0.0, images_per_second=0.0)
+
+
+def _train(job: _Job) -> TrainResult:
+    method, settings = job.method, job.settings
+
+    # Where to start: the run's own checkpoint, else the method as it was built
+    seed_streams(settings.seed, method)
+    checkpoint = load_checkpoint(job.run.checkpoint_path) if job.run.checkpoint_path.exists() else None
+    if checkpoint is not None:
+        check_same_training(checkpoint.training, job.record, job.run.checkpoint_path)
+        checkpoint.restore_method(method)
+    optimizer = build_optimizer(method, settings.optimizer)
+    scaler = torch.amp.GradScaler(job.device.type, enabled=settings.amp == "fp16")
+    position = Position()
+    if checkpoint is not None:
+        position = checkpoint.restore_rest(method, optimizer, scaler)
+        job.reporter.say(f"going on after step {position.step}, in epoch {position.epoch + 1} of {settings.epochs}")
+
+    # Train
+    start, first_step, n_images = time.perf_counter(), position.step, 0
+    with Journal(job.run, step=position.step) as journal:
+        while position.epoch < settings.epochs:
+            n_images += _train_epoch(job, optimizer, scaler, position, journal)
+            position.epoch, position.batch = position.epoch + 1, 0
+            journal.epoch(position.step, position.epoch, position.whole.take())
+            if position.epoch % settings.validate_every == 0 or position.epoch == settings.epochs:
+                _validate(job, position, journal)
+            _save(job, optimizer, scaler, position)
+    seconds = time.perf_counter() - start
+
+    # Keep the result
+    record = replace(job.record, epoch=position.epoch, step=position.step)
+    if position.best is not None:
+        method.load_learnable_state(position.best_state)
+        record = replace(
+            record,
+            epoch=position.best["epoch"],
+            step=position.best["step"],
+            selection=selection_record(settings, job.validation, position.best),
+        )
+    record = save_weights(method, job.run.weights_path, record)
+    job.run.checkpoint_path.unlink(missing_ok=True)
+    return TrainResult(
+        record=record,
+        already_finished=False,
+        steps=position.step - first_step,
+        seconds=seconds,
+        images_per_second=n_images / seconds,
+    )
+
+
+def _train_epoch(
+    job: _Job,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    position: Position,
+    journal: Journal,
+) -> int:
+    """Train on what is left of the epoch at `position`, which moves along. Returns the number of images seen."""
+    method, settings = job.method, job.settings
+    samples = [sample for part in job.data for sample in part.samples]
+    loader = make_loader(
+        samples,
+        method.transform,
+        batch_size=settings.batch_size,
+        shuffle=True,
+        seed=settings.seed,
+        epoch=position.epoch,
+        skip=position.batch,
+        workers=settings.workers,
+        mosaic=settings.mosaic,
+    )
+    n_batches = math.ceil(len(samples) / settings.batch_size)
+    n_images = n_logged = 0
+    saved = logged = time.perf_counter()
+    method.train()
+    with job.reporter.track(f"epoch {position.epoch + 1}/{settings.epochs}", n_batches, done=position.batch) as advance:
+        for batch in loader:
+            losses = _step(job, optimizer, scaler, batch.to(job.device), position)
+            position.batch, position.step = position.batch + 1, position.step + 1
+            position.window.add(losses, len(batch))
+            position.whole.add(losses, len(batch))
+            n_images += len(batch)
+            advance(1, {"loss": losses["loss"]})
+            now = time.perf_counter()
+            if position.step % settings.log_every == 0:
+                rate = (n_images - n_logged) / (now - logged)
+                facts = {"learning_rate": settings.optimizer.lr, "images_per_second": rate}
+                journal.step(position.step, position.epoch + 1, position.window.take(), facts)
+                n_logged, logged = n_images, now
+            if _due(settings, position.step, now - saved):
+                _save(job, optimizer, scaler, position)
+                saved = now
+    return n_images
+
+
+def _step(
+    job: _Job, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, batch: Batch, position: Position
+) -> dict[str, float]:
+    """One optimiser step. Returns the loss terms and their sum "loss"; raises UserError if it is not finite."""
+    method, amp = job.method, job.settings.amp
+    with torch.no_grad(), autocast(amp, job.device):
+        features = method.encode(batch)
+    with autocast(amp, job.device):
+        terms = method.loss(features, batch)
+    terms = {name: term.float() for name, term in terms.items()}
+    loss = torch.stack([*terms.values()]).sum()
+    values = torch.stack([*terms.values(), loss]).detach().tolist()  # one transfer from the device
+    losses = dict(zip([*terms, "loss"], values, strict=True))
+    if not math.isfinite(losses["loss"]):
+        bad = ", ".join(f"{name} {value}" for name, value in losses.items() if not math.isfinite(value))
+        raise _not_finite(f"the loss is not finite: {bad}", job, position.step + 1)
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(scaler.scale(loss))
+    scaler.step(optimizer)
+    scaler.update()
+    return losses
+
+
+def _validate(job: _Job, position: Position, journal: Journal) -> None:
+    """Evaluate on the validation data; keep the weights where they are the best so far and that is asked for."""
+    if not job.validation:
+        return
+    method, settings = job.method, job.settings
+    rows = validation_rows(method, job.validation, settings, device=job.device, reporter=job.reporter)
+    journal.validation(position.step, position.epoch, rows)
+    if settings.heat_maps and job.painter is not None:
+        log_pictures(
+            method,
+            job.validation,
+            settings,
+            device=job.device,
+            journal=journal,
+            step=position.step,
+            painter=job.painter,
+        )
+    if settings.select == "best_on_test":
+        value = select_value(rows, settings.select_metric)
+        if position.best is None or value > position.best["value"]:
+            position.best = {"value": value, "epoch": position.epoch, "step": position.step}
+            position.best_state = snapshot(method)
+
+
+def _due(settings: TrainSettings, step: int, seconds: float) -> bool:
+    """Whether a checkpoint inside the epoch is due."""
+    by_steps = settings.checkpoint_steps is not None and step % settings.checkpoint_steps == 0
+    return by_steps or (settings.checkpoint_minutes is not None and seconds >= 60 * settings.checkpoint_minutes)
+
+
+def _save(job: _Job, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, position: Position) -> None:
+    """Write a checkpoint, unless a weight is not finite: then the last good one stays."""
+    for name, tensor in job.method.learnable_state().items():
+        if not torch.isfinite(tensor).all():
+            raise _not_finite(f"the weight {name} is not finite", job, position.step)
+    save_checkpoint(job.run.checkpoint_path, job.method, optimizer, scaler, position, asdict(job.record))
+
+
+def _not_finite(what: str, job: _Job, step: int) -> UserError:
+    kept = "its last good checkpoint is kept" if job.run.checkpoint_path.exists() else "no checkpoint was written yet"
+    return UserError(
+        f"training stopped: {what} at step {step}",
+        where=f"{job.run.path}; {kept}",
+        mend="lower the learning rate (trainer.optimizer.lr) or use trainer.amp=off, in another folder",
+    )
+
+
+def _describe(
+    method: Method, data: Sequence[TrainData], settings: TrainSettings, validation: Sequence[EvalData]
+) -> WeightsRecord:
+    """The record of this training, as far as it is known before the first step."""
+    training: dict[str, Any] = deciding_settings(settings)
+    if settings.select == "best_on_test":
+        training["validation"] = {part.name: describe_data(part.name, part.samples) for part in validation}
+    return WeightsRecord(
+        method=method.name,
+        hyperparameters=hyperparameters(method),
+        backbone=backbone(method),
+        data=[describe_data(part.name, part.samples) for part in data],
+        transform=method.transform.describe(),
+        training=training,
+        seed=settings.seed,
+        adbench_version=adbench.__version__,
+    )

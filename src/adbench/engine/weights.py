@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from adbench.atomic import write_json
+from adbench.engine.run_folder import RunFolder
+from adbench.engine.tensor_file import read_tensors, write_tensors
+from adbench.errors import UserError
 from adbench.methods.base import Method
+
+BACKBONE_KEYS = ("name", "weights_sha256", "quick_gelu")
+"""What must agree between the backbone that weights were trained on and the one they are loaded onto."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,14 +26,19 @@ class WeightsRecord:
     """How weights came about. `data` None: unknown (weights published by others, bare tensors).
 
     data       per training set: {"name", "classes", "n_images", "fingerprint"}
-    selection  None for the last epoch, else {"rule", "metric", "value", "epoch", "dataset", "classes"}
-    source     the file that was read; not part of the file itself
+    transform  the preprocessing, as it describes itself
+    training   the settings that decide the result, seed included
+    selection  None for the last epoch, else {"rule", "metric", "value", "epoch", "data": [{"name", "classes"}]}
+    sha256     of the weights file
+    source     the file that was read; not part of the record on disk
     """
 
     method: str
     hyperparameters: dict[str, Any]
     backbone: dict[str, Any]
     data: list[dict[str, Any]] | None
+    transform: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
     seed: int | None = None
     epoch: int | None = None
     step: int | None = None
@@ -32,16 +49,32 @@ class WeightsRecord:
 
 
 def hyperparameters(method: Method) -> dict[str, Any]:
-    """The values that `method` was built with, by constructor argument."""
-    raise NotImplementedError
+    """The values that `method` was built with, by constructor argument, as JSON knows them.
+
+    Read from `method.hyperparameters` where there is such a mapping, else from the attributes of the same names.
+    """
+    given = getattr(method, "hyperparameters", None)
+    if not isinstance(given, Mapping):
+        given = {key: getattr(method, key) for key in type(method).hyperparameter_names() if hasattr(method, key)}
+    return dict(json.loads(json.dumps(dict(given))))
+
+
+def backbone(method: Method) -> dict[str, Any]:
+    """What the method's backbone says of itself, as JSON knows it."""
+    return dict(json.loads(json.dumps(method.clip.describe())))
 
 
 def save_weights(method: Method, path: Path, record: WeightsRecord) -> WeightsRecord:
     """Write the learned tensors to `path` (weights.safetensors) and the record beside it (weights.json), each whole.
 
-    The record is inside the safetensors file too, so a file moved elsewhere still knows itself.
+    The record is inside the safetensors file too, so a file moved elsewhere still knows itself. The JSON file comes
+    last and holds the hash of the first: where it stands, the weights are complete.
     """
-    raise NotImplementedError
+    known = {key: value for key, value in asdict(record).items() if key not in ("sha256", "source")}
+    write_tensors(path, method.learnable_state(), known)
+    done = replace(record, sha256=file_sha256(path), source=str(path))
+    write_json(path.with_suffix(".json"), {**known, "sha256": done.sha256})
+    return done
 
 
 def read_record(path: Path) -> WeightsRecord | None:
@@ -49,12 +82,125 @@ def read_record(path: Path) -> WeightsRecord | None:
 
     Use it to build the method with the hyperparameters of its training before `load_weights`.
     """
-    raise NotImplementedError
+    file = weights_file(path)
+    if file.suffix != ".safetensors":
+        return None
+    _, found = read_tensors(file, tensors=False)
+    return None if found is None else _record(found, file)
 
 
 def load_weights(method: Method, path: Path) -> WeightsRecord:
     """Load a run folder, a weights file (.safetensors), or a checkpoint published by the authors (.pth, .pt, ...).
 
-    Raises UserError naming what differs: method, hyperparameters, backbone (name, sha256).
+    Raises UserError naming what differs: method, hyperparameters, backbone (name, hash, activation).
     """
-    raise NotImplementedError
+    file = weights_file(path)
+    if file.suffix != ".safetensors":
+        method.load_official(file)
+        return _unknown_origin(method, file)
+    tensors, found = read_tensors(file)
+    if found is None:
+        _load(method, tensors, file)
+        return _unknown_origin(method, file)
+    record = _record(found, file)
+    check_fits(record, method)
+    _load(method, tensors, file)
+    return record
+
+
+def check_fits(record: WeightsRecord, method: Method) -> None:
+    """Raise UserError naming each difference between what the weights were made with and `method`."""
+    if record.method != method.name:
+        raise UserError(
+            f"these are weights of method {record.method}, not {method.name}",
+            where=record.source,
+            mend=f"use method={record.method}, or weights of {method.name}",
+        )
+    differing = differences("backbone.", record.backbone, backbone(method), BACKBONE_KEYS)
+    if differing:
+        raise UserError(
+            f"the weights were trained on another backbone: {differing}",
+            where=record.source,
+            mend="load the backbone that they were trained on (clip=..., clip.checkpoint=...)",
+        )
+    now = hyperparameters(method)
+    known = [key for key in now if key in record.hyperparameters]  # a later version may have more
+    differing = differences("method.", record.hyperparameters, now, known)
+    if differing:
+        raise UserError(
+            f"the weights were trained with other hyperparameters: {differing}",
+            where=record.source,
+            mend="build the method with the values that it was trained with",
+        )
+
+
+def differences(prefix: str, trained: Mapping[str, Any], now: Mapping[str, Any], keys: Iterable[str]) -> str:
+    """Name the `keys` whose values differ: "backbone.name 'a' then, 'b' now"; empty if none does."""
+    return ", ".join(
+        f"{prefix}{key} {trained.get(key)!r} then, {now.get(key)!r} now"
+        for key in keys
+        if trained.get(key) != now.get(key)
+    )
+
+
+def weights_file(path: Path) -> Path:
+    """The weights file that `path`, a run folder or the file itself, stands for. Raises UserError if there is none."""
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise UserError("there is no such run or weights file", where=f"checkpoint={path}", mend="check the path")
+    run = RunFolder.open(path)
+    if run.weights_path.with_suffix(".json").exists():
+        return run.weights_path
+    if run.checkpoint_path.exists():
+        raise UserError(
+            "this training has not finished", where=str(path), mend=f"run the same `train` with out={path} to go on"
+        )
+    raise UserError("this run holds no weights", where=str(path), mend="give the folder of a training run")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _record(found: Mapping[str, Any], file: Path) -> WeightsRecord:
+    known = {field.name for field in fields(WeightsRecord)}
+    try:
+        record = WeightsRecord(**{key: value for key, value in found.items() if key in known})
+    except TypeError as error:
+        raise UserError(
+            f"the record inside the weights file is incomplete: {error}",
+            where=str(file),
+            mend="train the weights again",
+        ) from error
+    digest, note = file_sha256(file), file.with_suffix(".json")
+    if note.exists() and json.loads(note.read_text(encoding="utf-8")).get("sha256") != digest:
+        raise UserError(
+            f"{note.name} beside the weights is of another file: the hashes differ",
+            where=str(file),
+            mend="copy both files of the run again, or remove the .json file: the weights carry their own record",
+        )
+    return replace(record, sha256=digest, source=str(file))
+
+
+def _load(method: Method, tensors: Mapping[str, Tensor], file: Path) -> None:
+    try:
+        method.load_learnable_state(tensors)
+    except UserError as error:
+        raise UserError(error.what, where=str(file), mend=error.mend) from error
+
+
+def _unknown_origin(method: Method, file: Path) -> WeightsRecord:
+    return WeightsRecord(
+        method=method.name,
+        hyperparameters=hyperparameters(method),
+        backbone=backbone(method),
+        data=None,
+        sha256=file_sha256(file),
+        source=str(file),
+    )

@@ -1,0 +1,144 @@
+"""Where a training stands, in one file: learned tensors, optimiser, random streams, position. Nothing is pickled.
+
+method/<name>                   learnable_state
+optimizer/<parameter>/<key>     tensors of the optimiser's state
+streams/<name>                  random streams
+best/<name>                     learnable_state of the best validation so far
+record (JSON)                   position, averages, best value so far, the training's record, remaining scalars
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adbench.engine.rng import capture_streams, restore_streams
+from adbench.engine.tensor_file import read_tensors, write_tensors
+from adbench.errors import UserError
+from adbench.methods.base import Method
+
+VERSION = 1
+
+
+@dataclass(kw_only=True, slots=True)
+class Averages:
+    """Running means over images of the loss terms."""
+
+    sums: dict[str, float] = field(default_factory=dict)
+    n_images: int = 0
+
+    def add(self, values: dict[str, float], n_images: int) -> None:
+        """Take in the mean values of a step."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * n_images
+        self.n_images += n_images
+
+    def take(self) -> dict[str, float]:
+        """The means so far; starts anew."""
+        means = {name: total / self.n_images for name, total in self.sums.items()}
+        self.sums, self.n_images = {}, 0
+        return means
+
+
+@dataclass(kw_only=True, slots=True)
+class Position:
+    """How far a training has come.
+
+    epoch, batch   epochs done; batches done of the next one
+    step           optimiser steps in all
+    window, whole  averages since the last point of the loss curve; since the start of the epoch
+    best           {"value", "epoch", "step"} of the best validation so far, and its learned tensors
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    window: Averages = field(default_factory=Averages)
+    whole: Averages = field(default_factory=Averages)
+    best: dict[str, Any] | None = None
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+
+
+def save_checkpoint(
+    path: Path,
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    position: Position,
+    training: dict[str, Any],
+) -> None:
+    """Write everything that the next step depends on, whole. `training` says which training this is."""
+    tensors = {f"method/{name}": tensor for name, tensor in method.learnable_state().items()}
+    scalars: dict[str, Any] = {}
+    state = optimizer.state_dict()["state"]
+    for index, name in enumerate(method.learnable_parameters()):
+        for key, value in state.get(index, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer/{name}/{key}"] = value
+            else:
+                scalars[f"{name}/{key}"] = value
+    stream_tensors, stream_values = capture_streams(method)
+    tensors |= {f"streams/{name}": tensor for name, tensor in stream_tensors.items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in position.best_state.items()}
+    record = {
+        "version": VERSION,
+        "training": training,
+        "position": asdict(replace(position, best_state={})),
+        "optimizer": scalars,
+        "scaler": scaler.state_dict(),
+        "streams": stream_values,
+    }
+    write_tensors(path, tensors, record)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint that was read."""
+
+    tensors: dict[str, Tensor]
+    record: dict[str, Any]
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """Which training this is a checkpoint of."""
+        return dict(self.record["training"])
+
+    def restore_method(self, method: Method) -> None:
+        """Put the learned tensors back."""
+        method.load_learnable_state(self._below("method/"))
+
+    def restore_rest(self, method: Method, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> Position:
+        """Put optimiser, gradient scaler and random streams back; returns the position."""
+        state: dict[int, dict[str, Any]] = {}
+        for index, name in enumerate(method.learnable_parameters()):
+            own: dict[str, Any] = dict(self._below(f"optimizer/{name}/"))
+            start = f"{name}/"
+            own |= {key[len(start) :]: v for key, v in self.record["optimizer"].items() if key.startswith(start)}
+            if own:
+                state[index] = own
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        if self.record["scaler"]:
+            scaler.load_state_dict(self.record["scaler"])
+        restore_streams((self._below("streams/"), self.record["streams"]), method)
+        position = dict(self.record["position"])
+        averages = {name: Averages(**position.pop(name)) for name in ("window", "whole")}
+        return Position(**position | averages | {"best_state": self._below("best/")})
+
+    def _below(self, prefix: str) -> dict[str, Tensor]:
+        return {name[len(prefix) :]: tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint. Raises UserError for a damaged file or one of another version."""
+    tensors, record = read_tensors(path)
+    if record is None or record.get("version") != VERSION:
+        raise UserError(
+            "this is not a checkpoint that this version can go on from",
+            where=str(path),
+            mend="train anew with resume=false, or in another folder",
+        )
+    return Checkpoint(tensors, record)

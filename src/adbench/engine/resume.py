@@ -1,0 +1,74 @@
+"""Whether a run folder holds the training that is asked for: unfinished, finished, or another one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from adbench.engine.run_folder import RunFolder
+from adbench.engine.settings import TrainSettings
+from adbench.engine.weights import BACKBONE_KEYS, WeightsRecord, differences, read_record
+from adbench.errors import UserError
+
+SPEED_ONLY = ("workers", "checkpoint_minutes", "checkpoint_steps", "log_every", "heat_maps")
+"""Training settings that do not change the weights: they may differ when a training goes on."""
+SELECTION_ONLY = ("select_metric", "validate_every")
+
+MEND = "repeat those settings, choose another folder, or train anew with resume=false"
+
+
+def deciding_settings(settings: TrainSettings) -> dict[str, Any]:
+    """The settings that decide the weights, as JSON knows them."""
+    left_out = SPEED_ONLY + (SELECTION_ONLY if settings.select == "last" else ())
+    found = {key: value for key, value in asdict(settings).items() if key not in left_out}
+    return dict(json.loads(json.dumps(found)))
+
+
+def check_same_training(found: Mapping[str, Any], wanted: WeightsRecord, where: Path) -> None:
+    """Raise UserError naming what differs between the training a file is of and the one asked for."""
+    then, now = _identity(found), _identity(asdict(wanted))
+    keys = sorted({*then, *now})
+    differing = differences("", then, now, keys)
+    if differing:
+        raise UserError(f"the folder holds another training: {differing}", where=str(where), mend=MEND)
+
+
+def finished_record(run: RunFolder, wanted: WeightsRecord) -> WeightsRecord | None:
+    """The record of the finished weights in `run`, None if there are none. Raises UserError if of another training."""
+    if not run.weights_path.with_suffix(".json").exists():
+        return None
+    record = read_record(run.weights_path)
+    if record is not None:
+        check_same_training(asdict(record), wanted, run.weights_path)
+    return record
+
+
+def clear(run: RunFolder) -> None:
+    """Drop everything that a training left in `run`; first what says that it has finished."""
+    for path in (run.weights_path.with_suffix(".json"), run.weights_path, run.checkpoint_path, run.history_path):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(run.tensorboard_dir, ignore_errors=True)
+
+
+def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a training this one, flat: "training.epochs" -> 5."""
+    data = {part["name"]: {k: v for k, v in part.items() if k != "name"} for part in record["data"] or []}
+    parts = {
+        "method": record["method"],
+        "hyperparameters": record["hyperparameters"],
+        "backbone": {key: record["backbone"].get(key) for key in BACKBONE_KEYS},
+        "transform": record["transform"],
+        "data": data,
+        "training": record["training"],
+    }
+    return dict(_flat("", json.loads(json.dumps(parts))))
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        return [(prefix, value)]
+    return [entry for key, inner in value.items() for entry in _flat(f"{prefix}.{key}".strip("."), inner)]

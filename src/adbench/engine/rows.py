@@ -1,0 +1,104 @@
+"""Result rows: plain dicts keyed by name, one per class and one for their mean, written as they are to results.json.
+
+method, weights (sha256 or None), backbone, backbone_sha256
+dataset, class_name ("mean": the mean over classes), n_images, n_anomalous
+shots, support_seed, seed (of the training where it is known), eval_seed, protocol
+image_auroc ... pixel_aupro    in [0, 1], NaN where undefined
+zero_shot                      False: the class was trained on; None: unknown what the weights were trained on
+selected_on_test               True: the weights were selected by their results on this class
+notes                          what a reader must know, in words
+seconds, images_per_second     wall time, loading included
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from adbench.engine.settings import EvalSettings, Row
+from adbench.engine.weights import WeightsRecord, backbone
+from adbench.methods.base import Method
+from adbench.metrics import summarise
+
+METRICS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
+OPTIONAL_METRICS = ("pixel_aupro200",)
+MEAN = "mean"
+
+
+def build_rows(
+    method: Method,
+    dataset: str,
+    results: Mapping[str, Mapping[str, Any]],
+    settings: EvalSettings,
+    record: WeightsRecord | None,
+) -> list[Row]:
+    """Rows of one data set. `results`: per class "metrics", "n_images", "n_anomalous", "seconds" and "notes"."""
+    table = summarise({name: result["metrics"] for name, result in results.items()}, settings.protocol)
+    metrics = METRICS + (OPTIONAL_METRICS if settings.aupro200 else ())
+    shown = backbone(method)
+    common = {
+        "method": method.name,
+        "weights": None if record is None else record.sha256,
+        "backbone": shown.get("name"),
+        "backbone_sha256": shown.get("weights_sha256"),
+        "dataset": dataset,
+        "shots": 0,
+        "support_seed": None,
+        "seed": settings.seed if record is None or record.seed is None else record.seed,
+        "eval_seed": settings.seed,
+        "protocol": settings.protocol,
+    }
+    rows = []
+    for name, result in {**results, MEAN: _total(results)}.items():
+        classes = list(results) if name == MEAN else [name]
+        n_images, seconds = result["n_images"], result["seconds"]
+        rows.append(
+            {
+                **common,
+                "class_name": name,
+                "n_images": n_images,
+                "n_anomalous": result["n_anomalous"],
+                **{metric: table[name].get(metric, math.nan) for metric in metrics},
+                **_marks(dataset, classes, record, result["notes"]),
+                "seconds": seconds,
+                "images_per_second": n_images / seconds if seconds else math.nan,
+            }
+        )
+    return rows
+
+
+def _total(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    sums: dict[str, Any] = {
+        key: sum(result[key] for result in results.values()) for key in ("n_images", "n_anomalous", "seconds")
+    }
+    return {**sums, "notes": list(dict.fromkeys(note for result in results.values() for note in result["notes"]))}
+
+
+def _marks(dataset: str, classes: list[str], record: WeightsRecord | None, notes: list[str]) -> dict[str, Any]:
+    """What the training record says against these results. Without a record nothing was trained: all is well."""
+    zero_shot: bool | None = True
+    selected = False
+    notes = list(notes)
+    if record is not None:
+        trained = None if record.data is None else _overlap(dataset, classes, record.data)
+        if trained is None:
+            zero_shot = None
+            notes.append("it is unknown what the weights were trained on")
+        elif trained:
+            zero_shot = False
+            notes.append(f"not zero-shot: trained on {dataset} {_list(trained)}")
+        chosen = _overlap(dataset, classes, (record.selection or {}).get("data", []))
+        if chosen:
+            selected = True
+            notes.append(f"weights selected by their results on {dataset} {_list(chosen)}")
+    return {"zero_shot": zero_shot, "selected_on_test": selected, "notes": notes}
+
+
+def _overlap(dataset: str, classes: list[str], used: list[dict[str, Any]]) -> list[str]:
+    pairs = {(part["name"], name) for part in used for name in part["classes"]}
+    return [name for name in classes if (dataset, name) in pairs]
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

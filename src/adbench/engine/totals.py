@@ -1,0 +1,103 @@
+"""What is kept of a class while its images stream by: metric accumulators and counts, mergeable across processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adbench.data.sample import Batch
+from adbench.engine.settings import EvalSettings
+from adbench.errors import UserError
+from adbench.methods.base import Prediction
+from adbench.metrics import ImageMetrics, PixelMetrics
+
+PIXEL = ("pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
+
+
+class ClassTotals:
+    """Totals of one class, or of a shard of it: `update` per batch, `merge` shards, `metrics` at the end."""
+
+    def __init__(self, settings: EvalSettings) -> None:
+        self.image_metrics = ImageMetrics()
+        self.pixel_metrics = PixelMetrics(
+            aupro200=settings.aupro200, mode=settings.metrics_mode, memory_limit=settings.memory_limit_mib << 20
+        )
+        self._aupro200 = settings.aupro200
+        self.n_images = 0
+        self.n_anomalous = 0
+        self.seconds = 0.0
+        self.has_scores = self.has_maps = self.has_masks = False
+
+    def update(self, prediction: Prediction, batch: Batch) -> None:
+        """Take in the prediction of a batch. Raises UserError naming the images if a value is NaN or misshapen."""
+        labels = batch.labels.cpu().numpy()
+        try:
+            if prediction.scores is not None:
+                self.image_metrics.update(as_array(prediction.scores), labels)
+                self.has_scores = True
+            if prediction.maps is not None:
+                self.has_maps = True
+                if batch.masks is not None:
+                    self.pixel_metrics.update(as_arrays(prediction.maps), batch.masks.cpu().numpy())
+                    self.has_masks = True
+        except UserError as error:
+            images = batch.paths[0] + (f" to {batch.paths[-1]}" if len(batch) > 1 else "")
+            raise UserError(error.what, where=f"{batch.dataset}: {images}: {error.where}", mend=error.mend) from error
+        self.n_images += len(batch)
+        self.n_anomalous += int(labels.sum())
+
+    def merge(self, other: ClassTotals) -> ClassTotals:
+        """Add another shard of the same class; `other` stays as it is."""
+        self.image_metrics.merge(other.image_metrics)
+        self.pixel_metrics.merge(other.pixel_metrics)
+        self.n_images += other.n_images
+        self.n_anomalous += other.n_anomalous
+        self.seconds += other.seconds
+        self.has_scores |= other.has_scores
+        self.has_maps |= other.has_maps
+        self.has_masks |= other.has_masks
+        return self
+
+    def result(self) -> dict[str, Any]:
+        """What `rows.build_rows` takes: metrics, counts, seconds, notes.
+
+        A metric is left out where the method gives no scores or maps; it is NaN where the data lack masks or a label.
+        """
+        metrics: dict[str, float] = {}
+        notes = []
+        if self.has_scores:
+            metrics |= self.image_metrics.compute()
+        if self.has_maps and self.has_masks:
+            metrics |= self.pixel_metrics.compute()
+            if self.pixel_metrics.mode == "constant":
+                bounds = [bound for bound in self.pixel_metrics.error_bounds().values() if not math.isnan(bound)]
+                notes.append(f"pixel metrics in constant memory: exact to {max(bounds, default=0.0):.1e}")
+        elif self.has_maps:
+            metrics |= dict.fromkeys(PIXEL + (("pixel_aupro200",) if self._aupro200 else ()), math.nan)
+        return {
+            "metrics": metrics,
+            "n_images": self.n_images,
+            "n_anomalous": self.n_anomalous,
+            "seconds": self.seconds,
+            "notes": notes,
+        }
+
+
+def as_array(values: Tensor) -> NDArray[np.floating[Any]]:
+    """A tensor as numpy array; half precision becomes float32, which is exact."""
+    values = values.detach().cpu()
+    array: NDArray[np.floating[Any]] = (
+        values if values.dtype in (torch.float32, torch.float64) else values.float()
+    ).numpy()
+    return array
+
+
+def as_arrays(maps: Tensor | Sequence[Tensor]) -> NDArray[np.floating[Any]] | list[NDArray[np.floating[Any]]]:
+    """Maps as one array (B, H, W), or a list of (H, W) where sizes differ."""
+    return as_array(maps) if isinstance(maps, Tensor) else [as_array(one) for one in maps]

@@ -1,0 +1,98 @@
+"""Looks at validation data during training, and the selection of weights by them where it is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adbench.engine.evaluate import evaluate, sample_pictures
+from adbench.engine.journal import Journal
+from adbench.engine.pictures import Painter
+from adbench.engine.progress import Reporter
+from adbench.engine.rng import undisturbed
+from adbench.engine.rows import MEAN, METRICS
+from adbench.engine.settings import EvalData, EvalSettings, Row, TrainSettings
+from adbench.errors import UserError, unknown
+from adbench.methods.base import Method
+
+
+def check_selection(settings: TrainSettings, validation: Sequence[EvalData]) -> None:
+    """Raise UserError where weights are to be selected, but by nothing or by an unknown metric."""
+    if settings.select == "best_on_test" and not validation:
+        raise UserError(
+            "weights are to be selected by their results on validation data, but there are none",
+            where="trainer.select",
+            mend="give validation data, or use trainer.select=last",
+        )
+    if settings.select_metric not in METRICS:
+        raise unknown("metric", settings.select_metric, METRICS, where="trainer.select_metric")
+
+
+def validation_rows(
+    method: Method,
+    validation: Sequence[EvalData],
+    settings: TrainSettings,
+    *,
+    device: torch.device,
+    reporter: Reporter,
+) -> list[Row]:
+    """Rows of all validation sets; the random streams of the training stay as they are."""
+    with undisturbed(method):
+        return [
+            row
+            for data in validation
+            for row in evaluate(method, data, _eval_settings(settings), device=device, reporter=reporter)
+        ]
+
+
+def log_pictures(
+    method: Method,
+    validation: Sequence[EvalData],
+    settings: TrainSettings,
+    *,
+    device: torch.device,
+    journal: Journal,
+    step: int,
+    painter: Painter,
+) -> None:
+    """A few heat maps of the validation data to TensorBoard."""
+    with undisturbed(method):
+        for data in validation:
+            pictures = sample_pictures(method, data, _eval_settings(settings), settings.heat_maps, device=device)
+            journal.pictures(step, pictures, painter)
+
+
+def select_value(rows: Sequence[Row], metric: str) -> float:
+    """What weights are selected by: the metric's mean over classes, averaged over the validation sets."""
+    values = [row[metric] for row in rows if row["class_name"] == MEAN]
+    value = math.fsum(values) / len(values)
+    if math.isnan(value):
+        raise UserError(
+            f"weights are to be selected by {metric}, which is n/a on the validation data",
+            where="trainer.select_metric",
+            mend="choose a metric that the validation data have (masks for pixel metrics), or trainer.select=last",
+        )
+    return value
+
+
+def selection_record(settings: TrainSettings, validation: Sequence[EvalData], best: dict[str, Any]) -> dict[str, Any]:
+    """How the weights were selected, for their record."""
+    return {
+        "rule": settings.select,
+        "metric": settings.select_metric,
+        **best,
+        "data": [{"name": data.name, "classes": list(data.classes)} for data in validation],
+    }
+
+
+def snapshot(method: Method) -> dict[str, Tensor]:
+    """A copy of the learned tensors on the CPU."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in method.learnable_state().items()}
+
+
+def _eval_settings(settings: TrainSettings) -> EvalSettings:
+    return EvalSettings(batch_size=settings.batch_size, workers=settings.workers, seed=settings.seed, amp=settings.amp)
