@@ -90,8 +90,8 @@ def dispatch(argv: Sequence[str]) -> int:
         raise unknown("command", argv[0], command_names(), where="the command comes first")
     module = _command(argv[0])
     rest = list(argv[1:])
-    if ("--help" in rest or "-h" in rest) and hasattr(module, "HELP"):
-        print(module.HELP, end="")
+    if "--help" in rest or "-h" in rest:
+        print(str(getattr(module, "HELP", module.__doc__)).strip())
         return 0
     run: Callable[[Sequence[str]], int] = module.run
     return run(rest)

@@ -1,0 +1,48 @@
+# make demo    set up .venv, train and evaluate on built-in data (a few minutes on two cores)
+# make test    set up .venv, run the whole test suite
+# make check   everything that must pass before a commit: format, lint, types, import layers, tests
+# make clean   remove .venv and caches (outputs/ and data/ stay)
+#
+# PYTHON=python3.12 chooses the interpreter of the environment (3.11 or newer).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test fast lint types layers check clean
+
+setup: $(STAMP)
+
+# Installed again only when the lock file or the package's metadata change.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "adbench: error: the locked versions need Python 3.11 or newer, this is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python -m adbench demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+fast: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+layers: $(STAMP)
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+check: lint types layers test
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .coverage build dist
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
