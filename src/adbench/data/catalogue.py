@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adbench.data.meta import META_NAME, read_meta
 from adbench.data.sample import Sample
 from adbench.errors import UserError, unknown
 
 Progress = Callable[[int, int], None]  # (done, total)
-Indexer = Callable[..., Iterable[Sample]]
-_IndexFunction = Callable[..., Iterable[Sample]]
+Indexer = Callable[..., Iterable[Sample]]  # (root, classes, *, options)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ class DatasetSpec:
     expected        class -> published counts (train, normal test, anomalous test), where they are known for certain
     auxiliary_split the split that a method is trained on when this set is auxiliary data
     folders         further names under which the set is looked for in the data folder (the archive's own)
-    marks           relative paths of which one at least exists in the raw layout; empty: the index function decides
+    marks           glob patterns of which one at least is found in the raw layout; empty: the index function decides
     bundled         the folder of a set that ships with the package, else None
     prepare_root    makes a set that is rendered rather than downloaded, else None
     """
@@ -142,11 +142,9 @@ class DatasetSpec:
         return lines
 
     def _read(self, root: Path, classes: Sequence[str] | None, options: Mapping[str, Any]) -> list[Sample]:
-        if not self.marks or any((root / mark).exists() for mark in self.marks):
+        if not self.marks or any(next(root.glob(mark), None) is not None for mark in self.marks):
             return list(self.index_files(root, classes, **options))
-        if (root / "meta.json").is_file():
-            from adbench.data.meta import read_meta
-
+        if (root / META_NAME).is_file():
             return read_meta(root, dataset=self.name)
         raise UserError(f"the folder does not hold data set {self.name}", where=str(root), mend=self._expectation())
 
@@ -163,13 +161,13 @@ class DatasetSpec:
 _SPECS: dict[str, DatasetSpec] = {}
 
 
-def register(name: str, **facts: Any) -> Callable[[_IndexFunction], _IndexFunction]:
+def register(name: str, **facts: Any) -> Callable[[Indexer], Indexer]:
     """Decorate an index function `(root, classes, *, options...) -> samples`: makes it data set `name`.
 
     `facts` are the other fields of `DatasetSpec`.
     """
 
-    def add(index_files: _IndexFunction) -> _IndexFunction:
+    def add(index_files: Indexer) -> Indexer:
         if name in _SPECS:
             raise ValueError(f"two data sets are called {name!r}")
         _SPECS[name] = DatasetSpec(name=name, index_files=index_files, **facts)

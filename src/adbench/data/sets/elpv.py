@@ -1,0 +1,98 @@
+"""ELPV: electroluminescence images of solar cells with graded labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from adbench.data.catalogue import Counts, register
+from adbench.data.sample import Sample
+from adbench.data.tree import require_files
+from adbench.errors import UserError
+
+_TABLE = "labels.csv"
+_CHECKOUT = "src/elpv_dataset/data"
+_UNCERTAIN = ("drop", "anomaly")
+
+
+@register(
+    "elpv",
+    title="ELPV: solar cells in electroluminescence",
+    domain="industrial",
+    task="classification",
+    classes=("elpv",),
+    # 1508 cells of probability 0, a quarter of them for the test (377), and 715 of probability 1.
+    expected={"elpv": Counts(train=1131, normal=377, anomalous=715)},
+    licence="CC BY-NC-SA 4.0 (non-commercial)",
+    source="https://github.com/zae-bayern/elpv-dataset",
+    citation="C. Buerhop-Lutz et al.: A Benchmark for Visual Identification of Defective Solar Cells in "
+    "Electroluminescence Imagery. EU PVSEC 2018; S. Deitsch et al.: Automatic Classification of Defective "
+    "Photovoltaic Module Cells in Electroluminescence Images. Solar Energy 185, 2019; S. Deitsch et al.: Segmentation "
+    "of Photovoltaic Module Cells in Uncalibrated Electroluminescence Images. Machine Vision and Applications 32, 2021",
+    how_to_get="git clone https://github.com/zae-bayern/elpv-dataset data/elpv",
+    folders=("elpv-dataset",),
+    marks=(_TABLE, f"{_CHECKOUT}/{_TABLE}"),
+    layout="""\
+labels.csv                 columns separated by blanks, no header: image, probability, mono|poly
+images/cellNNNN.png        8-bit grey, 300 x 300""",
+    quirks=(
+        "Labels are probabilities of a defect: 0 is normal, 1 is anomalous; 1/3 and 2/3 are left out "
+        "(data.uncertain=anomaly keeps them as anomalous test images).",
+        "There are no masks.",
+        "There is no official split. As in InCTRL's conversion, a quarter of the normal images is drawn for the test "
+        "in the order of the table (scikit-learn's train_test_split, test_size=0.25, random_state=42); anomalous "
+        "images are all test images.",
+        "A checkout of the repository works as it is; so does its data folder alone.",
+    ),
+)
+def index(root: Path, classes: Sequence[str] | None, *, uncertain: str = "drop") -> list[Sample]:
+    """Index by the table; `uncertain` says what becomes of probabilities 1/3 and 2/3."""
+    if uncertain not in _UNCERTAIN:
+        raise UserError(f"uncertain is {uncertain!r}", where="data.uncertain", mend="choose drop or anomaly")
+    if not (root / _TABLE).is_file():
+        root = root / _CHECKOUT
+    rows = _rows(root / _TABLE)
+    require_files(root, [key for key, _ in rows], listed_in=root / _TABLE)
+    normal = [key for key, probability in rows if probability == 0]
+    anomalous = [key for key, probability in rows if probability == 1 or (probability > 0 and uncertain == "anomaly")]
+    test = _test_part(len(normal))
+    samples = [_sample(root, key, 0, "test" if number in test else "train") for number, key in enumerate(normal)]
+    return samples + [_sample(root, key, 1, "test") for key in anomalous]
+
+
+def _rows(table: Path) -> list[tuple[str, float]]:
+    rows = []
+    for number, line in enumerate(table.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not line.strip():
+            continue
+        # Blanks in the released file, commas after a round trip through a spreadsheet.
+        columns = line.replace(",", " ").split()
+        try:
+            key, probability = columns[0].replace("\\", "/"), float(columns[1])
+        except (IndexError, ValueError) as error:
+            mend = "expected image, probability, type: take the file of the release"
+            raise UserError(f"a row is {line!r}", where=f"{table}, line {number}", mend=mend) from error
+        rows.append((key, probability))
+    return rows
+
+
+def _test_part(n: int) -> frozenset[int]:
+    """Row numbers that train_test_split(range(n), test_size=0.25, random_state=42) puts into the test part."""
+    order = np.random.RandomState(42).permutation(n)
+    return frozenset(order[: math.ceil(0.25 * n)].tolist())
+
+
+def _sample(root: Path, key: str, label: int, split: str) -> Sample:
+    return Sample(
+        path=root / key,
+        key=key,
+        class_name="elpv",
+        label=label,
+        mask_path=None,
+        split=split,
+        defect="defective" if label else "good",
+        dataset="elpv",
+    )

@@ -1,0 +1,34 @@
+"""Any data set that comes with a meta.json as AdaCLIP's and AnomalyCLIP's tools write it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from adbench.data.catalogue import register
+from adbench.data.meta import read_meta
+from adbench.data.sample import Sample
+
+
+@register(
+    "meta",
+    title="Any data set indexed by a meta.json",
+    domain="any",
+    task="classification, and localisation where there are masks",
+    classes=(),
+    licence="that of your data",
+    source="the file format of https://github.com/caoyunkang/AdaCLIP and https://github.com/zqhang/AnomalyCLIP",
+    citation="that of your data",
+    how_to_get="Give the folder that holds the file: data=meta data.root=DIR",
+    layout="""\
+meta.json: {"train": {<class>: [record, ...]}, "test": {<class>: [record, ...]}}
+record:    {"img_path": ..., "mask_path": ... or "", "cls_name": ..., "specie_name": ..., "anomaly": 0 or 1}""",
+    quirks=(
+        "Paths are relative to the file's folder; absolute ones and ones that repeat the folder are understood too.",
+        "Masks of normal images are ignored.",
+        "The other data sets read a meta.json as well where their folder does not have the raw layout.",
+    ),
+)
+def index(root: Path, classes: Sequence[str] | None) -> list[Sample]:
+    """Index by `root/meta.json`; classes are chosen from it afterwards."""
+    return read_meta(root, dataset="meta")

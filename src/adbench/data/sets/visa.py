@@ -1,0 +1,106 @@
+"""VisA: the archive with its split table, or the one-class folders made from it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from adbench.data.catalogue import Counts, register
+from adbench.data.mvtec_layout import index_class
+from adbench.data.sample import Sample
+from adbench.data.tree import listing, require_files, select
+from adbench.errors import UserError
+
+# class: training images, normal and anomalous test images of the one-class split.
+_COUNTS = {
+    "candle": (900, 100, 100),
+    "capsules": (542, 60, 100),
+    "cashew": (450, 50, 100),
+    "chewinggum": (453, 50, 100),
+    "fryum": (450, 50, 100),
+    "macaroni1": (900, 100, 100),
+    "macaroni2": (900, 100, 100),
+    "pcb1": (904, 100, 100),
+    "pcb2": (901, 100, 100),
+    "pcb3": (905, 101, 100),
+    "pcb4": (904, 101, 100),
+    "pipe_fryum": (450, 50, 100),
+}
+_TABLE = "split_csv/1cls.csv"
+
+
+@register(
+    "visa",
+    title="Visual Anomaly (VisA)",
+    domain="industrial",
+    task="classification and localisation",
+    classes=tuple(_COUNTS),
+    expected={name: Counts(train=t, normal=n, anomalous=a) for name, (t, n, a) in _COUNTS.items()},
+    licence="CC BY 4.0",
+    source="https://github.com/amazon-science/spot-diff",
+    citation="Y. Zou, J. Jeong, L. Pemula, D. Zhang, O. Dabeer: SPot-the-Difference Self-Supervised Pre-training for "
+    "Anomaly Detection and Segmentation. ECCV 2022",
+    how_to_get="Follow the link on the source page to VisA_20220922.tar and unpack it to data/visa",
+    folders=("VisA_20220922", "VisA_pytorch", "VisA"),
+    marks=(_TABLE, "1cls", *(f"{name}/{split}" for name in _COUNTS for split in ("train", "test"))),
+    layout="""\
+split_csv/1cls.csv                      columns object, split, label, image, mask
+<class>/Data/Images/Normal/NNNN.JPG
+<class>/Data/Images/Anomaly/NNN.JPG
+<class>/Data/Masks/Anomaly/NNN.png
+or, as the authors' script arranges it:
+[1cls/]<class>/{train,test}/good/NNNN.JPG
+[1cls/]<class>/test/bad/NNN.JPG
+[1cls/]<class>/ground_truth/bad/NNN.png""",
+    quirks=(
+        "Masks hold small label numbers, one per kind of defect: every value above 0 is a defect.",
+        "The split table is read where it exists, and only its rows: files that it does not name are left alone.",
+        "Kinds of defects are not told apart: all are called anomaly (bad in the arranged folders).",
+    ),
+)
+def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
+    """Index by the split table, else the arranged folders."""
+    if (root / _TABLE).is_file():
+        yield from _from_table(root, classes)
+        return
+    arranged = root / "1cls" if (root / "1cls").is_dir() else root
+    found = [name for name in listing(arranged).folders if name in _COUNTS]
+    for name in select(found, classes, where=arranged):
+        yield from index_class(arranged, name, dataset="visa", class_name=name)
+
+
+def _from_table(root: Path, classes: Sequence[str] | None) -> list[Sample]:
+    table = root / _TABLE
+    samples = []
+    with table.open(newline="", encoding="utf-8-sig") as lines:
+        rows = csv.reader(lines)
+        next(rows, None)  # the header: columns go by position, as in the authors' scripts
+        for row in rows:
+            if not row:
+                continue
+            if len(row) < 5 or row[1] not in ("train", "test"):
+                raise UserError(
+                    f"a row of the split table is {','.join(row)!r}",
+                    where=f"{table}, line {rows.line_num}",
+                    mend="expected object, split (train or test), label, image, mask: take the archive's own file",
+                )
+            name, split, label, image, mask = (cell.strip() for cell in row[:5])
+            if classes is not None and name not in classes:
+                continue
+            samples.append(
+                Sample(
+                    path=root / image,
+                    key=image,
+                    class_name=name,
+                    label=int(label == "anomaly"),
+                    mask_path=root / mask if label == "anomaly" and mask else None,
+                    split=split,
+                    defect="anomaly" if label == "anomaly" else "good",
+                    dataset="visa",
+                )
+            )
+    require_files(root, [sample.key for sample in samples], listed_in=table)
+    masks = [sample.mask_path.relative_to(root).as_posix() for sample in samples if sample.mask_path is not None]
+    require_files(root, masks, listed_in=table)
+    return samples
