@@ -1,0 +1,69 @@
+"""Writes datasets.md from the catalogue: `python -m adbench.data.docs > datasets.md`."""
+
+from __future__ import annotations
+
+import sys
+
+from adbench.data import catalogue
+from adbench.data.catalogue import DatasetSpec
+
+_HEADER = """\
+# Data sets
+
+Written by `python -m adbench.data.docs > datasets.md` from the facts beside each loader: edit those, not this file.
+
+One set lies in `data_dir/<name>` (`data_dir=DIR`, `./data` by default, or the environment variable `ADBENCH_DATA`), or
+anywhere else with `data.root=DIR`. Sets are read in the layout in which their authors publish them: nothing is
+converted or copied. A folder with a `meta.json` of AdaCLIP or AnomalyCLIP instead of that layout works too.
+`data.classes='[a,b]'` takes a part of the classes.
+
+Zero-shot methods train on the *test* split of one set, masks included, and are tested on the test split of another, as
+their papers do. Few-shot methods draw their normal images from the train split.
+
+Common to all sets: files are sorted by path, hidden files and files that are not images are left alone; images of 16
+bits are reduced to 8 by dropping the low byte; EXIF orientation is not applied; a mask value above 0 is a defect; an
+anomalous image without a mask file counts as free of anomalous pixels.
+"""
+
+
+def render() -> str:
+    """Return the text of datasets.md."""
+    specs = [catalogue.get(name) for name in catalogue.names()]
+    table = ["| name | what | classes | task | licence |", "|---|---|---|---|---|"]
+    table += [
+        f"| [`{spec.name}`](#{spec.name}) | {spec.title} | {len(spec.classes) or 'as found'} | {spec.task} "
+        f"| {spec.licence} |"
+        for spec in specs
+    ]
+    return "\n".join([_HEADER, *table, "", *map(_section, specs)])
+
+
+def _section(spec: DatasetSpec) -> str:
+    lines = [f"## {spec.name}", "", f"{spec.title}. Domain: {spec.domain}. Task: {spec.task}.", ""]
+    lines += [f"- **Get it**: {spec.how_to_get}", f"- **Source**: {spec.source}", f"- **Licence**: {spec.licence}"]
+    lines.append(f"- **Cite**: {spec.citation}")
+    if spec.classes:
+        lines.append(f"- **Classes**: {', '.join(spec.classes)}")
+    names = [f"`{name}`" for name in spec.folders]
+    if names:
+        lines.append(f"- **Found as**: `{spec.name}`, {', '.join(names)} in the data folder")
+    if spec.options:
+        lines.append(f"- **Options**: {', '.join(f'`data.{option}`' for option in spec.options)}")
+    lines += ["", "```", spec.layout, "```", ""]
+    lines += [f"- {quirk}" for quirk in spec.quirks]
+    lines += ["", *_counts(spec)]
+    return "\n".join(lines)
+
+
+def _counts(spec: DatasetSpec) -> list[str]:
+    if not spec.expected:
+        return []
+    rows = [(name, count.train, count.normal, count.anomalous) for name, count in spec.expected.items()]
+    if len(rows) > 1:
+        rows.append(("all of these", sum(row[1] for row in rows), sum(row[2] for row in rows), sum(r[3] for r in rows)))
+    head = ["| class | train | test, normal | test, anomalous |", "|---|---|---|---|"]
+    return [*head, *(f"| {name} | {train} | {normal} | {bad} |" for name, train, normal, bad in rows), ""]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())
