@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from adbench.clip import TextInput
 from adbench.errors import UserError
-from conftest import make_tiny_clip
+from tiny import make_tiny_clip
 
 
 @pytest.fixture

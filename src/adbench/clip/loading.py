@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def load_clip(
         if not tag_config:
             tags = open_clip.list_pretrained_tags_by_model(name)
             raise unknown(f"pretrained tag of {name}", tag or "(none)", tags, where="clip.pretrained")
-        mean, std = tag_config.get("mean") or mean, tag_config.get("std") or std
+        mean, std = _three(tag_config.get("mean"), mean), _three(tag_config.get("std"), std)
         trained_with = bool(tag_config.get("quick_gelu", False))
         source, file = tag, _download(tag_config, name, tag)
     built_with = _activation(quick_gelu, bool(config.get("quick_gelu", False)), trained_with, name, source)
@@ -83,8 +84,8 @@ def clip_from_state(
     source: str,
     quick_gelu: bool,
     image_size: int | None = None,
-    mean: tuple[float, ...] = OPENAI_MEAN,
-    std: tuple[float, ...] = OPENAI_STD,
+    mean: tuple[float, float, float] = OPENAI_MEAN,
+    std: tuple[float, float, float] = OPENAI_STD,
 ) -> Clip:
     """Build an open_clip CLIP from its configuration and load `state` strictly."""
     import open_clip
@@ -118,12 +119,14 @@ def clip_from_state(
 def read_state(file: Path) -> dict[str, Tensor]:
     """State dict of a weights file, as stored. Never unpickles arbitrary objects."""
     if not file.is_file():
-        raise UserError("weights file not found", where=str(file), mend="give an existing file as clip.checkpoint")
+        raise UserError("weights file not found", where=str(file), mend="give the path of an existing file")
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
         if _is_torchscript(file):
-            return dict(torch.jit.load(file, map_location="cpu").state_dict())  # type: ignore[no-untyped-call]
+            with warnings.catch_warnings():  # OpenAI's files will stay in this format, whatever torch recommends
+                warnings.simplefilter("ignore", FutureWarning)
+                return dict(torch.jit.load(file, map_location="cpu").state_dict())
         stored = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -136,7 +139,7 @@ def read_state(file: Path) -> dict[str, Tensor]:
         raise UserError(f"cannot read the weights: {error}", where=str(file), mend="download the file again") from error
     state = stored.get("state_dict", stored) if isinstance(stored, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError("the file holds no state dict", where=str(file), mend="give a CLIP checkpoint")
+        raise UserError("the file holds no state dict", where=str(file), mend="give one that does")
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
@@ -158,6 +161,13 @@ def _download(tag_config: dict[str, Any], name: str, tag: str) -> Path:
             where="clip.pretrained",
             mend="check the connection, or download the file elsewhere and give it as clip.checkpoint=FILE",
         ) from error
+
+
+def _three(given: Sequence[float] | None, default: tuple[float, float, float]) -> tuple[float, float, float]:
+    if not given:
+        return default
+    red, green, blue = map(float, given)
+    return red, green, blue
 
 
 def _activation(asked: bool | None, configured: bool, trained_with: bool | None, name: str, source: str) -> bool:

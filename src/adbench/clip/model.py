@@ -58,14 +58,14 @@ class Clip(nn.Module):
         source: str,
         quick_gelu: bool,
         image_size: int | None = None,
-        mean: Sequence[float] = OPENAI_MEAN,
-        std: Sequence[float] = OPENAI_STD,
+        mean: tuple[float, float, float] = OPENAI_MEAN,
+        std: tuple[float, float, float] = OPENAI_STD,
     ) -> None:
         super().__init__()
         _check_architecture(model, name)
         self.model = model.eval().requires_grad_(False)
         self.name, self.source, self.quick_gelu = name, source, quick_gelu
-        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        self.mean, self.std = mean, std
         visual = model.visual
         self.patch_size = int(visual.conv1.kernel_size[0])
         self.native_size = int(visual.image_size[0])
@@ -208,6 +208,11 @@ class Clip(nn.Module):
         length = min(max(int(end.max()) + 1, min_length), ids.shape[1])
         tokens = self.model.token_embedding(ids[:, :length]) if embeddings is None else embeddings[:, :length]
         return TextInput(tokens + self.model.positional_embedding[:length], end)
+
+    def first_text_blocks(self, text: TextInput, n_blocks: int) -> TextInput:
+        """Run the first `n_blocks` blocks unedited, for work that many edited passes share."""
+        blocks = self.model.transformer.resblocks[:n_blocks]
+        return TextInput(run_blocks(blocks, text.tokens, causal=True).tokens, text.end)
 
     def text_blocks(self, text: TextInput, *, edit: Edit | None = None, start: int = 1) -> Tensor:
         """Run embedded sentences through the text blocks from number `start` on: (n, C), not normalised."""

@@ -1,0 +1,81 @@
+"""Compare our implementation with tensors recorded from the authors' code.
+
+usage  python -m adbench parity CASE_DIR [CASE_DIR ...]        compare; exit status 1 if any tensor differs
+       python -m adbench parity CASE_DIR --out FILE.npz        write our tensors under the fixture's expected/ keys
+
+A case is a folder with case.json and tensors.npz. The method comes from the registry with the case's
+hyper-parameters, its weights through the loader for the authors' checkpoints, its numbers from the ordinary
+encode / loss / score path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adbench.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from adbench.engine.parity import Row
+
+SUMMARY = "compare with tensors recorded from the authors' code"
+
+
+def run(argv: Sequence[str]) -> int:
+    """Compare the cases named in `argv`, or write our tensors of one. Returns the exit status."""
+    folders, out = _arguments(argv)
+    from adbench.engine.parity import compare, compute, read_case
+
+    worst = 0
+    for folder in folders:
+        case, tensors = read_case(folder)
+        ours = compute(case, tensors)
+        if out is not None:
+            _write(out, ours)
+            print(f"{len(ours)} tensors of {folder.name} written to {out}")
+        else:
+            worst |= _report(folder, compare(case, tensors, ours))
+    return worst
+
+
+def _arguments(argv: Sequence[str]) -> tuple[list[Path], Path | None]:
+    rest, out = list(argv), None
+    if "--out" in rest:
+        place = rest.index("--out")
+        if place + 1 == len(rest):
+            raise UserError("--out lacks its file", where="parity", mend="write --out FILE.npz")
+        out = Path(rest[place + 1])
+        del rest[place : place + 2]
+    wrong = [word for word in rest if word.startswith("-")]
+    if wrong:
+        raise UserError(f"unknown option {wrong[0]!r}", where="parity", mend="known: --out FILE.npz")
+    if not rest:
+        raise UserError("no case given", where="parity", mend="write python -m adbench parity CASE_DIR")
+    if out is not None and len(rest) > 1:
+        raise UserError("--out takes one case at a time", where="parity", mend="name one CASE_DIR")
+    return [Path(word) for word in rest], out
+
+
+def _write(out: Path, ours: Mapping[str, np.ndarray]) -> None:
+    import numpy as np
+
+    from adbench.atomic import replacing
+
+    with replacing(out) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **ours)
+
+
+def _report(folder: Path, rows: Sequence[Row]) -> int:
+    """Print a line per tensor and a summary; 1 if any differs."""
+    width = max((len(row.name) for row in rows), default=0)
+    shapes = ["x".join(map(str, row.shape)) or "scalar" for row in rows]
+    print(f"{folder.parent.name}/{folder.name}")
+    for row, shape in zip(rows, shapes, strict=True):
+        error = "-" if row.status == "not computed" else f"{row.error:.2e}"
+        print(f"  {row.name:<{width}}  {shape:<{max(map(len, shapes))}}  {error:>8}  {row.status}  ({row.tolerance})")
+    computed, differing = sum(row.status != "not computed" for row in rows), sum(row.differs for row in rows)
+    print(f"{folder.name}: {computed} of {len(rows)} tensors computed, {differing} differ")
+    return int(differing > 0)

@@ -1,0 +1,66 @@
+"""Prompt ensembles: sentences about a normal and an abnormal state, and the two directions that they span."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adbench.clip.model import Clip
+
+
+@dataclass(frozen=True, slots=True)
+class PromptEnsemble:
+    """State phrases and sentence templates; `{}` is the place of the class name and of the phrase."""
+
+    normal: tuple[str, ...]
+    abnormal: tuple[str, ...]
+    templates: tuple[str, ...]
+
+    def sentences(self, class_name: str) -> tuple[list[str], list[str]]:
+        """All normal and all abnormal sentences about `class_name`, templates running fastest."""
+
+        def fill(states: tuple[str, ...]) -> list[str]:
+            return [template.format(state.format(class_name)) for state in states for template in self.templates]
+
+        return fill(self.normal), fill(self.abnormal)
+
+
+NORMAL_STATES = (
+    "{}",
+    "flawless {}",
+    "perfect {}",
+    "unblemished {}",
+    "{} without flaw",
+    "{} without defect",
+    "{} without damage",
+)
+# methods/adaclip, section 4 of the official text features: 7 x 4 normal and 5 x 4 abnormal sentences.
+ADACLIP_ENSEMBLE = PromptEnsemble(
+    normal=NORMAL_STATES,
+    abnormal=("damaged {}", "broken {}", "{} with flaw", "{} with defect", "{} with damage"),
+    templates=(
+        "a bad photo of a {}.",
+        "a low resolution photo of the {}.",
+        "a bad photo of the {}.",
+        "a cropped photo of the {}.",
+    ),
+)
+
+
+def state_directions(features: Tensor, n_normal: int) -> Tensor:
+    """Unit vectors of the two states from sentence features (..., n, C), the first `n_normal` being normal.
+
+    Each sentence is normalised, then averaged over its state, then normalised: (..., C, 2), column 0 normal.
+    """
+    features = features / features.norm(dim=-1, keepdim=True)
+    states = (features[..., :n_normal, :].mean(dim=-2), features[..., n_normal:, :].mean(dim=-2))
+    return torch.stack([state / state.norm(dim=-1, keepdim=True) for state in states], dim=-1)
+
+
+def encode_ensemble(clip: Clip, ensemble: PromptEnsemble, class_name: str) -> Tensor:
+    """Unit vectors (C, 2) of the normal and the abnormal state of a class, without gradient."""
+    normal, abnormal = ensemble.sentences(class_name)
+    with torch.no_grad():
+        return state_directions(clip.encode_text(clip.tokenize(normal + abnormal)), len(normal))

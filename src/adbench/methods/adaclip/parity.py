@@ -1,0 +1,191 @@
+"""AdaCLIP's parity cases: the ordinary method, its intermediates under the fixtures' names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adbench.clip.prompts import ADACLIP_ENSEMBLE
+from adbench.data.sample import Batch
+from adbench.methods.adaclip.method import AdaClip, Outputs
+from adbench.methods.maps import smooth, to_grid
+from adbench.methods.parity import case_method
+
+Arrays = dict[str, np.ndarray]
+Tensors = dict[str, Tensor]
+_RENAMED = {
+    "image_focal": "loss_cls_focal",
+    "pixel_focal": "loss_seg_focal",
+    "dice_abnormal": "loss_dice_abnormal",
+    "dice_normal": "loss_dice_normal",
+}
+# Hyper-parameters that cases and constructor call by the same name.
+_SAME_NAME = (
+    "prompting_depth",
+    "prompting_length",
+    "prompting_type",
+    "prompting_branch",
+    "use_hsf",
+    "k_clusters",
+    "hsf_variant",
+    "hsf_alpha",
+    "output_layers",
+    "temperature",
+    "gaussian_sigma",
+    "prompt_fp16_rounding",
+    "dice_mode",
+)
+
+
+def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Arrays:
+    """Compute a case of kind inference, training or losses_and_gradients.
+
+    Upstream runs one image per call. Here the images of a case form one batch, except that training steps once per
+    image, as upstream does.
+    """
+    settings = case["hyperparameters"]
+    method = case_method(case, tensors, {key: settings[key] for key in _SAME_NAME if key in settings})
+    assert isinstance(method, AdaClip)
+    batch = _batch(case, tensors)
+    if settings.get("np_seed") is not None:
+        method.random_state.seed(settings["np_seed"])
+    found = _frozen(method, batch)
+    if case["kind"] == "inference":
+        found |= _infer(method, batch)
+    elif case["kind"] == "training":
+        found |= _train(method, batch, settings)
+    else:
+        found |= _losses_and_gradients(method, batch)
+    return {f"expected/{key}": value.detach().cpu().numpy() for key, value in found.items()}
+
+
+def _batch(case: Mapping[str, Any], inputs: Mapping[str, np.ndarray]) -> Batch:
+    images = torch.from_numpy(inputs["input/images"])
+    labels, masks = inputs.get("input/labels"), inputs.get("input/masks")
+    return Batch(
+        images=images,
+        labels=torch.zeros(len(images), dtype=torch.long) if labels is None else torch.from_numpy(labels),
+        class_names=list(case["class_names"]),
+        paths=[str(index) for index in range(len(images))],
+        dataset="parity",
+        masks=None if masks is None else torch.from_numpy(masks[:, 0]) > 0.5,
+    )
+
+
+def _one(batch: Batch, index: int) -> Batch:
+    assert batch.masks is not None
+    pick = slice(index, index + 1)
+    return replace(
+        batch,
+        images=batch.images[pick],
+        labels=batch.labels[pick],
+        class_names=batch.class_names[pick],
+        paths=batch.paths[pick],
+        masks=batch.masks[pick],
+    )
+
+
+def _frozen(method: AdaClip, batch: Batch) -> Tensors:
+    clip = method.clip
+    ids = torch.stack([method.token_ids(name) for name in batch.class_names])
+    n_normal = len(ADACLIP_ENSEMBLE.normal) * len(ADACLIP_ENSEMBLE.templates)
+    with torch.no_grad():
+        embedded = clip.model.visual.ln_pre(clip.embed_image(batch.images))
+    found = {
+        "token_ids_normal": ids[:, :n_normal],
+        "token_ids_abnormal": ids[:, n_normal:],
+        "patch_embedding": embedded,
+        "resized_positional_embedding": clip.positions((clip.grid, clip.grid)),
+    }
+    features = method.encode(batch)
+    if method.dynamic:
+        found["frozen_pooled"] = features["pooled"]
+    return found
+
+
+def _intermediates(method: AdaClip, output: Outputs) -> Tensors:
+    names = {
+        "dynamic_visual": output.dynamic_visual,
+        "dynamic_text": output.dynamic_text,
+        "prompted_pooled": output.pooled,
+        "patch_tokens": output.patch_tokens,
+        "proj_patch": output.proj_patch,
+        "proj_cls": output.proj_cls,
+        "text_features": output.text,
+        "hsf_feature": output.hsf,
+        "layer_logits": to_grid(output.layer_logits, method.clip.grid),
+        "score_probs": output.image_logits.softmax(-1),
+    }
+    return {name: value.detach() for name, value in names.items() if value is not None}
+
+
+def _infer(method: AdaClip, batch: Batch) -> Tensors:
+    with torch.no_grad():
+        output = method.outputs(method.encode(batch), batch)
+        maps = method.map_before_smoothing(output)
+        return _intermediates(method, output) | {
+            "anomaly_map": maps,
+            "anomaly_map_smoothed": smooth(maps, method.sigma),
+            "anomaly_score": output.image_logits.softmax(-1)[:, 1],
+        }
+
+
+def _forward(method: AdaClip, batch: Batch) -> tuple[Tensors, Tensor]:
+    """Everything recorded of a forward pass, and the losses per image (B,) that are to be minimised."""
+    output = method.outputs(method.encode(batch), batch)
+    terms = method.loss_terms(output, batch)
+    totals = torch.stack([term.reshape(len(batch), -1).sum(1) for term in terms.values()]).sum(0)
+    found = _intermediates(method, output) | {"loss_total": totals.detach()}
+    found |= {_RENAMED[name]: term.detach() for name, term in terms.items()}
+    abnormal, normal = method.layer_probabilities(output)
+    found["layer_probs_step0"] = torch.stack([normal[:1], abnormal[:1]], dim=2).detach()  # (1, layers, 2, S, S)
+    return found, totals
+
+
+def _gradients(method: AdaClip) -> Tensors:
+    named = method.learnable_parameters()
+    return {key: torch.zeros_like(p) if p.grad is None else p.grad.clone() for key, p in named.items()}
+
+
+def _norms(gradients: Tensors) -> Tensor:
+    return torch.stack([value.norm() for value in gradients.values()])
+
+
+def _train(method: AdaClip, batch: Batch, settings: Mapping[str, Any]) -> Tensors:
+    optimizer = torch.optim.AdamW(
+        method.learnable_parameters().values(),
+        lr=settings["learning_rate"],
+        betas=tuple(settings["adamw_betas"]),
+        eps=settings["adamw_eps"],
+        weight_decay=settings["adamw_weight_decay"],
+    )
+    steps, norms = [], []
+    first: Tensors = {}
+    for index in range(len(batch)):
+        found, totals = _forward(method, _one(batch, index))
+        optimizer.zero_grad(set_to_none=True)
+        totals.mean().backward()
+        gradients = _gradients(method)
+        first = first or gradients
+        norms.append(_norms(gradients))
+        steps.append(found)
+        optimizer.step()
+    found = {key: torch.cat([step[key] for step in steps]) for key in steps[0]}
+    found |= {"layer_probs_step0": steps[0]["layer_probs_step0"], "grad_norms": torch.stack(norms)}
+    found |= {f"grad_step0/{key}": value for key, value in first.items()}
+    return found | {f"weights_after/{key}": value for key, value in method.learnable_state().items()}
+
+
+def _losses_and_gradients(method: AdaClip, batch: Batch) -> Tensors:
+    found, totals = _forward(method, batch)
+    totals.mean().backward()
+    gradients = _gradients(method)
+    for name in (*_RENAMED.values(), "loss_total"):
+        found[f"batch_mean_{name}"] = found[name].mean(dim=0)
+    found |= {f"batch_mean_grad/{key}": value for key, value in gradients.items()}
+    return found | {"batch_mean_grad_norms": _norms(gradients)}

@@ -1,0 +1,32 @@
+"""Losses on two-channel probability maps that the CLIP methods share; every function returns one value per image."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+_SMOOTH = 1e-5
+
+
+def focal(normal: Tensor, abnormal: Tensor, target: Tensor) -> Tensor:
+    """Focal loss on probabilities, gamma = 2, no class weights: (B, ...) x 3 -> (B,).
+
+    `normal` and `abnormal` are the two channels, `target` is 1 where anomalous. The one-hot target is clamped to
+    [1e-5, 1 - 1e-5] and 1e-5 is added to the probability of the target, as in the authors' code (AdaCLIP section 5,
+    AnomalyCLIP section 2).
+    """
+    weight = target.to(abnormal.dtype).clamp(_SMOOTH, 1 - _SMOOTH)
+    hit = weight * abnormal + (1 - weight) * normal + _SMOOTH
+    return (-((1 - hit) ** 2) * hit.log()).flatten(1).mean(dim=1)
+
+
+def dice(probabilities: Tensor, target: Tensor, *, rows: bool = False) -> Tensor:
+    """Dice loss of maps (B, H, W) against a 0/1 target, smooth 1, no squares: (B,).
+
+    `rows` takes each pixel row as a sample of its own and averages over them: what AdaCLIP's authors trained with.
+    """
+    dims = (-1,) if rows else (-2, -1)
+    target = target.to(probabilities.dtype)
+    overlap = (probabilities * target).sum(dims)
+    total = probabilities.sum(dims) + target.sum(dims)
+    loss = 1 - (2 * overlap + 1) / (total + 1)
+    return loss.mean(dim=-1) if rows else loss

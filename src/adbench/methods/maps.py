@@ -1,0 +1,43 @@
+"""From patch grids to pixel maps: resizing and Gaussian smoothing."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def to_grid(patches: Tensor, side: int) -> Tensor:
+    """Row-major patch values (..., side * side, channels) -> (..., channels, side, side)."""
+    return patches.movedim(-1, -2).reshape(*patches.shape[:-2], patches.shape[-1], side, side)
+
+
+def resize_bilinear(grids: Tensor, size: int, *, align_corners: bool) -> Tensor:
+    """Resize (B, channels, h, w) to (B, channels, size, size)."""
+    return F.interpolate(grids, size=(size, size), mode="bilinear", align_corners=align_corners)
+
+
+def smooth(maps: Tensor, sigma: float) -> Tensor:
+    """Gaussian filter of maps (B, H, W), each alone: SciPy's `gaussian_filter` with its defaults.
+
+    Beyond the border pixels are mirrored with the edge repeated ("reflect"), and the kernel is cut at 4 sigma.
+    sigma, in pixels; 0 is no filter.
+    """
+    if sigma == 0:
+        return maps
+    rows, columns = (_gaussian_matrix(size, sigma).to(maps) for size in maps.shape[-2:])
+    return rows @ maps @ columns.T
+
+
+@cache
+def _gaussian_matrix(size: int, sigma: float) -> Tensor:
+    """The filter along one axis as a (size, size) matrix: linear, and two products serve a whole batch."""
+    radius = int(4 * sigma + 0.5)
+    offsets = torch.arange(-radius, radius + 1)
+    kernel = torch.exp(-0.5 * (offsets.double() / sigma) ** 2)
+    source = (torch.arange(size)[:, None] + offsets).remainder(2 * size)
+    source = torch.where(source < size, source, 2 * size - 1 - source)
+    matrix = torch.zeros(size, size, dtype=torch.float64)
+    return matrix.scatter_add_(1, source, (kernel / kernel.sum()).expand(size, -1))

@@ -1,0 +1,196 @@
+"""AdaCLIP as a method: batches, gradients, weights, settings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from adbench.errors import UserError
+from adbench.methods import build
+from adbench.methods.adaclip.fusion import fuse
+from tiny import make_batch, make_tiny_clip, rows
+
+
+def make_method(clip=None, **settings):
+    torch.manual_seed(0)
+    settings = {"prompting_depth": 3, "prompting_length": 3, "k_clusters": 2} | settings
+    return build("adaclip", clip or make_tiny_clip(), **settings)
+
+
+SETTINGS = [
+    {},
+    {"use_hsf": False},
+    {"hsf_variant": "paper"},
+    {"prompting_type": "S"},
+    {"prompting_type": "D"},
+    {"prompting_type": "D", "prompting_branch": "L"},
+    {"prompting_branch": "V"},
+    {"prompting_branch": "L"},
+    {"prompting_branch": ""},
+    {"prompting_type": ""},
+    {"dice_mode": "image", "prompt_fp16_rounding": True},
+    {"prompting_depth": 1},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_batch_equals_images_one_by_one(settings):
+    method, batch = make_method(**settings), make_batch()
+    method.random_state.seed(7)
+    whole = method.predict(batch)
+    method.random_state.seed(7)
+    single = [method.predict(rows(batch, slice(i, i + 1))) for i in range(len(batch))]
+    assert_close(whole.scores, torch.cat([p.scores for p in single]), atol=1e-5, rtol=0)
+    assert_close(whole.maps, torch.cat([p.maps for p in single]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_loss_of_a_batch_is_the_mean_of_its_images(settings):
+    method, batch = make_method(**settings), make_batch()
+    method.random_state.seed(7)
+    whole = method.loss(method.encode(batch), batch)
+    method.random_state.seed(7)
+    single = [method.loss(method.encode(one), one) for one in (rows(batch, slice(i, i + 1)) for i in range(4))]
+    for name, value in whole.items():
+        assert_close(value, torch.stack([one[name] for one in single]).mean(), atol=1e-5, rtol=1e-5)
+
+
+def test_gradient_reaches_every_learnable_but_the_first_text_prompt():
+    method, batch = make_method(), make_batch()
+    sum(method.loss(method.encode(batch), batch).values()).backward()
+    without = [key for key, p in method.learnable_parameters().items() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == ["clip_model.text_prompter.static_prompts.0"]
+    assert all(parameter.grad is None for parameter in method.clip.parameters())
+
+
+def test_text_generator_without_text_branch_has_no_gradient():
+    method, batch = make_method(prompting_branch="V"), make_batch()
+    sum(method.loss(method.encode(batch), batch).values()).backward()
+    named = method.learnable_parameters()
+    assert not any("text_prompter" in key for key in named)
+    assert all(p.grad is None for key, p in named.items() if "dynamic_text" in key)
+
+
+def test_features_are_a_function_of_the_images_without_gradient():
+    method, batch = make_method(), make_batch()
+    first, second = method.encode(batch), method.encode(batch)
+    assert first.keys() == {"pooled"}
+    assert not first["pooled"].requires_grad
+    assert_close(first["pooled"], second["pooled"])
+
+
+def test_learnables_are_those_of_the_authors_checkpoint():
+    method = make_method(prompting_length=2)
+    shapes = {key: tuple(value.shape) for key, value in method.learnable_state().items()}
+    assert list(shapes) == list(method.learnable_parameters())
+    assert shapes["clip_model.text_prompter.static_prompts.2"] == (2, 32)
+    assert shapes["clip_model.visual_prompter.static_prompts.0"] == (2, 48)
+    assert shapes["clip_model.patch_token_layer.head.3.weight"] == (32, 48)
+    assert shapes["clip_model.dynamic_visual_prompt_generator.head.1.weight"] == (48, 32)
+    assert len(shapes) == 6 + 8 + 2 + 4 + 4
+
+
+def test_paper_size_has_the_paper_count_of_weights():
+    clip = make_tiny_clip()
+    clip.embed_dim = clip.text_width = 768
+    clip.vision_width = 1024
+    method = build("adaclip", clip, prompting_depth=3, k_clusters=2)
+    per_depth = 5 * 768 + 5 * 1024
+    assert sum(p.numel() for p in method.parameters()) == 10_665_472 - per_depth
+
+
+def test_official_checkpoint_round_trip(tmp_path):
+    source, target = make_method(), make_method()
+    with torch.no_grad():
+        for parameter in source.parameters():
+            parameter.add_(0.1)
+    file = tmp_path / "pretrained.pth"
+    source.save_official(file)
+    stored = torch.load(file, weights_only=True)
+    assert all(key.startswith("clip_model.") for key in stored)
+    target.load_official(file)
+    for key, value in target.learnable_state().items():
+        assert_close(value, source.learnable_state()[key])
+
+
+def test_checkpoint_of_other_settings_is_refused_whole(tmp_path):
+    file = tmp_path / "other.pth"
+    make_method(prompting_depth=2).save_official(file)
+    method = make_method()
+    before = {key: value.clone() for key, value in method.learnable_state().items()}
+    with pytest.raises(UserError, match=r"missing clip_model\.text_prompter\.static_prompts\.2.*other\.pth"):
+        method.load_official(file)
+    assert all(torch.equal(before[key], value) for key, value in method.learnable_state().items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prompting_type": "X"}, "prompting_type is 'X'"),
+        ({"k_clusters": 17}, "k_clusters is 17, outside 1 to 16"),
+        ({"prompting_depth": 4}, "prompting_depth is 4, outside 1 to 3"),
+        ({"output_layers": [5]}, "output_layers is 5"),
+        ({"promting_type": "S"}, "did you mean 'prompting_type'"),
+    ],
+)
+def test_impossible_settings_are_named(settings, message):
+    with pytest.raises(UserError, match=f"(?i){message}"):
+        make_method(**settings)
+
+
+def test_paper_variant_sets_the_fusion():
+    method = make_method(variant="paper")
+    assert (method.hsf_variant, method.hsf_alpha) == ("paper", 1.0)
+    assert (make_method().hsf_variant, make_method().hsf_alpha) == ("official", 0.2)
+
+
+def test_paper_fusion_is_the_most_abnormal_cluster():
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.nn.functional.normalize(torch.randn(3, 8, generator=generator), dim=-1)
+    member = torch.arange(12) % 3
+    tokens = (centres[member] + 0.01 * torch.randn(12, 8, generator=generator)).expand(1, 2, 12, 8)
+    selection = torch.tensor([0.1, 0.9, 0.2])[member].unsqueeze(0)
+    fused = fuse(tokens, selection, 3, "paper", np.random.RandomState(0))
+    expected = torch.nn.functional.normalize(tokens[0].mean(0)[member == 1].mean(0), dim=0)
+    assert_close(fused[0], expected)
+
+
+def test_official_fusion_balances_clusters_of_the_most_abnormal_patches():
+    tokens = torch.zeros(1, 1, 12, 2)
+    tokens[0, 0, :, 0] = 1.0
+    tokens[0, 0, 9, :] = torch.tensor([0.0, 1.0])
+    selection = torch.arange(12.0)[None] / 12
+    fused = fuse(tokens, selection, 2, "official", np.random.RandomState(0))
+    # 10 of 12 patches are taken; one of them makes a cluster of its own and weighs as much as the other nine.
+    assert_close(fused[0], torch.full((2,), 0.5**0.5))
+
+
+def test_fewer_distinct_points_than_clusters_give_no_nan():
+    tokens = torch.ones(1, 1, 12, 2) / 2**0.5
+    with pytest.warns(match="distinct clusters"):
+        fused = fuse(tokens, torch.rand(1, 12), 2, "official", np.random.RandomState(0))
+    assert fused.isfinite().all()
+
+
+def test_other_random_states_do_not_disturb_each_other():
+    method, batch = make_method(), make_batch()
+    method.random_state.seed(3)
+    first = method.predict(batch).scores
+    np.random.seed(99)
+    method.random_state.seed(3)
+    assert_close(method.predict(batch).scores, first)
+
+
+def test_training_lowers_the_loss():
+    method, batch = make_method(), make_batch()
+    optimizer = torch.optim.AdamW(method.parameters(), lr=0.01, betas=(0.5, 0.999))
+    totals = []
+    for _ in range(8):
+        total = sum(method.loss(method.encode(batch), batch).values())
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(total.item())
+    assert totals[-1] < 0.9 * totals[0]

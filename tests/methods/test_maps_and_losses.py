@@ -1,0 +1,61 @@
+"""Shared pieces against SciPy and against formulas written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch.testing import assert_close
+
+from adbench.methods.losses import dice, focal
+from adbench.methods.maps import resize_bilinear, smooth, to_grid
+
+
+@pytest.mark.parametrize(
+    ("shape", "sigma"), [((40, 40), 4.0), ((7, 23), 4.0), ((5, 5), 10.0), ((1, 9), 1.5), ((64, 64), 0.6)]
+)
+def test_smoothing_equals_scipy(shape, sigma):
+    maps = np.random.default_rng(0).random((3, *shape), dtype=np.float32)
+    expected = np.stack([gaussian_filter(one, sigma) for one in maps])
+    np.testing.assert_allclose(smooth(torch.from_numpy(maps), sigma).numpy(), expected, atol=2e-6)
+
+
+def test_sigma_zero_is_no_filter():
+    maps = torch.rand(1, 4, 4)
+    assert smooth(maps, 0) is maps
+
+
+def test_grid_is_row_major():
+    patches = torch.arange(12.0).reshape(1, 6, 2)[:, :4]
+    assert to_grid(patches, 2).tolist() == [[[[0, 2], [4, 6]], [[1, 3], [5, 7]]]]
+
+
+def test_resize_aligns_corners_when_asked():
+    grid = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
+    assert resize_bilinear(grid, 3, align_corners=True)[0, 0].tolist() == [[0, 0.5, 1], [1, 1.5, 2], [2, 2.5, 3]]
+
+
+def test_focal_is_the_written_formula():
+    generator = torch.Generator().manual_seed(0)
+    abnormal = torch.rand(2, 3, 4, generator=generator)
+    target = (torch.rand(2, 3, 4, generator=generator) > 0.5).float()
+    probability = torch.stack([1 - abnormal, abnormal], 1)
+    onehot = torch.stack([1 - target, target], 1).clamp(1e-5, 1 - 1e-5)
+    hit = (onehot * probability).sum(1) + 1e-5
+    expected = (-((1 - hit) ** 2) * hit.log()).flatten(1).mean(1)
+    assert_close(focal(1 - abnormal, abnormal, target), expected)
+
+
+def test_focal_stays_finite_at_certainty():
+    sure = torch.tensor([[0.0, 1.0]])
+    assert focal(1 - sure, sure, torch.tensor([[1.0, 0.0]])).isfinite().all()
+
+
+def test_dice_over_images_and_over_rows():
+    p = torch.tensor([[[0.5, 0.25], [1.0, 0.0]]])
+    g = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
+    whole = 1 - (2 * 1.5 + 1) / (1.75 + 3 + 1)
+    rows = ((1 - (2 * 0.5 + 1) / (0.75 + 1 + 1)) + (1 - (2 * 1 + 1) / (1 + 2 + 1))) / 2
+    assert_close(dice(p, g), torch.tensor([whole]))
+    assert_close(dice(p, g, rows=True), torch.tensor([rows]))

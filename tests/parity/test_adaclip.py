@@ -1,0 +1,101 @@
+"""AdaCLIP reproduces the tensors recorded from the authors' code, through the ordinary method."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adbench.cli.parity import run
+from adbench.engine.parity import compare, compute, read_case, tolerance_of
+from adbench.errors import UserError
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "parity"
+CASES = sorted((FIXTURES / "adaclip").iterdir())
+
+
+@pytest.mark.parametrize("folder", CASES, ids=lambda folder: folder.name)
+def test_case(folder):
+    case, tensors = read_case(folder)
+    rows = compare(case, tensors, compute(case, tensors))
+    assert [row.name for row in rows if row.differs] == []
+    required = json.loads((FIXTURES / "required.json").read_text())["adaclip"]
+    missing = [
+        row.name
+        for row in rows
+        if row.status == "not computed"
+        and any(fnmatch.fnmatchcase(row.name.split("/", 1)[1], pattern) for pattern in required)
+    ]
+    assert missing == []
+
+
+def test_recorded_tensors_are_never_read():
+    case, tensors = read_case(CASES[1])
+    blinded = {key: np.full_like(value, 7) if key.startswith("expected") else value for key, value in tensors.items()}
+    ours, again = compute(case, tensors), compute(case, blinded)
+    assert all(np.array_equal(ours[key], again[key]) for key in ours)
+
+
+def test_a_wrong_constant_is_noticed():
+    case, tensors = read_case(CASES[1])
+    case["hyperparameters"]["temperature"] = 101.0
+    rows = compare(case, tensors, compute(case, tensors))
+    assert any(row.differs for row in rows)
+
+
+def test_command_writes_ours_and_compares(tmp_path, capsys):
+    out = tmp_path / "ours.npz"
+    assert run([str(CASES[1]), "--out", str(out)]) == 0
+    with np.load(out) as ours:
+        assert "expected/anomaly_map" in ours.files
+    assert run([str(CASES[1])]) == 0
+    assert "0 differ" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "no case given"),
+        (["x", "--ot"], "unknown option"),
+        (["--out"], "lacks its file"),
+        (["nowhere"], "case.json"),
+    ],
+)
+def test_bad_arguments_are_one_clear_line(argv, message):
+    with pytest.raises(UserError, match=message):
+        run(argv)
+
+
+def test_tolerance_precedence():
+    rules = {
+        "default": {"atol": 0},
+        "a*": {"atol": 1},
+        "ab*": {"atol": 2},
+        "abc": {"atol": 3},
+        "expected64/*": {"atol": 4},
+        "x, y*": {"atol": 5},
+    }
+    found = {key: tolerance_of(key, rules)["atol"] for key in ("expected/a1", "expected/ab1", "expected/abc")}
+    assert found == {"expected/a1": 1, "expected/ab1": 2, "expected/abc": 3}
+    assert tolerance_of("expected64/abc", rules)["atol"] == 4
+    assert tolerance_of("expected/yes", rules)["atol"] == 5
+    assert tolerance_of("expected/z", rules)["atol"] == 0
+
+
+def test_comparison_sees_nan_shape_and_outliers():
+    case = {"tolerance": {"default": {"atol": 0.1}, "w": {"atol": 0, "allow_fraction_outside": 0.5, "hard_atol": 1}}}
+    recorded = {"expected/v": np.zeros(4), "expected/w": np.zeros(4), "expected/n": np.array([np.nan])}
+
+    def status(**ours):
+        return {
+            row.name[9:]: row.status for row in compare(case, recorded, {f"expected/{k}": v for k, v in ours.items()})
+        }
+
+    assert status(v=np.full(4, 0.1), w=np.array([0, 0, 1, 1.0]), n=np.array([np.nan])) == dict.fromkeys("nvw", "ok")
+    bad = status(v=np.array([0, np.nan, 0, 0]), w=np.array([0, 0, 0, 1.1]), n=np.array([0.0]))
+    assert set(bad.values()) == {"DIFFERS"}
+    assert "shape" in status(v=np.zeros(3), w=np.zeros(4), n=np.zeros(1))["v"]
+    assert status(v=np.zeros(4))["w"] == "not computed"
