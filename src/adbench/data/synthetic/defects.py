@@ -29,7 +29,7 @@ class Scene:
     @property
     def unit(self) -> float:
         """One pixel of a 96 px picture, in pixels of this one."""
-        return self.region.shape[0] / 96
+        return float(self.region.shape[0] / 96)
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
         """Pixel coordinates (x, y), each (H, W) float32."""
@@ -54,7 +54,8 @@ class Scene:
         order = np.argsort(luminance(pixels), kind="stable")
         at = int(rng.uniform(0.02, 0.12) * len(order))
         colour = pixels[order[at if dark else -1 - at]]
-        return np.clip(colour * (0.85 if dark else 1.03) + (0 if dark else 0.02), 0.02, 0.98)
+        tone: np.ndarray = np.clip(colour * (0.85 if dark else 1.03) + (0 if dark else 0.02), 0.02, 0.98)
+        return tone
 
 
 Defect = Callable[[Scene, np.random.Generator], tuple[np.ndarray, np.ndarray]]
@@ -86,7 +87,8 @@ def _path(
         rng.uniform(0, 2 * np.pi) + np.cumsum(np.full(n, bend) + rng.normal(0, turn * 0.3, n)) + rng.normal(0, jag, n)
     )
     points = np.vstack([np.zeros(2), np.cumsum(np.stack([np.cos(angle), np.sin(angle)], 1) * (length / n), 0)])
-    return points - points[n // 2] + start
+    centred: np.ndarray = points - points[n // 2] + start
+    return centred
 
 
 def _blob(scene: Scene, rng: np.random.Generator, radius: tuple[float, float], wobble: float) -> tuple[np.ndarray, ...]:
@@ -172,7 +174,8 @@ def _relief(scene: Scene, r: np.ndarray, dx: np.ndarray, dy: np.ndarray, pull: f
     x, y = scene.grid()
     ix = np.clip(np.round(x - dx * amount), 0, n - 1).astype(int)
     iy = np.clip(np.round(y - dy * amount), 0, n - 1).astype(int)
-    return scene.rgb[iy, ix]
+    seen: np.ndarray = scene.rgb[iy, ix]
+    return seen
 
 
 def dent(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

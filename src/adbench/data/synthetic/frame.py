@@ -78,7 +78,8 @@ def make_palette(rng: np.random.Generator, contrast: tuple[float, float] = (0.28
         target = luminance(base) - step if dark else luminance(base) + step
         if not 0.05 < target < 0.93:
             target = 2 * luminance(base) - target
-        return np.clip(hue + (target - luminance(hue)), 0.02, 0.98)
+        colour: np.ndarray = np.clip(hue + (target - luminance(hue)), 0.02, 0.98)
+        return colour
 
     second = companion(0.15 if rng.random() < 0.5 else 0.85)
     third = companion(0.5)
@@ -88,7 +89,8 @@ def make_palette(rng: np.random.Generator, contrast: tuple[float, float] = (0.28
 def mix(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
     """Blend colours a to b (each (3,) or (H, W, 3)) by t (H, W) in [0, 1]; returns (H, W, 3) float32."""
     t = np.clip(t, 0, 1).astype(np.float32)[..., None]
-    return a * (1 - t) + b * t
+    blended: np.ndarray = a * (1 - t) + b * t
+    return blended
 
 
 def step(d: np.ndarray, px: float, softness: float = 1.2) -> np.ndarray:

@@ -50,7 +50,8 @@ def sample(band: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator, sc
     du, dv = rng.integers(0, FIELD_PX, 2)
     iu = np.floor(u * (48.0 * scale)).astype(np.int32) + du
     iv = np.floor(v * (48.0 * scale)).astype(np.int32) + dv
-    return field[iv & (FIELD_PX - 1), iu & (FIELD_PX - 1)]
+    values: np.ndarray = field[iv & (FIELD_PX - 1), iu & (FIELD_PX - 1)]
+    return values
 
 
 def cells(u: np.ndarray, v: np.ndarray, rng: np.random.Generator, jitter: float = 0.8) -> tuple[np.ndarray, ...]:

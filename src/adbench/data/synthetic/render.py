@@ -38,7 +38,7 @@ class _Camera:
     blur: float
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
-        lit = np.clip(rgb * self.gain, 0.0, 1.0) ** self.gamma
+        lit: np.ndarray = np.clip(rgb * self.gain, 0.0, 1.0) ** self.gamma
         for axis in (0, 1):
             pad = np.concatenate([lit.take([0], axis), lit, lit.take([-1], axis)], axis)
             n = lit.shape[axis]
@@ -153,4 +153,5 @@ def render(class_name: str, seed: int, defect: str | None = None, size: int = 96
 
 
 def _to_uint8(picture: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    levels: np.ndarray = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return levels

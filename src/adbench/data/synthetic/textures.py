@@ -16,12 +16,14 @@ TAU = 2 * np.pi
 def _tones(rng: np.random.Generator, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """A random tone in [0, 1] per integer cell (i, j)."""
     table = rng.uniform(0, 1, 256).astype(np.float32)
-    return table[(i * 37 + j * 101) & 255]
+    tones: np.ndarray = table[(i * 37 + j * 101) & 255]
+    return tones
 
 
 def _fold(x: np.ndarray) -> np.ndarray:
     """Distance to the nearest integer, in [0, 0.5]."""
-    return np.abs(x - np.round(x))
+    distance: np.ndarray = np.abs(x - np.round(x))
+    return distance
 
 
 def fabric(f: Frame, p: Palette, rng: np.random.Generator) -> np.ndarray:
