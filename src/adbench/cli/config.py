@@ -92,7 +92,7 @@ def train_config(settings: Sequence[Setting]) -> TrainConfig:
     validation = values["validation"]
     if validation is not None:
         _check_choice("data", str(validation), f"validation={validation}")
-        validation = _data_config("train", [*_groups(settings), f"data={validation}"])
+        validation = _data_config(_compose("train", [*_groups(settings), f"data={validation}"])["data"])
     trainer = make(TrainSettings, {**values["trainer"], "seed": values["seed"]}, "trainer")
     return TrainConfig(**common, trainer=trainer, validation=validation)
 
@@ -119,19 +119,19 @@ def _compose_all(
             if not isinstance(typed[group].value, str):
                 raise UserError(f"{typed[group].word} names no {kind}", where=command, mend=f"write {group}=NAME")
             _check_choice(group, typed[group].value, typed[group].word)
-    groups = _groups(settings)
     if "method" not in typed:
         raise UserError(f"{command} needs a method", mend=f"add method=NAME, one of {', '.join(choices('method'))}")
-    first = [*groups, f"data={names[0]}"]
-    _check_keys(command, typed, names, _compose(command, first))
+    groups = _groups(settings)
+    chosen = [*groups, f"data={names[0]}"]
+    if len(typed) > len(groups) + 1:
+        _check_keys(command, typed, names, _compose(command, chosen))
     words = [f"++{s.hydra}" for s in settings if s.key not in _KINDS and not s.key.startswith("data.")]
-    values = _compose(command, [*first, *words])
+    values = _compose(command, [*chosen, *words, *_words_of(names[0], settings)])
     for section, remembered in (restored or {}).items():
         values[section].update({k: v for k, v in remembered.items() if f"{section}.{k}" not in typed})
-    data = tuple(
-        _data_config(command, [*groups, f"data={name}", *_words_of(name, typed.values())], several=len(names) > 1)
-        for name in names
-    )
+    sets = [values["data"]]
+    sets += [_compose(command, [*groups, f"data={name}", *_words_of(name, settings)])["data"] for name in names[1:]]
+    data = tuple(_data_config(one, several=len(names) > 1) for one in sets)
     hyperparameters = {key: value for key, value in values["method"].items() if key != "name"}
     top = {key: values[key] for key in ("data_dir", "outputs", "out", "device", "seed")}
     common = {
@@ -186,7 +186,7 @@ def _groups(settings: Sequence[Setting]) -> list[str]:
     return [setting.hydra for setting in settings if setting.key in _KINDS and setting.key != "data"]
 
 
-def _words_of(name: str, settings: Sequence[Setting] | Any) -> list[str]:
+def _words_of(name: str, settings: Sequence[Setting]) -> list[str]:
     """The words that set a key of data set `name`, as Hydra knows it: data.KEY=VALUE."""
     words = []
     for setting in settings:
@@ -227,15 +227,14 @@ def _yaml_keys(name: str) -> list[str]:
     return list(yaml.safe_load((configs_dir() / name).read_text(encoding="utf-8")))
 
 
-def _data_config(command: str, words: Sequence[str], *, several: bool = False) -> DataConfig:
-    values = dict(_compose(command, words)["data"])
+def _data_config(values: Mapping[str, Any], *, several: bool = False) -> DataConfig:
     section = f"data.{values['name']}" if several else "data"
     classes = values["classes"] or []
     # A class may be called 01, which reads as a number; one class needs no brackets.
     classes = [str(name) for name in (classes if isinstance(classes, list) else [classes])]
-    own = {"name": values.pop("name"), "root": values.pop("root"), "classes": classes}
-    values.pop("classes")
-    return make(DataConfig, {**own, "options": values}, section)
+    options = {key: value for key, value in values.items() if key not in ("name", "root", "classes")}
+    own = {"name": values["name"], "root": values["root"], "classes": classes, "options": options}
+    return make(DataConfig, own, section)
 
 
 def _compose(command: str, words: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,91 @@
+"""YAML files, registries and dataclasses agree: a method is one module and one YAML, and so is a data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from adbench import methods
+from adbench.cli.config import train_config
+from adbench.cli.grammar import choices, configs_dir, parse
+from adbench.cli.list import read_header
+from adbench.clip.presets import PRESETS
+from adbench.data import catalogue
+from adbench.engine.settings import EvalSettings, TrainSettings
+
+
+def defaults(cls: Any) -> dict[str, Any]:
+    values = dataclasses.asdict(cls())
+    values.pop("seed")
+    return values
+
+
+def test_every_method_has_its_yaml() -> None:
+    assert choices("method") == methods.names()
+
+
+def test_every_data_set_has_its_yaml() -> None:
+    assert choices("data") == catalogue.names()
+
+
+def test_every_preset_has_its_yaml() -> None:
+    assert set(choices("clip")) == set(PRESETS)
+
+
+@pytest.mark.parametrize("name", choices("method"))
+def test_a_methods_yaml_names_all_hyperparameters_with_their_defaults(name: str) -> None:
+    _, values = read_header("method", name)
+    parameters = inspect.signature(methods.method_class(name)).parameters.values()
+    written = {key: value for key, value in values["method"].items() if key != "name"}
+    assert values["method"]["name"] == name
+    assert written == {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize("name", choices("method"))
+def test_a_methods_yaml_says_what_it_reproduces(name: str) -> None:
+    text = (configs_dir() / "method" / f"{name}.yaml").read_text(encoding="utf-8")
+    header = text.partition("defaults:")[0]
+    for word in (f"python -m adbench eval  method={name}", "Reproduces", "Expected", "Cost"):
+        assert re.search(word.replace("  ", " +"), header), word
+    assert isinstance(yaml.safe_load(text)["version"], int)
+
+
+@pytest.mark.parametrize("name", choices("data"))
+def test_a_data_sets_yaml_names_all_options_with_their_defaults(name: str) -> None:
+    _, values = read_header("data", name)
+    parameters = inspect.signature(catalogue.get(name).index_files).parameters.values()
+    options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    as_yaml = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
+    assert values == {"name": name, "root": None, "classes": None, **as_yaml}
+
+
+@pytest.mark.parametrize("name", choices("clip"))
+def test_a_backbones_yaml_agrees_with_its_preset(name: str) -> None:
+    about, values = read_header("clip", name)
+    preset = PRESETS[name]
+    assert about
+    assert values["name"] == preset.model
+    assert (values["pretrained"] or "shipped") == preset.pretrained
+
+
+def test_the_trainers_yaml_holds_the_defaults_of_its_dataclass() -> None:
+    written = yaml.safe_load((configs_dir() / "trainer" / "default.yaml").read_text(encoding="utf-8"))
+    written["optimizer"]["betas"] = tuple(written["optimizer"]["betas"])
+    assert written == defaults(TrainSettings)
+
+
+def test_evals_yaml_holds_the_defaults_of_its_dataclass() -> None:
+    assert yaml.safe_load((configs_dir() / "eval.yaml").read_text(encoding="utf-8"))["eval"] == defaults(EvalSettings)
+
+
+@pytest.mark.parametrize("name", choices("recipe"))
+def test_a_recipe_is_for_a_method_on_a_backbone(name: str) -> None:
+    method, _, clip = name.partition("_on_")
+    assert method in choices("method")
+    assert clip in choices("clip")
+    assert train_config(parse([f"method={method}", f"clip={clip}", "data=demo"], "train")).clip.name == clip
