@@ -19,10 +19,10 @@ _RECORD = "adbench"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-    """Write `tensors` (copied to the CPU) and the JSON-able `record` to one file."""
+    """Write `tensors` (copied to the CPU) and the JSON-able `record` to one file: equal content gives equal bytes."""
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
-        save_file(plain, temporary, metadata={"format": "pt", _RECORD: json.dumps(record)})
+    with replacing(path) as temporary:  # one metadata entry only: safetensors writes several in random order
+        save_file(plain, temporary, metadata={_RECORD: json.dumps(record)})
 
 
 def read_tensors(path: Path, *, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, Any] | None]:

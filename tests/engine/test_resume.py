@@ -1,0 +1,101 @@
+"""A training killed at any point goes on to the same weights, to the bit."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from adbench.engine.checkpoint import Position, load_checkpoint, save_checkpoint
+from adbench.engine.journal import read_history
+from adbench.engine.optim import build_optimizer
+from adbench.engine.settings import OptimizerSpec
+from adbench.errors import UserError
+from engine import killed
+from engine.tiny_engine import build_method
+
+
+def _train(data_dir, run_dir, point):
+    """Exit status of a training that dies at `point`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "engine.killed", data_dir, run_dir, point],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode
+
+
+def _visible(folder):
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+@pytest.mark.slow
+def test_killed_anywhere_a_training_ends_with_the_same_weights(tmp_path):
+    data, whole, torn = tmp_path / "data", tmp_path / "whole", tmp_path / "torn"
+    killed.main(data, whole, "never")
+
+    # 18 steps in 3 epochs, checkpoints after steps 4, 6, 8, 12, 12, 16, 18; each life starts from the last one
+    assert _train(data, torn, "step:3") == -signal.SIGKILL  # before there is any checkpoint
+    assert _visible(torn) == ["history.jsonl", "run.json", "tensorboard"]
+    assert _train(data, torn, "step:6") == -signal.SIGKILL  # in the sixth step: step 4 is kept
+    assert load_checkpoint(torn / "checkpoint.safetensors").record["position"]["step"] == 4
+    assert _train(data, torn, "checkpoint:2") == -signal.SIGKILL  # half-way through writing step 8
+    assert load_checkpoint(torn / "checkpoint.safetensors").record["position"]["step"] == 6
+    assert _train(data, torn, "finish") == -signal.SIGKILL  # weights are written, their record is not
+    assert not (torn / "weights.json").exists()
+    assert _train(data, torn, "never") == 0
+
+    assert (torn / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+    assert json.loads((torn / "weights.json").read_text()) == json.loads((whole / "weights.json").read_text())
+    assert _losses(torn) == _losses(whole)
+    assert _visible(torn) == _visible(whole)
+    assert not [path for path in torn.rglob("*.tmp")]
+
+
+def _losses(folder):
+    timing = ("images_per_second",)
+    return [{k: v for k, v in point.items() if k not in timing} for point in read_history(folder / "history.jsonl")]
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+def test_a_checkpoint_restores_every_optimiser(tmp_path, name):
+    spec = OptimizerSpec(name=name, lr=0.1, momentum=0.9)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    method, other = build_method(), build_method(seed=1)
+    optimizer, fresh = build_optimizer(method, spec), build_optimizer(other, spec)
+    _step(method, optimizer)
+
+    save_checkpoint(tmp_path / "c.safetensors", method, optimizer, scaler, Position(step=1), {"method": "tiny"})
+    checkpoint = load_checkpoint(tmp_path / "c.safetensors")
+    checkpoint.restore_method(other)
+    position = checkpoint.restore_rest(other, fresh, scaler)
+    drawn = method.random_state.rand(), torch.rand(1)
+    checkpoint.restore_rest(other, fresh, scaler)
+    _step(method, optimizer)
+    _step(other, fresh)
+
+    assert position.step == 1
+    assert torch.equal(method.head.weight, other.head.weight)
+    assert drawn == (other.random_state.rand(), torch.rand(1))
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"\x10\x00\x00\x00half")
+
+    with pytest.raises(UserError, match=r"cannot be read as safetensors.*checkpoint\.safetensors"):
+        load_checkpoint(path)
+
+
+def _step(method, optimizer):
+    optimizer.zero_grad(set_to_none=True)
+    method.head(torch.ones(1, 3)).square().sum().backward()
+    optimizer.step()
