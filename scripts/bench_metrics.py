@@ -93,7 +93,8 @@ def compare(name: str, images: Images) -> bool:
     error = max(abs(values[metric] - reference[metric]) for metric in reference)
     print(
         f"{name:10s} {maps.size / 1e6:.1f} Mpx, {100 * masks.mean():.1f} % anomalous: adbench {1e3 * ours:.0f} ms "
-        f"(four metrics), scikit-learn {theirs:.2f} s (three), ratio {theirs / ours:.0f}x, largest difference {error:.1e}"
+        f"(four metrics), scikit-learn {theirs:.2f} s (three), ratio {theirs / ours:.0f}x, "
+        f"largest difference {error:.1e}"
     )
     return bool(error < 1e-9)
 

@@ -46,9 +46,10 @@ def as_binary(values: ArrayLike, where: str) -> Mask:
     array = np.asarray(values)
     if array.dtype == np.bool_:
         return array
-    if array.dtype.kind not in "fiu" or not np.all((array == 0) | (array == 1)):
+    binary = array.astype(np.bool_) if array.dtype.kind in "fiu" else None
+    if binary is None or not np.array_equal(binary, array):
         raise UserError("labels or mask values other than 0 and 1", where=where, mend="threshold them first, e.g. > 0")
-    return array.astype(np.bool_)
+    return binary
 
 
 def scored_images(maps: Maps, masks: Masks) -> Iterator[tuple[Scores, Mask]]:

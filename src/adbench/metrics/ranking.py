@@ -2,7 +2,7 @@
 
 Between two neighbouring positive scores only the false positives grow, so a `Curve` with one point per distinct
 positive score holds every metric exactly, ties included:
-    AUROC   area under hits/positives over FPR, straight lines across ties (= Mann-Whitney with half a point per tie)
+    AUROC   share of (positive, negative) pairs in the right order, a tie counts half (Mann-Whitney)
     AP      sum of (recall step) x precision, not interpolated, as scikit-learn's `average_precision_score`
     max-F1  largest 2 TP / (positives + TP + FP); the best threshold is always a positive score
     AUPRO   area under `coverage` (mean share of a region found) over FPR up to a limit, divided by the limit
@@ -82,21 +82,21 @@ def measure(stretches: Iterable[Curve], fpr_limit: float = 1.0, inside: Inside =
     `inside` says how scores that the curve holds for equal are counted: "tied", or in the "worst" or "best" order they
     could have had (for binned scores: bounds that hold for the scores before binning).
     """
-    roc = ap = pro = f1 = 0.0
+    misranked = ap = pro = f1 = 0.0
     last: Curve | None = None
     for part in stretches:
-        roc += _area(part, part.hits / part.n_positives, 1.0, inside)
+        misranked += _misranked_share(part, inside)
         ap += _precision_mass(part, inside) / part.n_positives
         f1 = max(f1, _best_f1(part, inside))
-        pro += 0.0 if part.coverage is None else _area(part, part.coverage, fpr_limit, inside)
+        pro += 0.0 if part.coverage is None else _covered_area(part, part.coverage, fpr_limit, inside)
         last = part
     if last is None:
         return dict.fromkeys(("auroc", "ap", "f1max", "aupro"), float("nan"))
-    # beyond the lowest positive score everything is found: level 1 up to the limit
-    found_at = float(last.alarms[-1]) / last.n_negatives
-    roc, pro = roc + 1.0 - found_at, pro + max(fpr_limit - found_at, 0.0)
-    values = {"auroc": roc, "ap": ap, "f1max": f1, "aupro": pro / fpr_limit if last.coverage is not None else np.nan}
-    return {name: float(np.minimum(value, 1.0)) for name, value in values.items()}  # rounding may exceed 1
+    # beyond the lowest positive score every region is covered: level 1 up to the limit
+    pro += max(fpr_limit - float(last.alarms[-1]) / last.n_negatives, 0.0)
+    aupro = pro / fpr_limit if last.coverage is not None else float("nan")
+    values = {"auroc": 1.0 - misranked, "ap": ap, "f1max": f1, "aupro": aupro}
+    return {name: float(np.clip(value, 0.0, 1.0)) for name, value in values.items()}  # rounding may step outside
 
 
 def after(first: float, values: NDArray[Any]) -> NDArray[Any]:
@@ -104,11 +104,21 @@ def after(first: float, values: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([np.asarray([first], values.dtype), values])
 
 
-def _area(part: Curve, heights: Reals, limit: float, inside: Inside) -> float:
-    """Area under `heights` (1+n,) over FPR, cut at `limit`: level between positive scores, a slope across ties."""
-    at = np.minimum(part.alarms / part.n_negatives, limit)  # (1+n,)
-    above = np.minimum(part.alarms_above / part.n_negatives, limit)  # (n,)
-    before, rise = heights[:-1], np.diff(heights)
+def _misranked_share(part: Curve, inside: Inside) -> float:
+    """Share of all (positive, negative) pairs in which the negative ranks above; a tie counts half (Mann-Whitney)."""
+    if inside == "tied":
+        ahead = (part.alarms[1:] + part.alarms_above) / 2
+    else:
+        ahead = (part.alarms[1:] if inside == "worst" else part.alarms_above).astype(np.float64)
+    return float(np.diff(part.hits) @ ahead) / part.n_positives / part.n_negatives
+
+
+def _covered_area(part: Curve, coverage: Reals, limit: float, inside: Inside) -> float:
+    """Area under `coverage` over FPR, cut at `limit`: level between positive scores, a slope across ties."""
+    stop = int(np.searchsorted(part.alarms_above, limit * part.n_negatives)) + 1  # beyond lies nothing below the limit
+    at = np.minimum(part.alarms[: stop + 1] / part.n_negatives, limit)  # (1+n,)
+    above = np.minimum(part.alarms_above[:stop] / part.n_negatives, limit)  # (n,)
+    before, rise = coverage[: len(above)], np.diff(coverage[: stop + 1])
     area = float(before @ (above - at[:-1]))
     width = at[1:] - above
     tied = np.flatnonzero(width > 0)

@@ -1,0 +1,88 @@
+"""The constant-memory mode: its values lie within the bounds it reports, whatever the scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adbench.metrics import PixelMetrics
+from adbench.metrics.binned import N_BINS, bins
+from metrics.reference import INPUTS, random_masks
+
+
+@pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", INPUTS)
+def test_within_its_bounds(kind, seed, limit):
+    rng = np.random.default_rng(seed)
+    masks = random_masks(rng, 5, 40, 40)
+    maps = INPUTS[kind](rng, masks)
+
+    exact = PixelMetrics(aupro_limit=limit).update(maps, masks).compute()
+    metrics = PixelMetrics(aupro_limit=limit, mode="constant").update(maps, masks)
+    values, bounds = metrics.compute(), metrics.error_bounds()
+
+    for name, value in values.items():
+        assert abs(value - exact[name]) <= bounds[name] + 1e-12
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bounds_hold_where_whole_classes_share_a_bin(seed):
+    rng = np.random.default_rng(seed)
+    masks = random_masks(rng, 3, 12, 12)
+    # a handful of bins, each holding many different scores of both classes
+    maps = (2.0 ** rng.integers(0, 3, masks.shape) * (1 + 1e-5 * (rng.random(masks.shape) + 0.3 * masks))).astype(
+        np.float32
+    )
+
+    exact = PixelMetrics().update(maps, masks).compute()
+    metrics = PixelMetrics(mode="constant").update(maps, masks)
+    values, bounds = metrics.compute(), metrics.error_bounds()
+
+    assert max(abs(values[name] - exact[name]) for name in exact) > 1e-3  # binning does lose something here
+    for name, value in values.items():
+        assert abs(value - exact[name]) <= bounds[name] + 1e-12
+
+
+def test_bounds_are_small_where_scores_pile_up_near_zero():
+    rng = np.random.default_rng(0)
+    masks = random_masks(rng, 8, 64, 64)
+    maps = INPUTS["near_zero"](rng, masks)
+
+    bounds = PixelMetrics(mode="constant").update(maps, masks).error_bounds()
+
+    assert 0 < max(bounds.values()) < 5e-3
+
+
+def test_the_exact_mode_reports_no_error():
+    rng = np.random.default_rng(0)
+    masks = random_masks(rng, 3, 16, 16)
+
+    bounds = PixelMetrics().update(INPUTS["random"](rng, masks), masks).error_bounds()
+
+    assert set(bounds.values()) == {0.0}
+
+
+def test_merged_counts_equal_one_count():
+    rng = np.random.default_rng(1)
+    masks = random_masks(rng, 6, 16, 16)
+    maps = INPUTS["random"](rng, masks)
+    whole = PixelMetrics(mode="constant").update(maps, masks).compute()
+
+    parts = [PixelMetrics(mode="constant").update(maps[i], masks[i]) for i in (slice(0, 2), slice(2, 6))]
+
+    assert parts[0].merge(parts[1]).compute() == pytest.approx(whole, abs=1e-12, rel=0)
+
+
+def test_bins_keep_the_order_of_scores():
+    rng = np.random.default_rng(2)
+    scores = np.sort(
+        np.concatenate([rng.normal(size=1000) * 10.0 ** rng.integers(-40, 38, 1000), [np.inf, -np.inf, 0.0, -0.0]])
+    )
+
+    found = bins(scores).astype(np.int64)
+
+    assert np.all(np.diff(found) >= 0)
+    assert found.min() >= 0
+    assert found.max() < N_BINS
+    assert bins(np.array([-0.0], np.float32)) == bins(np.array([0.0], np.float32))
