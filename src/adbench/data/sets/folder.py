@@ -138,7 +138,8 @@ def _refuse_shared_masks(samples: list[Sample]) -> None:
 
 
 def _as_list(value: str | Sequence[str]) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
+    # Folders called 0 and 1 come as numbers from a command line.
+    return [str(entry) for entry in value] if isinstance(value, (list, tuple)) else [str(value)]
 
 
 def _holds_images(folder: Path) -> bool:

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adbench.data.loading import has_masks, load_batch, make_loader
+from adbench.data.sample import Batch, Sample
+from adbench.data.transforms import ClipTransform
+from adbench.errors import UserError
+
+TRANSFORM = ClipTransform(8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), map_size=6)
+
+
+@pytest.fixture
+def samples(tmp_path: Path, draw: Callable[..., Path]) -> list[Sample]:
+    """Eleven images; every third is anomalous and has a mask."""
+    entries = []
+    for number in range(11):
+        label = int(number % 3 == 0)
+        image = draw(tmp_path / f"{number:02d}.png", value=20 * number + 20)
+        mask = draw(tmp_path / f"{number:02d}_mask.png", mode="L", value=255) if label else None
+        entries.append(Sample(image, image.name, "bolt", label, mask, "test", "x" if label else "good", "widgets"))
+    return entries
+
+
+def keys(loader: Iterable[Batch]) -> list[str]:
+    return [key for batch in loader for key in batch.paths]
+
+
+def assert_equal(left: Batch, right: Batch) -> None:
+    assert left.paths == right.paths
+    assert left.class_names == right.class_names
+    assert torch.equal(left.images, right.images)
+    assert torch.equal(left.labels, right.labels)
+    assert left.masks is not None
+    assert right.masks is not None
+    assert torch.equal(left.masks, right.masks)
+
+
+def test_a_batch_has_the_promised_shapes_and_types(samples: list[Sample]) -> None:
+    batch = load_batch(samples[:4], TRANSFORM)
+    assert batch.images.shape == (4, 3, 8, 8)
+    assert batch.images.dtype == torch.float32
+    assert batch.masks is not None
+    assert batch.masks.shape == (4, 6, 6)
+    assert batch.masks.dtype == torch.bool
+    assert batch.labels.tolist() == [1, 0, 0, 1]
+    assert batch.labels.dtype == torch.int64
+    assert batch.masks.flatten(1).any(1).tolist() == [True, False, False, True]
+    assert batch.dataset == "widgets"
+    assert batch.paths == ["00.png", "01.png", "02.png", "03.png"]
+
+
+def test_without_shuffling_the_order_is_that_of_the_samples(samples: list[Sample]) -> None:
+    loader = make_loader(samples, TRANSFORM, batch_size=4)
+    assert len(loader) == 3
+    assert keys(loader) == [sample.key for sample in samples]
+    assert len(keys(make_loader(samples, TRANSFORM, batch_size=4, drop_last=True))) == 8
+
+
+def test_the_order_is_a_function_of_seed_and_epoch(samples: list[Sample]) -> None:
+    orders = {
+        (seed, epoch): keys(make_loader(samples, TRANSFORM, batch_size=3, shuffle=True, seed=seed, epoch=epoch))
+        for seed in (0, 1)
+        for epoch in (0, 1)
+    }
+    assert len({tuple(order) for order in orders.values()}) == 4
+    assert all(sorted(order) == [sample.key for sample in samples] for order in orders.values())
+    again = make_loader(samples, TRANSFORM, batch_size=5, shuffle=True, seed=1, epoch=1)
+    assert keys(again) == orders[1, 1]
+
+
+def test_skipping_is_slicing_and_decodes_nothing(samples: list[Sample]) -> None:
+    settings = {"batch_size": 2, "shuffle": True, "seed": 3, "epoch": 2, "mosaic": {"widgets": 0.5}}
+    every = list(make_loader(samples, TRANSFORM, **settings))
+    for skip in range(len(every) + 2):
+        loader = make_loader(samples, TRANSFORM, skip=skip, **settings)
+        rest = list(loader)
+        assert len(rest) == len(loader) == max(0, len(every) - skip)
+        for batch, expected in zip(rest, every[skip:], strict=True):
+            assert_equal(batch, expected)
+    for path in every[0].paths:
+        (samples[0].path.parent / path).write_text("broken")
+    plain = {**settings, "mosaic": None}
+    assert keys(make_loader(samples, TRANSFORM, skip=1, **plain)) == keys(every[1:])
+
+
+def test_workers_give_the_same_batches_and_leave_the_global_generator_alone(samples: list[Sample]) -> None:
+    settings = {"batch_size": 3, "shuffle": True, "seed": 5, "mosaic": {"widgets": 0.5}}
+    state = torch.get_rng_state()
+    alone = list(make_loader(samples, TRANSFORM, **settings))
+    helped = list(make_loader(samples, TRANSFORM, workers=2, **settings))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert len(alone) == len(helped) == 4
+    for left, right in zip(alone, helped, strict=True):
+        assert_equal(left, right)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_file_is_one_line_with_and_without_workers(samples: list[Sample], workers: int) -> None:
+    samples[4].path.write_bytes(samples[4].path.read_bytes()[:60])
+    with pytest.raises(UserError, match=r"image file cannot be read.*04\.png") as caught:
+        list(make_loader(samples, TRANSFORM, batch_size=2, workers=workers))
+    assert "Traceback" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.where.endswith("04.png")
+
+
+def test_masks_are_present_if_any_sample_has_one_or_as_told(samples: list[Sample]) -> None:
+    normal = [sample for sample in samples if not sample.label]
+    assert has_masks(samples)
+    assert not has_masks(normal)
+    assert load_batch(normal, TRANSFORM).masks is None
+    zeros = load_batch(normal, TRANSFORM, with_masks=True).masks
+    assert zeros is not None
+    assert not zeros.any()
+    bare = replace(samples[0], mask_path=None)
+    mixed = next(iter(make_loader([bare, samples[3]], TRANSFORM, batch_size=2))).masks
+    assert mixed is not None
+    assert mixed.flatten(1).any(1).tolist() == [False, True]
+
+
+def test_several_data_sets_are_named_together(samples: list[Sample]) -> None:
+    other = replace(samples[1], dataset="gadgets")
+    assert load_batch([samples[0], other, samples[2]], TRANSFORM).dataset == "widgets+gadgets"
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"batch_size": 1, "skip": -1}, {"batch_size": 1, "workers": -2}])
+def test_impossible_settings_are_refused(samples: list[Sample], wrong: dict[str, int]) -> None:
+    with pytest.raises(UserError, match=list(wrong)[-1]):
+        make_loader(samples, TRANSFORM, **wrong)
+
+
+def test_nothing_to_load(samples: list[Sample]) -> None:
+    assert list(make_loader([], TRANSFORM, batch_size=2)) == []
+    with pytest.raises(UserError, match="no images"):
+        load_batch([], TRANSFORM)
+
+
+def test_other_than_clip_transforms_work(samples: list[Sample]) -> None:
+    class Mean:
+        image_size = 1
+
+        def image(self, image: object) -> torch.Tensor:
+            return torch.full((3, 1, 1), float(np.asarray(image).mean()))
+
+        def mask(self, mask: object) -> torch.Tensor:
+            return torch.tensor([[bool(np.asarray(mask).any())]])
+
+        def describe(self) -> dict[str, object]:
+            return {}
+
+    batch = load_batch(samples[:2], Mean())
+    assert batch.images.shape == (2, 3, 1, 1)
+    assert batch.masks is not None
+    assert batch.masks.flatten().tolist() == [True, False]
