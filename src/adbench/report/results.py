@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adbench.atomic import write_json, write_text
+from adbench.engine.rows import METRICS, OPTIONAL_METRICS
 from adbench.engine.settings import Row
+from adbench.errors import UserError
+from adbench.report.table import build_table, is_mean
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,19 +22,97 @@ if TYPE_CHECKING:
 
 def write_results(folder: Path, rows: Sequence[Row], provenance: Mapping[str, Any]) -> list[Path]:
     """Write results.json, results.csv and results.md into `folder`, each whole. Returns their paths."""
-    raise NotImplementedError
+    paths = [folder / f"results.{ending}" for ending in ("json", "csv", "md")]
+    write_json(paths[0], {"run": _without_nan(dict(provenance)), "rows": _without_nan(list(rows))})
+    write_text(paths[1], to_csv(rows))
+    write_text(paths[2], to_markdown(rows))
+    return paths
 
 
 def read_results(path: Path) -> tuple[dict[str, Any], list[Row]]:
-    """Provenance and rows of a results.json (or of the run folder that holds it); null becomes NaN again."""
-    raise NotImplementedError
+    """Provenance and rows of a results.json, or of the run folder that holds it; a metric that is null is NaN again.
+
+    Raises UserError for a missing or damaged file.
+    """
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        rows = [{key: _with_nan(key, value) for key, value in row.items()} for row in content["rows"]]
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise UserError("there are no readable results", where=str(file), mend="run `eval` first") from error
+    return dict(content["run"]), rows
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """One line per row under the rows' own keys, full precision; empty where a value is undefined."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(keys)
+    writer.writerows([_csv_cell(row.get(key)) for key in keys] for row in rows)
+    return text.getvalue()
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
-    """A Markdown table, percent with one decimal, n/a where a metric is undefined."""
-    raise NotImplementedError
+    """A Markdown table, percent with one decimal, n/a where a metric is undefined; notes below."""
+    table = build_table(rows)
+    lines = [
+        _markdown_line(table.headers),
+        _markdown_line([":--" if key in ("method", "dataset", "class_name") else "--:" for key in table.keys]),
+    ]
+    for row, cells in zip(table.rows, table.lines, strict=True):
+        lines.append(_markdown_line([f"**{cell}**" if is_mean(row) and cell else cell for cell in cells]))
+    if table.notes:
+        lines += ["", *(f"\\* {_escaped(note)}" for note in table.notes)]
+    return "\n".join(lines) + "\n"
 
 
 def console_table(rows: Sequence[Row], *, title: str = "") -> Table:
-    """The same table for a terminal (rich)."""
-    raise NotImplementedError
+    """The same table for a terminal (rich). Columns that say the same in every row move into the title."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    table = build_table(rows)
+    constant = [key for key in ("method", "dataset") if len({row.get(key) for row in rows}) == 1]
+    shared = " on ".join(str(rows[0][key]) for key in constant)
+    shown = RichTable(title=" · ".join(part for part in (title, shared) if part) or None, title_justify="left")
+    kept = [index for index, key in enumerate(table.keys) if key not in constant]
+    for index in kept:
+        is_text = table.keys[index] in ("method", "dataset", "class_name")
+        header = table.headers[index].replace(" ", "\n", 1)
+        shown.add_column(Text(header), justify="left" if is_text else "right", no_wrap=not is_text)
+    for row, cells in zip(table.rows, table.lines, strict=True):
+        style = "bold" if is_mean(row) else ""
+        shown.add_row(*(Text(cells[index]) for index in kept), style=style, end_section=is_mean(row))
+    if table.notes:
+        shown.caption = Text("\n".join(f"* {note}" for note in table.notes))
+        shown.caption_justify = "left"
+    return shown
+
+
+def _markdown_line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else repr(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "; ".join(value) if isinstance(value, list) else value
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _with_nan(key: str, value: Any) -> Any:
+    return math.nan if value is None and key in METRICS + OPTIONAL_METRICS else value

@@ -1,0 +1,101 @@
+"""Result rows as a table of strings: the one place where a column gets its header and a value its print.
+
+Percent with one decimal, n/a where a metric is undefined. Markdown, console and HTML all render this table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adbench.engine.rows import MEAN
+from adbench.engine.settings import Row
+
+UNDEFINED = "n/a"
+
+# header, key of the row; in the order of the table
+FACTS = (
+    ("method", "method"),
+    ("data", "dataset"),
+    ("class", "class_name"),
+    ("shots", "shots"),
+    ("images", "n_images"),
+    ("anomalous", "n_anomalous"),
+)
+METRICS = (
+    ("image AUROC", "image_auroc"),
+    ("image AP", "image_ap"),
+    ("image F1-max", "image_f1max"),
+    ("pixel AUROC", "pixel_auroc"),
+    ("pixel AP", "pixel_ap"),
+    ("pixel F1-max", "pixel_f1max"),
+    ("pixel AUPRO", "pixel_aupro"),
+    ("pixel AUPRO-200", "pixel_aupro200"),
+)
+MARK = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Headers with their keys, and per row the printed cells; `notes`: what the marked rows want said, once each."""
+
+    headers: list[str]
+    keys: list[str]
+    lines: list[list[str]]
+    rows: list[Row]
+    notes: list[str]
+
+
+def build_table(rows: Sequence[Row]) -> Table:
+    """The table of `rows`. The columns `shots` and AUPRO-200 appear only where a row has them."""
+    columns = [column for column in FACTS + METRICS if _present(column[1], rows)]
+    keys = [key for _, key in columns]
+    return Table(
+        headers=[header for header, _ in columns],
+        keys=keys,
+        lines=[[_cell(key, row) for key in keys] for row in rows],
+        rows=list(rows),
+        notes=_notes(rows),
+    )
+
+
+def percent(value: float | None) -> str:
+    """A fraction in percent with one decimal; n/a for NaN and None."""
+    return UNDEFINED if value is None or math.isnan(value) else f"{100 * value:.1f}"
+
+
+def is_metric(key: str) -> bool:
+    """Whether the column `key` holds a metric."""
+    return key in dict((key, header) for header, key in METRICS)
+
+
+def is_mean(row: Row) -> bool:
+    """Whether `row` is the mean over classes."""
+    return bool(row["class_name"] == MEAN)
+
+
+def _present(key: str, rows: Sequence[Row]) -> bool:
+    if key == "shots":
+        return any(row.get("shots") for row in rows)
+    return key != "pixel_aupro200" or any(key in row for row in rows)
+
+
+def _cell(key: str, row: Row) -> str:
+    value: Any = row.get(key)
+    if is_metric(key):
+        return percent(value)
+    text = "" if value is None else str(value)
+    return text + MARK if key == "class_name" and row.get("notes") else text
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    """Notes of the single rows; those of the mean only where no class says the same."""
+    notes: dict[str, list[str]] = {}
+    for row in sorted(rows, key=is_mean):
+        for note in row.get("notes") or ():
+            said = notes.setdefault(note, [])
+            if not (is_mean(row) and said):
+                said.append(f"{row['dataset']} {row['class_name']}")
+    return [f"{note} ({', '.join(where[:3])}{', ...' if len(where) > 3 else ''})" for note, where in notes.items()]
