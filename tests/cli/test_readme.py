@@ -1,0 +1,65 @@
+"""The commands that README.md shows are commands that work, as far as settings go."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from adbench.cli import demo
+from adbench.cli.config import EvalConfig, TrainConfig, eval_config, train_config
+from adbench.cli.grammar import parse
+from adbench.cli.main import SETTINGS, command_names
+from adbench.cli.main import main as run_command_line
+
+REPOSITORY = Path(__file__).parents[2]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+HELPS = [SETTINGS, *(__import__(f"adbench.cli.{name}", fromlist=["HELP"]).HELP for name in ("train", "eval"))]
+
+
+def commands(text: str) -> list[str]:
+    found = re.findall(r"^ *(python -m adbench [a-z]+ .*?)(?: +#.*)?$", text, flags=re.MULTILINE)
+    return [command for command in found if not re.search(r"\b(NAME|DIR|COMMAND|CASE_DIR|RUN)\b", command)]
+
+
+def compose(command: str) -> TrainConfig | EvalConfig:
+    name, *words = shlex.split(command)[3:]
+    words = [word for word in words if not word.startswith("--")]
+    if name == "train":
+        return train_config(parse(words, name))
+    settings = parse(words, name)
+    if not any(setting.key == "method" for setting in settings):
+        settings += parse(["method=adaclip"], name)  # as the checkpoint would say
+    return eval_config(settings)
+
+
+def shown(*texts: str) -> list[str]:
+    return sorted({command for text in texts for command in commands(text)})
+
+
+@pytest.mark.parametrize("command", [c for c in shown(README, *HELPS) if c.split()[3] in ("train", "eval")])
+def test_commands_compose(command: str) -> None:
+    assert compose(command).data
+
+
+@pytest.mark.parametrize("command", [c for c in shown(README, *HELPS) if c.split()[3] == "list"])
+def test_lists_run(command: str) -> None:
+    assert run_command_line(shlex.split(command)[3:]) == 0
+
+
+def test_the_readme_shows_what_the_demo_runs() -> None:
+    by_demo = [f"train {demo.TRAIN}"] + [f"eval {step} {demo.DATA}" for step in demo.STEPS.values()]
+    expected = {frozenset(line.replace("TRAINED", "latest").split()) for line in by_demo}
+    block = README.partition("which runs these commands")[2].partition("```sh\n")[2].partition("```")[0]
+    assert {frozenset(shlex.split(line)[3:]) for line in block.splitlines()} == expected
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    assert set(re.findall(r"python -m adbench ([a-z]+)", README)) <= set(command_names())
+
+
+def test_linked_files_exist() -> None:
+    for target in re.findall(r"\]\(([^):#]+)\)", README):
+        assert (REPOSITORY / target).is_file(), target
