@@ -79,6 +79,7 @@ def test_parts_of_a_set(mvtec: Path) -> None:
 def test_a_selection_of_classes(mvtec: Path) -> None:
     spec = catalogue.get("mvtec")
     assert {sample.class_name for sample in spec.index(mvtec, ["screw"])} == {"screw"}
+    assert spec.index(mvtec, []) == spec.index(mvtec)
     with pytest.raises(UserError, match="Did you mean 'screw'"):
         spec.index(mvtec, ["screws"])
     with pytest.raises(UserError, match=r"'zipper'.*nown: bottle, screw"):
@@ -123,3 +124,8 @@ def test_the_fingerprint_sees_files_and_labels_but_not_order_or_place(
     samples[0].path.unlink()
     with pytest.raises(UserError, match="000"):
         catalogue.fingerprint(samples)
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(mvtec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(mvtec.parent))
+    assert catalogue.open_dataset("mvtec", root="~/mvtec") == catalogue.open_dataset("mvtec", data_dir="~")

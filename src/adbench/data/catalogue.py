@@ -96,7 +96,7 @@ class DatasetSpec:
         The raw layout is read where it is recognised, else a `meta.json` in the format of AdaCLIP and AnomalyCLIP.
         Raises UserError for an unknown layout, class or option, and for classes without files.
         """
-        options = dict(options or {})
+        options, classes = dict(options or {}), list(classes) if classes else None
         for option in options:
             if option not in self.options:
                 raise unknown(f"option of data set {self.name}", option, self.options, where=f"data.{option}")
@@ -211,7 +211,8 @@ def open_dataset(
     is missing (which one was looked for, how to get the data) or does not hold what is expected.
     """
     spec = get(name)
-    folder = spec.default_root(Path(data_dir)) if root is None else Path(root)
+    # Shells do not expand "~" behind an equals sign.
+    folder = spec.default_root(Path(data_dir).expanduser()) if root is None else Path(root).expanduser()
     spec.prepare(folder, progress)
     if not folder.is_dir():
         looked = "" if root is not None else f", data_dir={data_dir}"
