@@ -87,11 +87,11 @@ def _marks(dataset: str, classes: list[str], record: WeightsRecord | None, notes
             notes.append("it is unknown what the weights were trained on")
         elif trained:
             zero_shot = False
-            notes.append(f"not zero-shot: trained on {dataset} {_list(trained)}")
+            notes.append(f"not zero-shot: {_share(trained, classes)} trained on")
         chosen = _overlap(dataset, classes, (record.selection or {}).get("data", []))
         if chosen:
             selected = True
-            notes.append(f"weights selected by their results on {dataset} {_list(chosen)}")
+            notes.append(f"not held out: {_share(chosen, classes)} used to select the weights")
     return {"zero_shot": zero_shot, "selected_on_test": selected, "notes": notes}
 
 
@@ -100,5 +100,5 @@ def _overlap(dataset: str, classes: list[str], used: list[dict[str, Any]]) -> li
     return [name for name in classes if (dataset, name) in pairs]
 
 
-def _list(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def _share(used: list[str], classes: list[str]) -> str:
+    return "the class was" if len(classes) == 1 else f"{len(used)} of {len(classes)} classes were"

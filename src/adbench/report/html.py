@@ -34,7 +34,8 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { color: var(--faint); font-weight: 500; } .text { text-align: left; }
-td.metric { background: linear-gradient(to right, var(--bar) var(--share), transparent var(--share)); min-width: 4.2rem; }
+td.metric { background: linear-gradient(to right, var(--bar) var(--share), transparent var(--share));
+            min-width: 4.2rem; }
 tr.mean td { font-weight: 700; border-top: 2px solid var(--line); }
 .note { color: var(--mark); } .faint { color: var(--faint); }
 figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,29 +62,39 @@ def to_markdown(rows: Sequence[Row]) -> str:
         _markdown_line([":--" if key in ("method", "dataset", "class_name") else "--:" for key in table.keys]),
     ]
     for row, cells in zip(table.rows, table.lines, strict=True):
-        lines.append(_markdown_line([f"**{cell}**" if is_mean(row) and cell else cell for cell in cells]))
+        printed = [_escaped(cell) for cell in cells]
+        lines.append(_markdown_line([f"**{cell}**" if is_mean(row) and cell else cell for cell in printed]))
     if table.notes:
-        lines += ["", *(f"\\* {_escaped(note)}" for note in table.notes)]
+        lines += ["", *(_escaped(f"* {note}") + "  " for note in table.notes)]
     return "\n".join(lines) + "\n"
 
 
 def console_table(rows: Sequence[Row], *, title: str = "") -> Table:
-    """The same table for a terminal (rich). Columns that say the same in every row move into the title."""
+    """The same table for a terminal (rich), narrow: what all rows share moves into the title."""
+    from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
     table = build_table(rows)
-    constant = [key for key in ("method", "dataset") if len({row.get(key) for row in rows}) == 1]
-    shared = " on ".join(str(rows[0][key]) for key in constant)
-    shown = RichTable(title=" · ".join(part for part in (title, shared) if part) or None, title_justify="left")
-    kept = [index for index, key in enumerate(table.keys) if key not in constant]
+    means_only = all(is_mean(row) for row in rows)
+    shared = [key for key in ("method", "dataset") if len({row.get(key) for row in rows}) == 1]
+    name = " on ".join(str(rows[0][key]) for key in shared)
+    shown = RichTable(
+        title=Text(" · ".join(part for part in (title, name) if part)),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    left_out = [*shared, "n_anomalous", *(("class_name", "n_images") if means_only else ())]
+    kept = [index for index, key in enumerate(table.keys) if key not in left_out]
     for index in kept:
         is_text = table.keys[index] in ("method", "dataset", "class_name")
         header = table.headers[index].replace(" ", "\n", 1)
         shown.add_column(Text(header), justify="left" if is_text else "right", no_wrap=not is_text)
     for row, cells in zip(table.rows, table.lines, strict=True):
-        style = "bold" if is_mean(row) else ""
-        shown.add_row(*(Text(cells[index]) for index in kept), style=style, end_section=is_mean(row))
+        last = is_mean(row) and not means_only
+        shown.add_row(*(Text(cells[index]) for index in kept), style="bold" if last else "", end_section=last)
     if table.notes:
         shown.caption = Text("\n".join(f"* {note}" for note in table.notes))
         shown.caption_justify = "left"
@@ -91,11 +102,12 @@ def console_table(rows: Sequence[Row], *, title: str = "") -> Table:
 
 
 def _markdown_line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
+    return f"| {' | '.join(cells)} |"
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    """Text that Markdown takes literally; underscores inside words are literal as they are."""
+    return re.sub(r"([|*<`\\])", r"\\\1", text.replace("\n", " "))
 
 
 def _csv_cell(value: Any) -> Any:

@@ -1,0 +1,199 @@
+"""Evaluation: rows, marks, protocols, pictures, and what does not change them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from adbench.data.loading import load_batch
+from adbench.engine.evaluate import evaluate, measure
+from adbench.engine.rows import METRICS
+from adbench.engine.run_folder import RunFolder
+from adbench.engine.settings import EvalData, EvalSettings
+from adbench.engine.weights import WeightsRecord, backbone, hyperparameters
+from adbench.errors import UserError
+from adbench.methods.base import Prediction
+from adbench.metrics import ImageMetrics, PixelMetrics
+from engine.tiny_engine import TinyMethod, build_method, fake_clip, write_dataset
+
+CPU = torch.device("cpu")
+SETTINGS = EvalSettings(batch_size=3)
+
+
+@pytest.fixture
+def data(tmp_path):
+    return EvalData(name="tiny", samples=write_dataset(tmp_path / "tiny"))
+
+
+def _record(method, **facts):
+    known = {"method": "tiny", "hyperparameters": hyperparameters(method), "backbone": backbone(method), "data": []}
+    return WeightsRecord(**{**known, **facts})
+
+
+def _metrics(rows):
+    return [[row[metric] for metric in METRICS] for row in rows]
+
+
+def test_rows_hold_what_the_metrics_say(data):
+    method = build_method()
+    rows = evaluate(method, data, SETTINGS, device=CPU)
+
+    assert [row["class_name"] for row in rows] == ["dots", "lines", "mean"]
+    assert [(row["n_images"], row["n_anomalous"]) for row in rows] == [(8, 4), (8, 4), (16, 8)]
+    batch = load_batch(data.samples[:8], method.transform)
+    prediction = method.predict(batch)
+    expected = ImageMetrics().update(prediction.scores, batch.labels).compute()
+    expected |= PixelMetrics().update(prediction.maps, batch.masks).compute()
+    assert {metric: rows[0][metric] for metric in METRICS} == pytest.approx(expected, abs=1e-12)
+    assert rows[2]["pixel_ap"] == pytest.approx((rows[0]["pixel_ap"] + rows[1]["pixel_ap"]) / 2)
+    assert rows[0] | {"method": "tiny", "backbone": "fake", "shots": 0, "zero_shot": True, "notes": []} == rows[0]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_batch_size_and_workers_change_nothing(data, noise):
+    method = build_method(noise=noise)
+    alone = evaluate(method, data, EvalSettings(batch_size=1), device=CPU)
+
+    for settings in (EvalSettings(batch_size=5), EvalSettings(batch_size=2, workers=1)):
+        assert _metrics(evaluate(method, data, settings, device=CPU)) == _metrics(alone)
+
+
+def test_a_class_does_not_depend_on_its_companions(data):
+    method = build_method(noise=0.5)
+    lines = [sample for sample in data.samples if sample.class_name == "lines"]
+    alone = evaluate(method, EvalData(name="tiny", samples=lines), SETTINGS, device=CPU)
+
+    assert _metrics(alone)[0] == _metrics(evaluate(method, data, SETTINGS, device=CPU))[1]
+
+
+def test_shards_of_a_class_merge(data):
+    method = build_method()
+    samples = data.samples[:8]
+    whole = measure(method, samples, SETTINGS, device=CPU, with_masks=True)
+    parts = [measure(method, samples[i::2], SETTINGS, device=CPU, with_masks=True) for i in (0, 1)]
+
+    merged = parts[0].merge(parts[1]).result()
+    assert {**merged, "seconds": 0} == {**whole.result(), "seconds": 0}
+
+
+def test_a_class_of_one_label_is_not_available_and_left_out_of_the_mean(data):
+    kept = [sample for sample in data.samples if sample.class_name == "dots" or sample.label == 0]
+    rows = evaluate(build_method(), EvalData(name="tiny", samples=kept), SETTINGS, device=CPU)
+
+    assert all(math.isnan(value) for value in _metrics(rows)[1])
+    assert _metrics(rows)[2] == _metrics(rows)[0]
+
+
+def test_the_official_protocol_counts_zeros(data):
+    kept = [sample for sample in data.samples if sample.class_name == "dots" or sample.label == 0]
+    settings = replace(SETTINGS, protocol="official")
+    rows = evaluate(build_method(), EvalData(name="tiny", samples=kept), settings, device=CPU)
+
+    assert [rows[1][metric] for metric in METRICS[:-1]] == [0.0] * 6
+    assert rows[2]["image_auroc"] == rows[0]["image_auroc"] / 2
+
+
+@pytest.mark.parametrize(("protocol", "expected"), [("exact", math.nan), ("official", 0.0)])
+def test_data_without_masks_have_no_pixel_metrics(tmp_path, protocol, expected):
+    data = EvalData(name="tiny", samples=write_dataset(tmp_path, masks=False))
+    rows = evaluate(build_method(), data, replace(SETTINGS, protocol=protocol), device=CPU)
+
+    assert rows[0]["pixel_auroc"] == pytest.approx(expected, nan_ok=True)
+    assert rows[0]["image_auroc"] > 0
+
+
+class MapsOnly(TinyMethod):
+    def score(self, features, batch):
+        return Prediction(scores=None, maps=list(super().score(features, batch).maps))
+
+
+def test_a_method_without_scores_has_no_image_metrics(data):
+    torch.manual_seed(0)
+    rows = evaluate(MapsOnly(fake_clip()), data, replace(SETTINGS, protocol="official"), device=CPU)
+
+    assert math.isnan(rows[0]["image_auroc"])
+    assert _metrics(rows)[0][3:] == _metrics(evaluate(build_method(), data, SETTINGS, device=CPU))[0][3:]
+
+
+def test_classes_that_were_trained_on_are_marked(data):
+    method = build_method()
+    record = _record(method, data=[{"name": "tiny", "classes": ["lines"]}, {"name": "other", "classes": ["dots"]}])
+    dots, lines, mean = evaluate(method, data, SETTINGS, device=CPU, record=record)
+
+    assert (dots["zero_shot"], lines["zero_shot"], mean["zero_shot"]) == (True, False, False)
+    assert lines["notes"] == ["not zero-shot: the class was trained on"]
+    assert mean["notes"] == ["not zero-shot: 1 of 2 classes were trained on"]
+
+
+def test_weights_selected_on_a_class_are_marked(data):
+    method = build_method()
+    record = _record(method, selection={"data": [{"name": "tiny", "classes": ["dots"]}]})
+    rows = evaluate(method, data, SETTINGS, device=CPU, record=record)
+
+    assert [row["selected_on_test"] for row in rows] == [True, False, True]
+    assert all(row["zero_shot"] for row in rows)
+
+
+def test_weights_of_unknown_origin_are_marked(data):
+    method = build_method()
+    rows = evaluate(method, data, SETTINGS, device=CPU, record=_record(method, data=None))
+
+    assert {row["zero_shot"] for row in rows} == {None}
+    assert "unknown" in rows[0]["notes"][0]
+
+
+def test_a_method_that_must_adapt_is_refused(data):
+    method = build_method()
+    method.adapts = True
+
+    with pytest.raises(UserError, match="needs normal images of each class"):
+        evaluate(method, data, SETTINGS, device=CPU)
+
+
+class Broken(TinyMethod):
+    def score(self, features, batch):
+        prediction = super().score(features, batch)
+        return Prediction(scores=prediction.scores, maps=prediction.maps / 0 * 0)
+
+
+def test_a_prediction_that_is_nan_names_the_images(data):
+    with pytest.raises(UserError, match=r"NaN.*tiny: dots/000\.png to dots/002\.png"):
+        evaluate(Broken(fake_clip()), data, SETTINGS, device=CPU)
+
+
+def test_constant_memory_says_how_exact_it_is(data):
+    rows = evaluate(build_method(), data, replace(SETTINGS, metrics_mode="constant"), device=CPU)
+    exact = evaluate(build_method(), data, SETTINGS, device=CPU)
+
+    assert "constant memory: exact to" in rows[0]["notes"][0]
+    assert rows[0]["pixel_auroc"] == pytest.approx(exact[0]["pixel_auroc"], abs=1e-3)
+
+
+def test_pictures_show_the_most_anomalous_and_the_most_suspect_normal(data, tmp_path):
+    seen = []
+
+    def painter(picture):
+        seen.append(picture)
+        return Image.new("RGB", (8, 8))
+
+    run = RunFolder.create("eval", "tiny", "tiny", out=tmp_path / "run")
+    method = build_method()
+    evaluate(method, data, replace(SETTINGS, heat_maps=2), device=CPU, run=run, painter=painter)
+
+    scores = method.predict(load_batch(data.samples[:8], method.transform)).scores.numpy()
+    best = [index for index in np.argsort(-scores) if index >= 4][:2]
+    assert [picture.key for picture in seen[:3]] == [
+        *(data.samples[index].key for index in best),
+        data.samples[int(scores[:4].argmax())].key,
+    ]
+    original = np.asarray(Image.open(data.samples[best[0]].path))
+    assert np.array_equal(seen[0].image, original)
+    files = sorted(path.relative_to(run.heatmaps_dir).as_posix() for path in run.heatmaps_dir.rglob("*.png"))
+    assert len(files) == 2 * (3 + 1)
+    assert files[0] == "tiny/dots.png"
+    assert files[1] == f"tiny/dots/00_anomalous_{best[0]:03d}.png"

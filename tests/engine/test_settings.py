@@ -1,0 +1,55 @@
+"""Settings refuse what makes no sense, naming the setting."""
+
+from __future__ import annotations
+
+import pytest
+
+from adbench.engine.settings import EvalData, EvalSettings, OptimizerSpec, TrainData, TrainSettings
+from adbench.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: OptimizerSpec(name="adamww"), "unknown optimizer 'adamww'.*Did you mean 'adamw'"),
+        (lambda: OptimizerSpec(lr=-1.0), r"learning rate is -1.0 \(trainer.optimizer.lr\)"),
+        (lambda: OptimizerSpec(lr=float("nan")), "learning rate is nan"),
+        (lambda: OptimizerSpec(betas=(0.9, 1.0)), r"betas are \[0.9, 1.0\]"),
+        (lambda: TrainSettings(epochs=0), r"number of epochs is 0 \(trainer.epochs\)"),
+        (lambda: TrainSettings(batch_size=1.5), "batch size is 1.5.*whole number"),
+        (lambda: TrainSettings(amp="fp8"), "unknown amp mode 'fp8'"),
+        (lambda: TrainSettings(select="best"), "unknown selection 'best'.*best_on_test"),
+        (lambda: TrainSettings(mosaic={"mvtec": 2.0}), r"mosaic probability is 2.0 \(trainer.mosaic.mvtec\)"),
+        (lambda: EvalSettings(protocol="papers"), "unknown protocol 'papers'"),
+        (lambda: EvalSettings(memory_limit_mib=0), "memory limit is 0"),
+        (lambda: TrainData(name="mvtec", samples=[]), "no images of data set 'mvtec'"),
+    ],
+)
+def test_nonsense_is_named(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+def test_betas_may_be_a_list():
+    assert OptimizerSpec(betas=[0.5, 0.999]).betas == (0.5, 0.999)
+
+
+def test_an_unknown_class_is_named(sample):
+    with pytest.raises(UserError, match=r"unknown class of d 'scrw'.*Did you mean 'screw'"):
+        EvalData(name="d", samples=[sample("screw")], classes=["scrw"])
+
+
+def test_classes_default_to_the_order_of_the_samples(sample):
+    data = EvalData(name="d", samples=[sample("screw"), sample("bolt"), sample("screw")])
+
+    assert data.classes == ("screw", "bolt")
+
+
+@pytest.fixture
+def sample(tmp_path):
+    from adbench.data.sample import Sample
+
+    def make(class_name):
+        return Sample(tmp_path, "k", class_name, 0, None, "test", "good", "d")
+
+    return make

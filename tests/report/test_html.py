@@ -1,0 +1,107 @@
+"""report.html: one page, nothing fetched, everything escaped."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image
+
+from adbench.errors import UserError
+from adbench.report.curves import loss_curve
+from adbench.report.html import write_html
+from adbench.report.results import write_results
+from report.test_results import make_row
+
+HISTORY = [
+    *({"kind": "step", "step": step, "epoch": 1 + step // 50, "loss": 3 / step} for step in range(1, 101)),
+    {"kind": "epoch", "step": 50, "epoch": 1, "loss": 0.5},
+    {"kind": "validation", "step": 50, "epoch": 1, "dataset": "demo", "pixel_ap": 0.5},
+    {"kind": "epoch", "step": 100, "epoch": 2, "loss": 0.2},
+]
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that is closed but was not opened, or the other way round."""
+
+    void = ("meta", "img", "line", "circle", "polyline")
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.void:
+            assert self.open.pop() == tag
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rows = [
+        make_row("bolt", notes=["not <zero-shot> & so on"], pixel_aupro=math.nan),
+        make_row("mean", image_auroc=0.912),
+    ]
+    write_results(tmp_path, rows, {"adbench": "0.1", "command": ["adbench", "eval", "data='<x>'"]})
+    (tmp_path / "heatmaps" / "demo").mkdir(parents=True)
+    Image.new("RGB", (1500, 600), "red").save(tmp_path / "heatmaps" / "demo" / "bolt.png")
+    (tmp_path / "history.jsonl").write_text("".join(json.dumps(point) + "\n" for point in HISTORY) + '{"half')
+    return tmp_path
+
+
+def test_the_page_holds_everything_and_fetches_nothing(folder):
+    text = write_html(folder, training=folder).read_text()
+
+    parser = Balanced()
+    parser.feed(text)
+    assert parser.open == []
+    assert "adaclip on demo" in text
+    assert "91.2" in text
+    assert "n/a" in text
+    assert "--share:91.2%" in text
+    assert "not &lt;zero-shot&gt; &amp; so on" in text
+    assert "data=&#x27;&lt;x&gt;&#x27;" in text
+    assert text.count("<svg") == 1
+    assert "prefers-color-scheme: dark" in text
+    assert re.findall(r'(?:src|href)="(.{22})', text) == ["data:image/jpeg;base64"]
+    assert "<script" not in text
+    assert "url(" not in text
+
+
+def test_the_page_does_without_pictures_and_curve(tmp_path):
+    write_results(tmp_path, [make_row("mean")], {})
+    text = write_html(tmp_path).read_text()
+
+    assert "<svg" not in text
+    assert "<img" not in text
+
+
+def test_a_page_needs_results(tmp_path):
+    with pytest.raises(UserError, match="no readable results"):
+        write_html(tmp_path)
+
+
+def test_the_curve_is_well_formed_and_within_its_frame():
+    svg = ElementTree.fromstring(loss_curve(HISTORY))
+
+    lines = [node for node in svg.iter() if node.tag == "polyline"]
+    assert [line.get("class") for line in lines] == ["thin", "thick"]
+    points = [tuple(map(float, point.split(","))) for line in lines for point in line.get("points").split()]
+    assert len(points) == 102
+    assert all(0 <= x <= 720 and 0 <= y <= 240 for x, y in points)
+
+
+@pytest.mark.parametrize("history", [[], [{"kind": "step", "step": 1, "loss": math.nan}]])
+def test_no_curve_without_finite_points(history):
+    assert loss_curve(history) == ""
+
+
+def test_one_point_makes_a_curve():
+    assert "<circle" in loss_curve([{"kind": "epoch", "step": 3, "epoch": 1, "loss": 0.0}])

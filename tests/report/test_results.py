@@ -1,0 +1,178 @@
+"""results.json, .csv and .md are the same rows, and a column never shifts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+
+from adbench.engine.rows import METRICS, OPTIONAL_METRICS
+from adbench.errors import UserError
+from adbench.metrics import ImageMetrics, PixelMetrics
+from adbench.report.results import console_table, read_results, to_csv, to_markdown, write_results
+from adbench.report.table import FACTS, build_table
+from adbench.report.table import METRICS as METRIC_COLUMNS
+
+
+def make_row(class_name="bolt", **values):
+    row = {
+        "method": "adaclip",
+        "weights": "ab" * 32,
+        "backbone": "demo",
+        "backbone_sha256": "cd" * 32,
+        "dataset": "demo",
+        "shots": 0,
+        "support_seed": None,
+        "seed": 111,
+        "eval_seed": 111,
+        "protocol": "exact",
+        "class_name": class_name,
+        "n_images": 12,
+        "n_anomalous": 5,
+        **{metric: 0.1 * (index + 1) for index, metric in enumerate(METRICS)},
+        "zero_shot": True,
+        "selected_on_test": False,
+        "notes": [],
+        "seconds": 1.5,
+        "images_per_second": 8.0,
+    }
+    return {**row, **values}
+
+
+def f1_max(labels, scores):
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return f1.max()
+
+
+# header -> key -> formula: the whole chain from arrays to the printed table
+GOLDEN = [
+    ("image AUROC", "image_auroc", "scores", roc_auc_score),
+    ("image AP", "image_ap", "scores", average_precision_score),
+    ("image F1-max", "image_f1max", "scores", f1_max),
+    ("pixel AUROC", "pixel_auroc", "maps", roc_auc_score),
+    ("pixel AP", "pixel_ap", "maps", average_precision_score),
+    ("pixel F1-max", "pixel_f1max", "maps", f1_max),
+]
+
+
+def test_every_header_shows_its_own_formula():
+    random = np.random.default_rng(3)
+    labels, masks = random.random(40) < 0.3, random.random((40, 6, 6)) < 0.2
+    scores, maps = random.normal(labels * 0.8), random.normal(masks * 0.6)
+    values = ImageMetrics().update(scores, labels).compute() | PixelMetrics().update(maps, masks).compute()
+    printed = _parse(to_markdown([make_row(**values)]))[0]
+    machine = next(csv.DictReader(io.StringIO(to_csv([make_row(**values)]))))
+
+    truth = {"scores": (labels, scores), "maps": (masks.ravel(), maps.ravel())}
+    for header, key, source, formula in GOLDEN:
+        expected = formula(*truth[source])
+        assert printed[header] == f"{100 * expected:.1f}"
+        assert float(machine[key]) == pytest.approx(expected, abs=1e-9)
+    assert printed["pixel AUPRO"] == f"{100 * values['pixel_aupro']:.1f}"
+    assert len(set(printed.values())) >= 8  # no two formulas agree by chance
+
+
+def test_the_order_of_columns_is_fixed():
+    assert [key for _, key in METRIC_COLUMNS] == [*METRICS, *OPTIONAL_METRICS]
+    header = to_markdown([make_row()]).splitlines()[0]
+    assert header == (
+        "| method | data | class | images | anomalous | image AUROC | image AP | image F1-max "
+        "| pixel AUROC | pixel AP | pixel F1-max | pixel AUPRO |"
+    )
+
+
+def test_markdown_prints_percent_and_na():
+    text = to_markdown([make_row(pixel_aupro=math.nan, image_ap=0.98765), make_row("mean")])
+
+    first, mean = _parse(text)
+    assert first["image AP"] == "98.8"
+    assert first["pixel AUPRO"] == "n/a"
+    assert mean["class"] == "**mean**"
+
+
+def test_optional_columns_appear_where_a_row_has_them():
+    headers = build_table([make_row(), make_row(pixel_aupro200=0.5, shots=4)]).headers
+
+    assert headers[3] == "shots"
+    assert headers[-1] == "pixel AUPRO-200"
+    assert "shots" not in build_table([make_row()]).headers
+
+
+def test_notes_are_said_once_and_marked():
+    note = "not zero-shot: trained on demo bolt"
+    text = to_markdown([make_row(notes=[note]), make_row("nut"), make_row("mean", notes=[note, "of the mean"])])
+
+    assert [row["class"] for row in _parse(text)] == [r"bolt\*", "nut", r"**mean\***"]
+    assert text.splitlines()[-2:] == [rf"\* {note} (demo bolt)  ", r"\* of the mean (demo mean)  "]
+
+
+def test_json_holds_rows_by_name_with_null_for_nan(tmp_path):
+    rows = [make_row(), make_row("mean", pixel_ap=math.nan)]
+    write_results(tmp_path, rows, {"seed": 111, "loss": math.nan})
+
+    content = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
+    assert set(content) == {"run", "rows"}
+    assert content["run"] == {"seed": 111, "loss": None}
+    assert content["rows"][1]["pixel_ap"] is None
+    assert content["rows"][0] == rows[0]
+    required = ["method", "dataset", "class_name", "shots", "support_seed", "seed", "n_images", "n_anomalous", *METRICS]
+    assert set(required) <= set(content["rows"][0])
+
+
+def test_results_are_read_as_they_were_written(tmp_path):
+    rows = [make_row(image_auroc=1 / 3), make_row("mean", pixel_ap=math.nan)]
+    write_results(tmp_path, rows, {"seed": 1})
+    run, found = read_results(tmp_path)
+
+    assert run == {"seed": 1}
+    assert found[0] == rows[0]
+    assert math.isnan(found[1].pop("pixel_ap"))
+    assert found[1]["support_seed"] is None
+
+
+def test_csv_has_the_keys_as_header_and_full_precision():
+    table = list(
+        csv.DictReader(io.StringIO(to_csv([make_row(image_auroc=1 / 3, pixel_ap=math.nan, notes=["a", "b"])])))
+    )
+
+    assert list(table[0]) == list(make_row())
+    assert float(table[0]["image_auroc"]) == 1 / 3
+    assert (table[0]["pixel_ap"], table[0]["zero_shot"], table[0]["support_seed"]) == ("", "true", "")
+    assert table[0]["notes"] == "a; b"
+
+
+def test_missing_results_are_named(tmp_path):
+    with pytest.raises(UserError, match="no readable results"):
+        read_results(tmp_path)
+
+
+def test_the_console_table_keeps_to_80_columns():
+    from rich.console import Console
+
+    text = io.StringIO()
+    rows = [make_row("metal_nut"), make_row("mean", notes=["not zero-shot"], pixel_ap=math.nan)]
+    Console(file=text, width=80).print(console_table(rows, title="demo run"))
+
+    shown = text.getvalue()
+    assert "adaclip on demo" in shown
+    assert "metal_nut" in shown
+    assert "n/a" in shown
+    assert "* not zero-shot" in shown
+    assert "…" not in shown
+
+
+def test_facts_and_metrics_are_keys_of_rows():
+    assert {key for _, key in FACTS + METRIC_COLUMNS} - {"pixel_aupro200"} <= set(make_row())
+
+
+def _parse(markdown):
+    """Rows of the first table as header -> cell."""
+    lines = [line for line in markdown.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
