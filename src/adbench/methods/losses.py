@@ -1,7 +1,9 @@
-"""Losses on two-channel probability maps that the CLIP methods share; every function returns one value per image."""
+"""Losses that the CLIP methods share: on two-channel probability maps (a value per image), and on image scores."""
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _SMOOTH = 1e-5
@@ -30,3 +32,14 @@ def dice(probabilities: Tensor, target: Tensor, *, rows: bool = False) -> Tensor
     total = probabilities.sum(dims) + target.sum(dims)
     loss = 1 - (2 * overlap + 1) / (total + 1)
     return loss.mean(dim=-1) if rows else loss
+
+
+def score_focal(scores: Tensor, labels: Tensor, *, logits: bool) -> Tensor:
+    """Binary focal loss of image scores (B,), gamma = 2, no class weights: a scalar.
+
+    logits  take the score as a logit although it lies in [0, 1] (FAPrompt's and InCTRL's code: a second sigmoid)
+    """
+    target = labels.to(scores.dtype)
+    cross_entropy = F.binary_cross_entropy_with_logits if logits else F.binary_cross_entropy
+    entropy = cross_entropy(scores, target, reduction="none")
+    return ((1 - torch.exp(-entropy)) ** 2 * entropy).mean()

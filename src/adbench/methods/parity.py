@@ -7,7 +7,7 @@ Each method's own `parity` module has `run_case(case, tensors)`: it returns our 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from torch import Tensor
 
 from adbench.clip import Clip
 from adbench.clip.loading import clip_from_state
+from adbench.data.sample import Batch
 from adbench.methods.base import Method
 from adbench.methods.registry import build
+from adbench.metrics import ImageMetrics, PixelMetrics, aupro200
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -61,3 +63,77 @@ def case_method(
             torch.save(wrap(state), file)
             method.load_official(file)
     return method
+
+
+def case_batches(case: Mapping[str, Any], tensors: Arrays, size: int | None = None) -> list[Batch]:
+    """The case's images in order, `size` per batch (default: all in one); masks are 0/1 at image size."""
+    images = torch.from_numpy(tensors["input/images"])
+    n, size = len(images), size or len(images)
+    labels = (
+        torch.from_numpy(tensors["input/labels"]) if "input/labels" in tensors else torch.zeros(n, dtype=torch.long)
+    )
+    masks = torch.from_numpy(tensors["input/masks"][:, 0]) > 0.5 if "input/masks" in tensors else None
+    return [
+        Batch(
+            images=images[start : start + size],
+            labels=labels[start : start + size],
+            class_names=list(case["class_names"][start : start + size]),
+            paths=[str(index) for index in range(start, min(start + size, n))],
+            dataset="parity",
+            masks=None if masks is None else masks[start : start + size],
+        )
+        for start in range(0, n, size)
+    ]
+
+
+def adam_steps(
+    method: Method,
+    batches: Sequence[Batch],
+    settings: Mapping[str, Any],
+    forward: Callable[[Batch], tuple[dict[str, Tensor], dict[str, Tensor]]],
+) -> dict[str, Tensor]:
+    """One Adam step per batch, recorded as cases of kind `train` have it.
+
+    forward  returns the losses to be recorded per step, `loss_total` among them, and intermediates (of step 1)
+    """
+    named = method.learnable_parameters()
+    optimizer = torch.optim.Adam(
+        named.values(),
+        lr=settings["learning_rate"],
+        betas=tuple(settings["betas"]),
+        eps=settings["eps"],
+        weight_decay=settings["weight_decay"],
+    )
+    found: dict[str, Tensor] = {}
+    losses = []
+    for step, batch in enumerate(batches, start=1):
+        terms, intermediates = forward(batch)
+        optimizer.zero_grad(set_to_none=True)
+        terms["loss_total"].backward()
+        if step == 1:
+            found |= {key: value.detach() for key, value in intermediates.items()}
+            found |= {f"grad/{key}": p.grad.clone() for key, p in named.items() if p.grad is not None}
+        losses.append({key: value.detach() for key, value in terms.items()})
+        optimizer.step()
+        found |= {f"weights_after_{step}/{key}": value.clone() for key, value in method.learnable_state().items()}
+    return found | {key: torch.stack([one[key] for one in losses]) for key in losses[0]}
+
+
+def class_metrics(case: Mapping[str, Any], batch: Batch, scores: Tensor, maps: Tensor) -> dict[str, Tensor]:
+    """The four metrics of AnomalyCLIP's tables per class, in the case's class order; AUPRO from 200 thresholds."""
+    names = np.array(batch.class_names)
+    found: dict[str, list[float]] = {}
+    for name in case["class_order"]:
+        pick = names == name
+        image = ImageMetrics().update(scores.numpy()[pick], batch.labels.numpy()[pick]).compute()
+        assert batch.masks is not None
+        ours, masks = maps.numpy()[pick], batch.masks.numpy()[pick]
+        pixel = PixelMetrics().update(ours, masks).compute()
+        for key, value in {
+            "metric_image_auroc": image["image_auroc"],
+            "metric_image_ap": image["image_ap"],
+            "metric_pixel_auroc": pixel["pixel_auroc"],
+            "metric_pixel_aupro": aupro200(ours, masks, grid="numpy2"),
+        }.items():
+            found.setdefault(key, []).append(value)
+    return {key: torch.tensor(values, dtype=torch.float64) for key, values in found.items()}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from adbench.clip.prompts import ADACLIP_ENSEMBLE
 from adbench.data.sample import Batch
 from adbench.methods.adaclip.method import AdaClip, Outputs
 from adbench.methods.maps import smooth, to_grid
-from adbench.methods.parity import case_method
+from adbench.methods.parity import case_batches, case_method
 
 Arrays = dict[str, np.ndarray]
 Tensors = dict[str, Tensor]
@@ -51,43 +50,17 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Arra
     settings = case["hyperparameters"]
     method = case_method(case, tensors, {key: settings[key] for key in _SAME_NAME if key in settings})
     assert isinstance(method, AdaClip)
-    batch = _batch(case, tensors)
+    (batch,) = case_batches(case, tensors)
     if settings.get("np_seed") is not None:
         method.random_state.seed(settings["np_seed"])
     found = _frozen(method, batch)
     if case["kind"] == "inference":
         found |= _infer(method, batch)
     elif case["kind"] == "training":
-        found |= _train(method, batch, settings)
+        found |= _train(method, case_batches(case, tensors, 1), settings)
     else:
         found |= _losses_and_gradients(method, batch)
     return {f"expected/{key}": value.detach().cpu().numpy() for key, value in found.items()}
-
-
-def _batch(case: Mapping[str, Any], inputs: Mapping[str, np.ndarray]) -> Batch:
-    images = torch.from_numpy(inputs["input/images"])
-    labels, masks = inputs.get("input/labels"), inputs.get("input/masks")
-    return Batch(
-        images=images,
-        labels=torch.zeros(len(images), dtype=torch.long) if labels is None else torch.from_numpy(labels),
-        class_names=list(case["class_names"]),
-        paths=[str(index) for index in range(len(images))],
-        dataset="parity",
-        masks=None if masks is None else torch.from_numpy(masks[:, 0]) > 0.5,
-    )
-
-
-def _one(batch: Batch, index: int) -> Batch:
-    assert batch.masks is not None
-    pick = slice(index, index + 1)
-    return replace(
-        batch,
-        images=batch.images[pick],
-        labels=batch.labels[pick],
-        class_names=batch.class_names[pick],
-        paths=batch.paths[pick],
-        masks=batch.masks[pick],
-    )
 
 
 def _frozen(method: AdaClip, batch: Batch) -> Tensors:
@@ -156,7 +129,7 @@ def _norms(gradients: Tensors) -> Tensor:
     return torch.stack([value.norm() for value in gradients.values()])
 
 
-def _train(method: AdaClip, batch: Batch, settings: Mapping[str, Any]) -> Tensors:
+def _train(method: AdaClip, batches: Sequence[Batch], settings: Mapping[str, Any]) -> Tensors:
     optimizer = torch.optim.AdamW(
         method.learnable_parameters().values(),
         lr=settings["learning_rate"],
@@ -166,8 +139,8 @@ def _train(method: AdaClip, batch: Batch, settings: Mapping[str, Any]) -> Tensor
     )
     steps, norms = [], []
     first: Tensors = {}
-    for index in range(len(batch)):
-        found, totals = _forward(method, _one(batch, index))
+    for batch in batches:
+        found, totals = _forward(method, batch)
         optimizer.zero_grad(set_to_none=True)
         totals.mean().backward()
         gradients = _gradients(method)

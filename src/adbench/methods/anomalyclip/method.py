@@ -1,0 +1,182 @@
+"""AnomalyCLIP: two learned prompts about "object", compared with the image and with its V-V patch features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adbench.clip import Clip
+from adbench.data.sample import Batch
+from adbench.data.transforms import ClipTransform
+from adbench.methods.base import Features, Method, Prediction, load_strictly
+from adbench.methods.learned_prompts import (
+    ValueCache,
+    abnormal_probability,
+    check_layers,
+    deep_edit,
+    deep_tables,
+    frozen_token_buffers,
+    prompt_sentence,
+    read_official,
+    split_official,
+    unit,
+    visual_features,
+    write_official,
+)
+from adbench.methods.losses import dice, focal
+from adbench.methods.maps import resize_bilinear, smooth, to_grid
+from adbench.methods.registry import register
+
+
+@register("anomalyclip")
+class AnomalyClip(Method):
+    """AnomalyCLIP, learned on auxiliary data and applied to unseen classes.
+
+    variant             "official" follows the authors' code; "paper": ln_post on the class token, no full stop in the
+                        prompts, four layers with weight 1 each. (Appending the deep tokens, as early versions of the
+                        paper have it, is not offered: the authors call that text outdated.)
+    n_ctx               learnable tokens of each prompt
+    deep_depth          deep tokens enter text blocks 2 to this one; deep_tokens of them
+    dpam_layer          one more than the number of last image blocks with V-V attention
+    features_list       image blocks that give patch features; None: the last (paper: each quarter)
+    feature_map_layer   only its first entry counts: the smallest index into features_list that takes part
+    lambda_local        weight of the local loss, to be chosen with the number of layers; None: 4 (paper: 1)
+    cls_ln_post         apply ln_post to the class token; prompt_suffix follows the prompts; None: by variant
+    deep_token_half_cast  round deep tokens to fp16, as the authors' code does
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        *,
+        variant: Literal["official", "paper"] = "official",
+        n_ctx: int = 12,
+        deep_depth: int = 9,
+        deep_tokens: int = 4,
+        dpam_layer: int = 20,
+        features_list: Sequence[int] | None = None,
+        feature_map_layer: Sequence[int] = (0,),
+        lambda_local: float | None = None,
+        temperature: float = 0.07,
+        gaussian_sigma: float = 4.0,
+        cls_ln_post: bool | None = None,
+        prompt_suffix: str | None = None,
+        object_word: str = "object",
+        abnormal_state_word: str = "damaged",
+        filler: str = "X",
+        deep_token_half_cast: bool = True,
+    ) -> None:
+        super().__init__(clip)
+        if variant not in ("official", "paper"):
+            raise ValueError(f"variant is {variant!r}, not one of 'official', 'paper'")
+        paper = variant == "paper"
+        quarter = clip.n_layers // 4
+        listed = features_list or (range(quarter, 4 * quarter + 1, quarter) if paper else (clip.n_layers,))
+        check_layers(clip, dpam_layer, listed)
+        self.layers = tuple(listed)[feature_map_layer[0] :]
+        if not self.layers:
+            raise ValueError(f"feature_map_layer begins at {feature_map_layer[0]}, behind the end of features_list")
+        self.dpam_layer, self.deep_tokens = dpam_layer, deep_tokens
+        self.lambda_local = lambda_local if lambda_local is not None else (1.0 if paper else 4.0)
+        self.temperature, self.sigma = temperature, gaussian_sigma
+        self.cls_ln_post = paper if cls_ln_post is None else cls_ln_post
+        self.half_cast = deep_token_half_cast
+        suffix = ("" if paper else ".") if prompt_suffix is None else prompt_suffix
+        filled = [filler] * n_ctx
+        self._ids = clip.tokenize(
+            [
+                prompt_sentence(*filled, object_word, suffix=suffix),
+                prompt_sentence(*filled, abnormal_state_word, object_word, suffix=suffix),
+            ]
+        )
+        if not (self._ids[:, 1 : n_ctx + 1] == self._ids[0, 1]).all():
+            raise ValueError(f"filler {filler!r} is not one token")
+        self.map_size = clip.image_size
+        self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="after")
+        width = clip.text_width
+        self.ctx_pos = nn.Parameter(nn.init.normal_(torch.empty(1, 1, n_ctx, width), std=0.02))
+        self.ctx_neg = nn.Parameter(nn.init.normal_(torch.empty(1, 1, n_ctx, width), std=0.02))
+        self.compound_prompts_text = deep_tables(deep_depth, deep_tokens, width)
+        self._text_cache = ValueCache()
+        self._unused: dict[str, Tensor] = {}
+
+    def encode(self, batch: Batch) -> Features:
+        """image (B, C) and patches (B, layers, N, C), unit length."""
+        found = visual_features(
+            self.clip, batch.images, self.layers, dpam_layer=self.dpam_layer, cls_ln_post=self.cls_ln_post
+        )
+        return {"image": found.image, "patches": found.patches[:, :, 1:]}
+
+    def prompt_embeddings(self) -> Tensor:
+        """Token embeddings (2, 77, W) of the normal and the abnormal prompt, learnable tokens in place."""
+        frozen = self.clip.model.token_embedding(self._ids.to(self.clip.device))
+        learned = torch.cat([self.ctx_pos[0], self.ctx_neg[0]]).to(frozen.dtype)
+        return torch.cat([frozen[:, :1], learned, frozen[:, 1 + learned.shape[1] :]], dim=1)
+
+    def raw_text_features(self) -> Tensor:
+        """Text tower's output (2, C) for the normal and the abnormal prompt."""
+        text = self.clip.embed_text(self._ids, embeddings=self.prompt_embeddings(), min_length=self.deep_tokens + 2)
+        return self.clip.text_blocks(text, edit=deep_edit(self.compound_prompts_text, half_cast=self.half_cast))
+
+    def text_features(self) -> Tensor:
+        """Directions (2, C) of the normal and the abnormal prompt; they do not depend on the image."""
+        if torch.is_grad_enabled():
+            return unit(self.raw_text_features())
+        features: Tensor = self._text_cache.get(self.parameters(), lambda: unit(self.raw_text_features()))
+        return features
+
+    def layer_maps(self, features: Features, text: Tensor) -> Tensor:
+        """Abnormal probability of each layer, resized: (B, layers, S, S)."""
+        probability = abnormal_probability(features["patches"], text, self.temperature)  # (B, layers, N)
+        grids = to_grid(probability.unsqueeze(-1), self.clip.grid)[:, :, 0]
+        return resize_bilinear(grids, self.map_size, align_corners=False)
+
+    def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
+        """lambda x (focal + dice of both channels, summed over layers), and cross-entropy of the image."""
+        text = self.text_features()
+        terms = self.local_terms(self.layer_maps(features, text), batch)
+        logits = features["image"] @ text.T / self.temperature
+        return {name: self.lambda_local * value.mean(dim=0).sum() for name, value in terms.items()} | {
+            "image_cross_entropy": F.cross_entropy(logits, batch.labels)
+        }
+
+    def local_terms(self, maps: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Terms of the local loss before lambda, (B, layers) each."""
+        masks = torch.zeros_like(maps[:, 0]) if batch.masks is None else batch.masks.to(maps)
+        layers = maps.unbind(1)
+        # The two channels of a softmax stay complementary under bilinear resizing.
+        return {
+            "pixel_focal": torch.stack([focal(1 - m, m, masks) for m in layers], dim=1),
+            "dice_abnormal": torch.stack([dice(m, masks) for m in layers], dim=1),
+            "dice_normal": torch.stack([dice(1 - m, 1 - masks) for m in layers], dim=1),
+        }
+
+    def map_before_smoothing(self, features: Features, text: Tensor) -> Tensor:
+        """Sum over layers of the abnormal probability, (B, S, S), in [0, number of layers]."""
+        return self.layer_maps(features, text).sum(dim=1)
+
+    def score(self, features: Features, batch: Batch) -> Prediction:
+        """Probability of the abnormal prompt for the image; the smoothed map."""
+        text = self.text_features()
+        scores = abnormal_probability(features["image"], text, self.temperature).float()
+        return Prediction(scores, smooth(self.map_before_smoothing(features, text).float(), self.sigma))
+
+    def load_official(self, path: str | Path) -> None:
+        """Load epoch_N.pth of the authors' code."""
+        learned, unused = split_official(read_official(path), self._official_ids(), where=str(path))
+        load_strictly(self, learned, where=str(path))
+        self._unused = unused
+
+    def save_official(self, path: str | Path) -> None:
+        """Write what the authors' code loads strictly."""
+        n_ctx = self.ctx_pos.shape[2]
+        buffers = frozen_token_buffers(self.clip, self._official_ids(), {"pos": n_ctx, "neg": n_ctx})
+        write_official(path, self.learnable_state() | buffers, self._unused, len(self.compound_prompts_text))
+
+    def _official_ids(self) -> dict[str, Tensor]:
+        return {"pos": self._ids[:1], "neg": self._ids[1:]}

@@ -1,0 +1,97 @@
+"""AnomalyCLIP's parity cases: the ordinary method, its intermediates under the fixtures' names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adbench.data.sample import Batch
+from adbench.methods.anomalyclip.method import AnomalyClip
+from adbench.methods.learned_prompts import abnormal_probability, visual_features
+from adbench.methods.maps import smooth
+from adbench.methods.parity import adam_steps, case_batches, case_method, class_metrics
+
+Tensors = dict[str, Tensor]
+# Positions of a prompt that the fixtures record.
+_RECORDED_POSITIONS = 24
+
+
+def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Compute a case of kind infer (all images as one batch) or train."""
+    settings = case["hyperparameters"]
+    known = AnomalyClip.hyperparameter_names()
+    given = {key: value for key, value in settings.items() if key in known}
+    method = case_method(case, tensors, given, wrap=lambda state: {"prompt_learner": state})
+    assert isinstance(method, AnomalyClip)
+    if case["kind"] == "infer":
+        (batch,) = case_batches(case, tensors)
+        with torch.no_grad():
+            found = _infer(method, case, batch)
+    else:
+        batches = case_batches(case, tensors, case["batch_size"])[: settings["steps"]]
+        found = adam_steps(method, batches, settings, lambda batch: _forward(method, batch))
+    return {f"expected/{key}": value.detach().cpu().numpy() for key, value in found.items()}
+
+
+def _visual(method: AnomalyClip, batch: Batch) -> Tensors:
+    found = visual_features(
+        method.clip, batch.images, method.layers, dpam_layer=method.dpam_layer, cls_ln_post=method.cls_ln_post
+    )
+    per_layer = {
+        f"patch_tokens_norm_layer{layer:02d}": patches
+        for layer, patches in zip(method.layers, found.patches.unbind(1), strict=True)
+    }
+    return {"image_features_norm": found.image} | per_layer
+
+
+def _text(method: AnomalyClip) -> Tensors:
+    raw = method.raw_text_features()
+    return {
+        "prompt_embeddings": method.prompt_embeddings()[:, :_RECORDED_POSITIONS],
+        "text_raw": raw,
+        "text_features": raw / raw.norm(dim=-1, keepdim=True),
+    }
+
+
+def _maps(method: AnomalyClip, features: Mapping[str, Tensor], text: Tensor) -> Tensors:
+    found = {}
+    maps = method.layer_maps(features, text).unbind(1)
+    probabilities = abnormal_probability(features["patches"], text, method.temperature).unbind(1)
+    for layer, abnormal, probability in zip(method.layers, maps, probabilities, strict=True):
+        found[f"map_layer{layer:02d}"] = torch.stack([1 - abnormal, abnormal], dim=1)
+        found[f"patch_prob_layer{layer:02d}"] = torch.stack([1 - probability, probability], dim=-1)
+    return found
+
+
+def _infer(method: AnomalyClip, case: Mapping[str, Any], batch: Batch) -> Tensors:
+    features, text = method.encode(batch), method.text_features()
+    prediction = method.score(features, batch)
+    assert prediction.scores is not None
+    assert isinstance(prediction.maps, Tensor)
+    raw = method.map_before_smoothing(features, text)
+    found = _visual(method, batch) | _text(method) | _maps(method, features, text)
+    found |= {
+        "image_score": prediction.scores,
+        "anomaly_map_raw": raw,
+        "anomaly_map": smooth(raw, method.sigma),
+    }
+    return found | class_metrics(case, batch, prediction.scores, prediction.maps)
+
+
+def _forward(method: AnomalyClip, batch: Batch) -> tuple[Tensors, Tensors]:
+    features = method.encode(batch)
+    losses = method.loss(features, batch)
+    text = method.text_features()
+    terms = method.local_terms(method.layer_maps(features, text), batch)
+    found = _visual(method, batch) | _text(method) | _maps(method, features, text)
+    found["global_logits"] = features["image"] @ text.T / method.temperature
+    for ours, name in (("pixel_focal", "focal"), ("dice_abnormal",) * 2, ("dice_normal",) * 2):
+        for layer, value in zip(method.layers, terms[ours].mean(dim=0), strict=True):
+            found[f"term_{name}_layer{layer:02d}"] = value.reshape(1)
+    image = losses["image_cross_entropy"]
+    total = torch.stack(list(losses.values())).sum()
+    return {"loss_pixel_times_lambda": total - image, "loss_image_ce": image, "loss_total": total}, found

@@ -1,0 +1,136 @@
+"""FAPrompt's parity cases: the ordinary method and preprocessing, intermediates under the fixtures' names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from adbench.data.sample import Batch
+from adbench.data.transforms import ClipTransform
+from adbench.methods.faprompt.method import FaPrompt, Outputs
+from adbench.methods.faprompt.prompts import abnormal_embeddings, normal_embeddings
+from adbench.methods.learned_prompts import abnormal_probability, visual_features
+from adbench.methods.maps import smooth
+from adbench.methods.parity import adam_steps, case_batches, case_method, class_metrics
+
+Tensors = dict[str, Tensor]
+# Positions of a prompt that the fixtures record.
+_RECORDED_POSITIONS = 20
+
+
+def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Compute a case of kind infer (all images as one batch), train or preprocess."""
+    if case["kind"] == "preprocess":
+        found = _preprocess(case, tensors)
+    else:
+        settings = case["hyperparameters"]
+        known = FaPrompt.hyperparameter_names()
+        given = {key: value for key, value in settings.items() if key in known}
+        method = case_method(case, tensors, given, wrap=lambda state: {"prompt_learner": state})
+        assert isinstance(method, FaPrompt)
+        if case["kind"] == "infer":
+            (batch,) = case_batches(case, tensors)
+            with torch.no_grad():
+                found = _infer(method, case, batch)
+        else:
+            batches = case_batches(case, tensors, case["batch_size"])[: settings["steps"]]
+            found = adam_steps(method, batches, settings, lambda batch: _forward(method, batch))
+    return {f"expected/{key}": value.detach().cpu().numpy() for key, value in found.items()}
+
+
+def _preprocess(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Tensors:
+    settings = case["hyperparameters"]
+    size = case["image_size"] if isinstance(case["image_size"], int) else case["image_size"][0]
+    transform = ClipTransform(size, tuple(settings["mean"]), tuple(settings["std"]), resize="squash", rgb="after")
+    images, masks = [], []
+    for index, mode in enumerate(case["pil_modes"]):
+        image = Image.fromarray(tensors[f"input/image_{index}"].astype(np.uint8), mode if mode != "P" else "L")
+        if mode == "P":
+            image = Image.fromarray(tensors[f"input/image_{index}"].astype(np.uint8), "P")
+            image.putpalette(tensors[f"input/palette_{index}"].astype(np.uint8).tobytes())
+        images.append(transform.image(image))
+        stored = tensors.get(f"input/mask_{index}")
+        if case["labels"][index] and stored is not None:
+            masks.append(transform.mask(Image.fromarray(stored.astype(np.uint8))).float())
+        else:
+            masks.append(torch.zeros(size, size))
+    return {"images": torch.stack(images), "masks": torch.stack(masks).unsqueeze(1)}
+
+
+def _visual(method: FaPrompt, batch: Batch) -> Tensors:
+    layers = (method.clip.n_layers,)
+    found = visual_features(
+        method.clip, batch.images, layers, dpam_layer=method.dpam_layer, cls_ln_post=method.cls_ln_post
+    )
+    return {"image_features_norm": found.image, "patch_tokens_norm": found.patches[:, 0]}
+
+
+def _text(method: FaPrompt, patches: Tensor, output: Outputs) -> Tensors:
+    normal = normal_embeddings(method.clip, method.words, method.ctx_pos)
+    abnormal = abnormal_embeddings(method.clip, method.words, method.ctx_pos, method.ctx_neg)
+    free = method.raw_text_without_prior()
+    order = output.patch.topk(method.n_prior, dim=1).indices
+    first = torch.arange(method.n_prior, device=order.device).expand_as(order)
+    chosen = (first if method.select == "first_m" else order).unsqueeze(-1).expand(-1, -1, patches.shape[-1])
+    return {
+        "prompt_embeddings_normal": normal[0, :_RECORDED_POSITIONS],
+        "prompt_embeddings_abnormal": abnormal[:, :_RECORDED_POSITIONS],
+        "text_raw_normal": free[0],
+        "text_raw_abnormal": output.abnormal_raw,
+        "text_raw_abnormal_prior": output.abnormal_prior_raw,
+        "text_features_noprior": output.text,
+        "text_features_prior": output.text_prior,
+        "prior_bias": output.prior,
+        "selected_tokens": patches.gather(1, chosen),
+        "topk_indices": order,
+    }
+
+
+def _maps(method: FaPrompt, features: Mapping[str, Tensor], output: Outputs) -> Tensors:
+    found = {}
+    for name, probability in (("noprior", output.patch), ("prior", output.patch_prior)):
+        resized = method.resized(probability)
+        found[f"map_{name}"] = torch.stack([1 - resized, resized], dim=1)
+        found[f"patch_prob_{name}"] = torch.stack([1 - probability, probability], dim=-1)
+        found[f"max_{name}"] = probability.amax(dim=1)
+    image = features["image"].unsqueeze(1)
+    found["global_prob"] = abnormal_probability(image, output.text_prior, method.temperature)[:, 0]
+    found["image_score"] = method.image_scores(features, output)
+    raw = method.map_before_smoothing(output)
+    return found | {"anomaly_map_raw": raw, "anomaly_map": smooth(raw, method.sigma)}
+
+
+def _infer(method: FaPrompt, case: Mapping[str, Any], batch: Batch) -> Tensors:
+    features = method.encode(batch)
+    output = method.outputs(features)
+    prediction = method.score(features, batch)
+    assert prediction.scores is not None
+    assert isinstance(prediction.maps, Tensor)
+    found = _visual(method, batch) | _text(method, features["patches"], output) | _maps(method, features, output)
+    return found | class_metrics(case, batch, prediction.scores, prediction.maps)
+
+
+def _forward(method: FaPrompt, batch: Batch) -> tuple[Tensors, Tensors]:
+    features = method.encode(batch)
+    output = method.outputs(features)
+    terms = method.loss_terms(features, output, batch)
+    found = _visual(method, batch) | _text(method, features["patches"], output) | _maps(method, features, output)
+    found["global_logits"] = method.global_logits(features, output)
+    for name, probability in (("noprior", output.patch), ("prior", output.patch_prior)):
+        local = method.local_terms(method.resized(probability), batch)
+        found |= {f"term_{key}_{name}": value.mean().reshape(1) for key, value in local.items()}
+    pixel = [value for key, value in terms.items() if key.endswith("prior") and key != "prior"]
+    losses = {
+        "loss_pixel": torch.stack(pixel).sum(),
+        "loss_image_ce": terms["image_cross_entropy"],
+        "loss_image_focal": terms["image_focal"],
+        "loss_ortho": terms["orthogonality"] / method.ortho_weight,
+        "loss_prior": terms["prior"],
+        "loss_total": torch.stack(list(terms.values())).sum(),
+    }
+    return losses, found

@@ -1,0 +1,188 @@
+"""What AnomalyCLIP and FAPrompt share: V-V patch features, learnable prompt tokens, deep tokens in the text tower."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adbench.atomic import replacing
+from adbench.clip import Clip
+from adbench.clip.towers import Edit
+from adbench.errors import UserError
+
+# Rows of linear layers that the authors' code creates, saves and never uses.
+UNUSED_PROJECTION_ROWS = 896
+
+
+@dataclass(frozen=True, slots=True)
+class VisualFeatures:
+    """Features of unit length.
+
+    image    (B, C) class token
+    patches  (B, layers, 1 + N, C) local features, class position first
+    """
+
+    image: Tensor
+    patches: Tensor
+
+
+def visual_features(
+    clip: Clip, images: Tensor, layers: Sequence[int], *, dpam_layer: int, cls_ln_post: bool
+) -> VisualFeatures:
+    """Frozen features with the V-V ("DPAM") path in the last `dpam_layer - 1` blocks (AnomalyCLIP, section 1).
+
+    Positions are resized bilinearly. The class token is projected without ln_post unless `cls_ln_post`; the local
+    streams after `layers` (before the path begins: the ordinary stream) pass ln_post and the projection.
+    """
+    with torch.no_grad():
+        streams = clip.image_blocks(
+            clip.embed_image(images, interpolation="bilinear"),
+            local_from=clip.n_layers - dpam_layer + 2,
+            collect_local=layers,
+        )
+        image = clip.project(streams.tokens[:, 0], ln_post=cls_ln_post)
+        patches = torch.stack([clip.project(streams.local_blocks[layer]) for layer in layers], dim=1)
+    return VisualFeatures(unit(image), unit(patches))
+
+
+def unit(x: Tensor) -> Tensor:
+    """Divide by the L2 norm over the last dimension."""
+    scaled: Tensor = x / x.norm(dim=-1, keepdim=True)
+    return scaled
+
+
+def abnormal_probability(features: Tensor, text: Tensor, temperature: float) -> Tensor:
+    """Softmax over {normal, abnormal} of cosines over a temperature, abnormal part.
+
+    features (..., C) and text (..., 2, C), both of unit length, broadcast over the leading dimensions.
+    """
+    logits = features @ text.transpose(-1, -2) / temperature
+    probability: Tensor = (logits[..., 1] - logits[..., 0]).sigmoid()
+    return probability
+
+
+def check_layers(clip: Clip, dpam_layer: int, layers: Iterable[int]) -> None:
+    """Raise ValueError where the blocks named do not exist in the image tower."""
+    if not 2 <= dpam_layer <= clip.n_layers + 1:
+        raise ValueError(f"dpam_layer is {dpam_layer}, outside 2 to {clip.n_layers + 1} for this backbone")
+    for layer in layers:
+        if not 1 <= layer <= clip.n_layers:
+            raise ValueError(f"features_list names block {layer}, outside 1 to {clip.n_layers} for this backbone")
+
+
+def prompt_sentence(*words: str, suffix: str) -> str:
+    """Words joined by single spaces, empty ones left out, the suffix directly behind."""
+    return " ".join(word for word in words if word) + suffix
+
+
+def deep_tables(depth: int, n_tokens: int, width: int) -> nn.ParameterList:
+    """Learnable tokens for blocks 2 to `depth`: depth - 1 tables (n_tokens, width) from N(0, 0.02^2)."""
+    tables = (nn.Parameter(torch.empty(n_tokens, width)) for _ in range(depth - 1))
+    return nn.ParameterList(nn.init.normal_(table, std=0.02) for table in tables)
+
+
+def deep_edit(tables: nn.ParameterList, *, half_cast: bool) -> Edit:
+    """Edit that overwrites positions 1...n of the stream before block i (2 to depth) by table i - 2.
+
+    half_cast rounds each sequence's copy to fp16 on the way in, and so the copy's gradient, as the authors' code does.
+    """
+
+    def edit(block: int, tokens: Tensor) -> Tensor:
+        if not 2 <= block <= len(tables) + 1:
+            return tokens
+        table = tables[block - 2]
+        copies = table.expand(len(tokens), -1, -1)
+        copies = (copies.half() if half_cast else copies).to(tokens.dtype)
+        return torch.cat([tokens[:, :1], copies, tokens[:, 1 + len(table) :]], dim=1)
+
+    return edit
+
+
+class ValueCache:
+    """One value that stands as long as the given tensors are unchanged."""
+
+    def __init__(self) -> None:
+        self._key: tuple[tuple[int, int], ...] = ()
+        self._value: Any = None
+
+    def get(self, tensors: Iterable[Tensor], compute: Callable[[], Any]) -> Any:
+        """The value for the tensors' present contents (in-place changes are seen)."""
+        key = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+        if key != self._key:
+            self._key, self._value = key, compute()
+        return self._value
+
+
+# The authors' checkpoints: learnables, copies of frozen token embeddings, and linear layers that nothing uses
+
+
+def frozen_token_buffers(clip: Clip, ids: Mapping[str, Tensor], n_learned: Mapping[str, int]) -> dict[str, Tensor]:
+    """Buffers of the authors' prompt learner for prompts `pos` and `neg`: embeddings around the learnable tokens.
+
+    ids        per prompt (k, 77) token ids
+    n_learned  per prompt the number of learnable positions after the start token
+    """
+    buffers = {}
+    for key, codes in ids.items():
+        embedded = clip.model.token_embedding(codes.to(clip.device)).detach().unsqueeze(0)
+        buffers[f"token_prefix_{key}"] = embedded[:, :, :1]
+        buffers[f"token_suffix_{key}"] = embedded[:, :, 1 + n_learned[key] :]
+        buffers[f"tokenized_prompts_{key}"] = codes.unsqueeze(0).int()
+    return buffers
+
+
+def split_official(
+    stored: Any, ids: Mapping[str, Tensor], *, where: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Learnables and unused projections of an authors' checkpoint {"prompt_learner": state dict}.
+
+    Raises UserError when its prompts are not the ones built here.
+    """
+    state = stored.get("prompt_learner") if isinstance(stored, dict) else None
+    if not isinstance(state, dict):
+        raise UserError(
+            "no entry 'prompt_learner' in the checkpoint", where=where, mend="give the authors' epoch_N.pth"
+        )
+    for key, codes in ids.items():
+        theirs = state.get(f"tokenized_prompts_{key}")
+        if theirs is None or theirs.shape[1:] != codes.shape or not torch.equal(theirs[0].long().cpu(), codes.cpu()):
+            raise UserError(
+                f"the checkpoint's prompts (tokenized_prompts_{key}) are not those of this method's settings",
+                where=where,
+                mend="set n_ctx and the prompt words as in its training",
+            )
+    unused = {key: value for key, value in state.items() if key.startswith("compound_prompt_projections.")}
+    frozen = ("token_prefix_", "token_suffix_", "tokenized_prompts_", "compound_prompt_projections.")
+    return {key: value for key, value in state.items() if not key.startswith(frozen)}, unused
+
+
+def read_official(path: str | Path) -> Any:
+    """What an authors' checkpoint holds, without unpickling arbitrary objects."""
+    import pickle
+
+    file = Path(path)
+    if not file.is_file():
+        raise UserError("checkpoint not found", where=str(file), mend="give the path of an existing file")
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"cannot read the checkpoint: {reason}", where=str(file), mend="get the file again") from error
+
+
+def write_official(path: str | Path, state: Mapping[str, Tensor], unused: Mapping[str, Tensor], n_tables: int) -> None:
+    """Write {"prompt_learner": state} with the unused projections, which the authors' code loads strictly."""
+    width = state["ctx_pos"].shape[-1]
+    full = {key: value.detach().cpu() for key, value in state.items()}
+    for index in range(n_tables):
+        layer = nn.Linear(width, UNUSED_PROJECTION_ROWS)
+        for name, value in layer.state_dict().items():
+            key = f"compound_prompt_projections.{index}.{name}"
+            full[key] = unused.get(key, value)
+    with replacing(Path(path)) as temporary:
+        torch.save({"prompt_learner": full}, temporary)
