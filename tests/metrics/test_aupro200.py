@@ -58,6 +58,22 @@ def test_numpy1_grid(kind, seed):
     assert ours == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
+def test_numpy2_compares_scores_with_unrounded_thresholds():
+    rng = np.random.default_rng(0)
+    masks = random_masks(rng, 4, 20, 20)
+    maps = rng.random(masks.shape, np.float32)
+    thresholds = PixelMetrics().update(maps, masks).threshold_curve("numpy2").thresholds
+    inner = (maps > maps.min()) & (maps < maps.max())
+    maps[inner] = rng.choice(thresholds[1:].astype(np.float32), inner.sum())  # scores that lie on rounded thresholds
+
+    curve = PixelMetrics().update(maps, masks).threshold_curve("numpy2")
+
+    fprs, pros = pro_curve(maps.astype(np.float64), masks, thresholds, np.greater)
+    np.testing.assert_array_equal(curve.thresholds, thresholds)
+    np.testing.assert_allclose(curve.fprs, fprs, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(curve.pros, pros, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("grid", ["numpy1", "numpy2"])
 def test_undefined_without_a_range_of_scores_or_regions(grid):
     maps, masks = images("random", 0)

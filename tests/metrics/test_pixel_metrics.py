@@ -88,6 +88,7 @@ def test_results_in_between_change_nothing():
     assert metrics.compute() == PixelMetrics().update(maps, masks).compute()
 
 
+@pytest.mark.usefixtures("small_shards")
 def test_merging_with_itself_counts_twice():
     maps, masks = images("random")
     metrics = PixelMetrics().update(maps, masks)
@@ -161,7 +162,7 @@ def test_memory_stays_below_the_limit(tmp_path):
     metrics = PixelMetrics(memory_limit=8 << 10, spill_dir=tmp_path)
     for seed in range(10):
         metrics.update(*images("random", seed, n=2))
-        resident = sum(s.scores.nbytes for s in metrics._pixels.negatives._shards if s.folder is None)
+        resident = sum(s.scores.nbytes for s in metrics._pixels.negatives._shards if s.scores is not None)
         assert resident + metrics._pixels.negatives._buffer.nbytes <= 8 << 10
     assert list(tmp_path.rglob("*.npy"))
 

@@ -8,6 +8,7 @@ Scores are kept as sorted shards. Counts of shards add up, so nothing is ever me
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +23,17 @@ SMALLEST_SHARD_BYTES = 1 << 16
 
 
 class Shard(NamedTuple):
-    """Sorted scores, and the folder that must outlive them if they are mapped from disk."""
+    """Sorted scores in memory, or a file of them and the folder that goes when nobody needs it any more."""
 
-    scores: Scores
+    size: int
+    scores: Scores | None
+    path: Path = Path()
     folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def read(self) -> Scores:
+        """Return the scores; those on disk are mapped anew each time, so that they are resident only while in use."""
+        scores: Scores = np.load(self.path, mmap_mode="r") if self.scores is None else self.scores
+        return scores
 
 
 class ScoreStore:
@@ -57,7 +65,7 @@ class ScoreStore:
         """Add the scores of `other`, which stays as it is; its shards are shared, not copied."""
         shards = list(other._shards)
         self.add(other._buffer[: other._filled].copy())
-        self.size += sum(len(shard.scores) for shard in shards)
+        self.size += sum(shard.size for shard in shards)
         self._shards += shards
         self._keep_below_limit()
 
@@ -79,8 +87,8 @@ class ScoreStore:
 
     def span(self) -> tuple[float, float]:
         """Return the lowest and the highest score; (inf, -inf) if there is none."""
-        shards = self._sorted()
-        return min((float(s[0]) for s in shards), default=np.inf), max((float(s[-1]) for s in shards), default=-np.inf)
+        ends = [(float(scores[0]), float(scores[-1])) for scores in self._sorted()]
+        return min((low for low, _ in ends), default=np.inf), max((high for _, high in ends), default=-np.inf)
 
     def dtype(self) -> np.dtype[Any]:
         """Return float32, or float64 if any score needs it."""
@@ -88,42 +96,45 @@ class ScoreStore:
 
     def scores(self) -> Scores:
         """Return every score in one array in memory, in no particular order."""
-        shards = self._sorted()
+        shards = list(self._sorted())
         return np.concatenate(shards) if shards else np.zeros(0, np.float32)
 
-    def _sorted(self) -> list[Scores]:
-        arrays = [shard.scores for shard in self._shards]
+    def _sorted(self) -> Iterator[Scores]:
+        yield from (shard.read() for shard in self._shards)
         if self._filled:
-            if self._in_order != self._filled:
-                self._buffer[: self._filled].sort()
-                self._in_order = self._filled
-            arrays.append(self._buffer[: self._filled])
-        return arrays
+            yield self._sorted_buffer()
+
+    def _sorted_buffer(self) -> Scores:
+        filled = self._buffer[: self._filled]
+        if self._in_order != self._filled:
+            filled.sort()
+            self._in_order = self._filled
+        return filled
 
     def _seal(self) -> None:
         """Turn the buffer into a sorted shard."""
         if self._filled:
-            self._shards.append(Shard(self._sorted()[-1]))
+            self._shards.append(Shard(self._filled, self._sorted_buffer()))
             self._buffer, self._filled, self._in_order = np.empty(0, self._buffer.dtype), 0, 0
             self._keep_below_limit()
 
     def _keep_below_limit(self) -> None:
-        resident = [shard for shard in self._shards if shard.folder is None]
-        if not resident or sum(shard.scores.nbytes for shard in resident) + self._shard_bytes <= self.memory_limit:
+        resident = [shard.scores for shard in self._shards if shard.scores is not None]
+        if not resident or sum(scores.nbytes for scores in resident) + self._shard_bytes <= self.memory_limit:
             return
         try:
             folder = tempfile.TemporaryDirectory(prefix="adbench-metrics-", dir=self.spill_dir)
-            spilled = [self._spill(shard, folder, i) for i, shard in enumerate(resident)]
+            spilled = [_spill(scores, folder, i) for i, scores in enumerate(resident)]
         except OSError as error:
             raise UserError(
                 f"cannot write pixel scores to disk: {error}",
                 where=f"memory_limit={self.memory_limit}, spill_dir={self.spill_dir or tempfile.gettempdir()}",
                 mend="choose a spill_dir with room, a larger memory_limit, or mode='constant'",
             ) from error
-        self._shards = [shard for shard in self._shards if shard.folder is not None] + spilled
+        self._shards = [shard for shard in self._shards if shard.scores is None] + spilled
 
-    @staticmethod
-    def _spill(shard: Shard, folder: tempfile.TemporaryDirectory[str], number: int) -> Shard:
-        path = Path(folder.name) / f"shard-{number}.npy"
-        np.save(path, shard.scores)
-        return Shard(np.load(path, mmap_mode="r"), folder)
+
+def _spill(scores: Scores, folder: tempfile.TemporaryDirectory[str], number: int) -> Shard:
+    path = Path(folder.name) / f"shard-{number}.npy"
+    np.save(path, scores)
+    return Shard(len(scores), None, path, folder)
