@@ -48,6 +48,72 @@ ADACLIP_ENSEMBLE = PromptEnsemble(
     ),
 )
 
+# WinCLIP as anomalib has it: four abnormal states, 21 sentences of which one stands there twice.
+WINCLIP_ABNORMAL = ("damaged {}", "{} with flaw", "{} with defect", "{} with damage")
+WINCLIP_ENSEMBLE = PromptEnsemble(
+    normal=NORMAL_STATES,
+    abnormal=WINCLIP_ABNORMAL,
+    templates=(
+        "a cropped photo of the {}.",
+        "a close-up photo of a {}.",
+        "a close-up photo of the {}.",
+        "a bright photo of a {}.",
+        "a bright photo of the {}.",
+        "a dark photo of the {}.",
+        "a dark photo of a {}.",
+        "a jpeg corrupted photo of the {}.",
+        "a jpeg corrupted photo of the {}.",
+        "a blurry photo of the {}.",
+        "a blurry photo of a {}.",
+        "a photo of a {}.",
+        "a photo of the {}.",
+        "a photo of a small {}.",
+        "a photo of the small {}.",
+        "a photo of a large {}.",
+        "a photo of the large {}.",
+        "a photo of the {} for visual inspection.",
+        "a photo of a {} for visual inspection.",
+        "a photo of the {} for anomaly detection.",
+        "a photo of a {} for anomaly detection.",
+    ),
+)
+# InCTRL, section 2 of the specification: the same states, 11 templates with both articles.
+INCTRL_ENSEMBLE = PromptEnsemble(
+    normal=NORMAL_STATES,
+    abnormal=WINCLIP_ABNORMAL,
+    templates=(
+        "a cropped photo of the {}.",
+        "a cropped photo of a {}.",
+        "a close-up photo of a {}.",
+        "a close-up photo of the {}.",
+        "a bright photo of a {}.",
+        "a bright photo of the {}.",
+        "a dark photo of a {}.",
+        "a dark photo of the {}.",
+        "a jpeg corrupted photo of a {}.",
+        "a jpeg corrupted photo of the {}.",
+        "a blurry photo of the {}.",
+        "a blurry photo of a {}.",
+        "a photo of the {}.",
+        "a photo of a {}.",
+        "a photo of a small {}.",
+        "a photo of the small {}.",
+        "a photo of a large {}.",
+        "a photo of the large {}.",
+        "a photo of a {} for visual inspection.",
+        "a photo of the {} for visual inspection.",
+        "a photo of a {} for anomaly detection.",
+        "a photo of the {} for anomaly detection.",
+    ),
+)
+# InCTRL on semantic anomalies: one pair of sentences for these names (the classes of CIFAR-10, and "animal").
+NATURAL_OBJECTS = frozenset(
+    ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck", "animal")
+)
+NATURAL_ENSEMBLE = PromptEnsemble(
+    normal=("a photo of {}",), abnormal=("a photo without {}",), templates=("{} for anomaly detection.",)
+)
+
 
 def state_directions(features: Tensor, n_normal: int) -> Tensor:
     """Unit vectors of the two states from sentence features (..., n, C), the first `n_normal` being normal.
@@ -57,6 +123,11 @@ def state_directions(features: Tensor, n_normal: int) -> Tensor:
     features = features / features.norm(dim=-1, keepdim=True)
     states = (features[..., :n_normal, :].mean(dim=-2), features[..., n_normal:, :].mean(dim=-2))
     return torch.stack([state / state.norm(dim=-1, keepdim=True) for state in states], dim=-1)
+
+
+def state_means(features: Tensor, n_normal: int) -> Tensor:
+    """Plain means of the sentence features (n, C) of the two states, as WinCLIP takes them: (2, C), row 0 normal."""
+    return torch.stack([features[:n_normal].mean(dim=0), features[n_normal:].mean(dim=0)])
 
 
 def encode_ensemble(clip: Clip, ensemble: PromptEnsemble, class_name: str) -> Tensor:
