@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from adbench.data.transforms import Transform
 
 Features = Mapping[str, Tensor]
+"""What `encode` gives: tensors by name, the batch (or the support's images) being the first axis of each."""
+
+SUPPORT = "support."
+"""Prefix of the features of `Batch.support` beside those of the queries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +45,32 @@ class Method(nn.Module):
 
     Facts that the engine reads:
     supervision  what training needs: "anomaly" (labels and masks), "segmentation" (label maps), "none" (no training)
-    adapts       True when the method needs K normal images of a class before it can score it
+    adapts       True when the method takes K normal images of a class, its support, as its memory
+    needs_support  True when it cannot score a class without them
+    in_context   True when training gives every query its own support (`Batch.support`)
+    features_suffice  True when loss and score read no images and no masks: features can be kept and used again
     transform    the method's own preprocessing
     map_size     side of its anomaly maps in pixels
+    memory       class name -> what `adapt` has made of its support. Whoever evaluates may put another dictionary in
+                 its place, to score the same features with several support sets
     """
 
     name: ClassVar[str]
     supervision: ClassVar[Literal["anomaly", "segmentation", "none"]] = "anomaly"
     adapts: ClassVar[bool] = False
+    needs_support: ClassVar[bool] = False
+    in_context: ClassVar[bool] = False
+    features_suffice: ClassVar[bool] = False
     transform: Transform
     map_size: int
+    memory: dict[str, Any]
 
     def __init__(self, clip: Clip) -> None:
         super().__init__()
         # The backbone is shared and frozen: kept out of the module tree so that no state dict,
         # optimiser or `.train()` call of a method ever reaches it.
         self._clip = (clip,)
+        self.memory = {}
 
     @property
     def clip(self) -> Clip:
@@ -86,8 +100,11 @@ class Method(nn.Module):
         with torch.no_grad():
             return self.score(self.encode(batch), batch)
 
-    def adapt(self, class_name: str, support: Batch) -> None:
-        """Take K normal images of a class as its memory, and learn from them where the method does."""
+    def adapt(self, class_name: str, support: Batch, features: Features | None = None) -> None:
+        """Take K normal images of a class as its memory, and learn from them where the method does.
+
+        features  what `encode` gives of the support, where the caller has it already
+        """
         raise UserError(f"method {self.name} does not adapt to a class", mend="leave out support.k")
 
     def learnable_state(self) -> dict[str, Tensor]:
@@ -109,6 +126,21 @@ class Method(nn.Module):
     def learnable_parameters(self) -> dict[str, nn.Parameter]:
         """Trainable parameters by name, in the order in which the authors' optimiser holds them."""
         return {key: value for key, value in self.named_parameters() if value.requires_grad}
+
+
+def beside(features: Features, support: Features) -> Features:
+    """Features of queries together with those of their support images (`Batch.support`), as `loss` expects them."""
+    return {**features, **{f"{SUPPORT}{name}": value for name, value in support.items()}}
+
+
+def not_adapted(method: Method, class_name: str) -> UserError:
+    """The error for a class that is to be scored and has no memory."""
+    known = ", ".join(sorted(method.memory)) or "none"
+    return UserError(
+        f"method {method.name} has no normal images of class {class_name!r} to compare with",
+        where=f"adapted to: {known}",
+        mend="call adapt(class_name, support) first, or give support.k to `eval`",
+    )
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Any], *, where: str = "") -> None:
