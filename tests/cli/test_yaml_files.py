@@ -25,6 +25,10 @@ def defaults(cls: Any) -> dict[str, Any]:
     return values
 
 
+def as_yaml(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
 def test_every_method_has_its_yaml() -> None:
     assert choices("method") == methods.names()
 
@@ -43,7 +47,7 @@ def test_a_methods_yaml_names_all_hyperparameters_with_their_defaults(name: str)
     parameters = inspect.signature(methods.method_class(name)).parameters.values()
     written = {key: value for key, value in values["method"].items() if key != "name"}
     assert values["method"]["name"] == name
-    assert written == {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert written == {p.name: as_yaml(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 @pytest.mark.parametrize("name", choices("method"))
@@ -59,9 +63,8 @@ def test_a_methods_yaml_says_what_it_reproduces(name: str) -> None:
 def test_a_data_sets_yaml_names_all_options_with_their_defaults(name: str) -> None:
     _, values = read_header("data", name)
     parameters = inspect.signature(catalogue.get(name).index_files).parameters.values()
-    options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    as_yaml = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
-    assert values == {"name": name, "root": None, "classes": None, **as_yaml}
+    options = {p.name: as_yaml(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert values == {"name": name, "root": None, "classes": None, **options}
 
 
 @pytest.mark.parametrize("name", choices("clip"))

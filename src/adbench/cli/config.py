@@ -72,8 +72,9 @@ class Config:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Config):
-    """A training run. `validation` is evaluated now and then; None: never."""
+    """A training run. `validation` is evaluated now and then; None: never. `resume`: go on where `out` has stopped."""
 
+    resume: bool
     trainer: TrainSettings
     validation: DataConfig | None
 
@@ -94,7 +95,8 @@ def train_config(settings: Sequence[Setting]) -> TrainConfig:
         _check_choice("data", str(validation), f"validation={validation}")
         validation = _data_config(_compose("train", [*_groups(settings), f"data={validation}"])["data"])
     trainer = make(TrainSettings, {**values["trainer"], "seed": values["seed"]}, "trainer")
-    return TrainConfig(**common, trainer=trainer, validation=validation)
+    resume = make(_Resume, {"resume": values["resume"]}, "").resume
+    return TrainConfig(**common, resume=resume, trainer=trainer, validation=validation)
 
 
 def eval_config(settings: Sequence[Setting], restored: Mapping[str, Any] | None = None) -> EvalConfig:
@@ -152,6 +154,11 @@ class _Top:
     out: Path | None
     device: str
     seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Resume:
+    resume: bool
 
 
 def _chosen_data(command: str, typed: Mapping[str, Setting]) -> list[str]:

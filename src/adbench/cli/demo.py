@@ -33,7 +33,7 @@ It runs the ordinary commands, which it prints; files are in outputs/demo/TIME.
 
 # Label in the table -> the words of the evaluation; TRAINED is the run trained before.
 STEPS = {
-    "adaclip": "method=adaclip clip=demo checkpoint=TRAINED",
+    "adaclip": "method=adaclip clip=demo checkpoint=TRAINED eval.heat_maps=2",
     "adaclip (untrained)": "method=adaclip clip=demo checkpoint=untrained",
     "clip_zeroshot": "method=clip_zeroshot clip=demo",
     "median_colour": "method=median_colour clip=demo",
@@ -45,8 +45,6 @@ KEYS = ("out", "data_dir", "device", "seed")
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench demo` with these words."""
-    from rich.console import Console
-
     from adbench.engine.progress import make_reporter
     from adbench.report.results import console_table
 
@@ -59,7 +57,7 @@ def run(argv: Sequence[str]) -> int:
     folder = _folder(settings)
     rows, files = run_steps(settings, folder, reporter)
     means = [row for row in rows if row["class_name"] == "mean"]
-    Console().print(console_table(means, title="mean over classes; demo: classes and defect kinds never seen before"))
+    eval_command.print_table(console_table(means, title="mean over classes, none of them seen in training"))
     print("\n".join(str(file) for file in files))
     print(f"tensorboard --logdir {folder}")
     print(f"done in {time.monotonic() - start:.0f} s")
@@ -68,6 +66,7 @@ def run(argv: Sequence[str]) -> int:
 
 def run_steps(settings: Sequence[Setting], folder: Path, reporter: Reporter) -> tuple[list[Row], list[Path]]:
     """Train, evaluate each of STEPS, and write the rows of all of them, labelled, into `folder`."""
+    from adbench.report.html import write_html
     from adbench.report.results import write_results
 
     shared = [setting.word for setting in settings if setting.key != "out"]
@@ -75,7 +74,6 @@ def run_steps(settings: Sequence[Setting], folder: Path, reporter: Reporter) -> 
     reporter.say(f"$ python -m adbench train {shlex.join(words)}")
     trained = train_command.execute(train_config(parse(words, "train")), words, reporter)
     rows: list[Row] = []
-    pages = []
     for label, step in STEPS.items():
         own = folder / label.replace(" (", "_").rstrip(")")
         words = [word.replace("TRAINED", str(trained.run.path)) for word in step.split()]
@@ -83,9 +81,9 @@ def run_steps(settings: Sequence[Setting], folder: Path, reporter: Reporter) -> 
         reporter.say(f"\n$ python -m adbench eval {shlex.join(words)}")
         evaluated = eval_command.execute(parse(words, "eval"), words, reporter)
         rows += [{**row, "method": label} for row in evaluated.rows]
-        pages += [file for file in evaluated.files if file.suffix == ".html"]
-    files = write_results(folder, rows, {"command": ["adbench", "demo", *(setting.word for setting in settings)]})
-    return rows, [*files, *pages]
+    words = [setting.word for setting in settings]
+    files = write_results(folder, rows, {"command": ["adbench", "demo", *words]})
+    return rows, [*files, write_html(folder, training=trained.run.path), *folder.glob("adaclip/report.html")]
 
 
 def _folder(settings: Sequence[Setting]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from adbench.cli.grammar import Setting, parse
 from adbench.cli.restore import Checkpoint, find_checkpoint, remembered
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from adbench.engine.progress import Reporter
     from adbench.engine.settings import Row
 
@@ -72,8 +75,6 @@ class Evaluated:
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench eval` with these words."""
-    from rich.console import Console
-
     from adbench.engine.progress import make_reporter
     from adbench.report.results import console_table
 
@@ -83,10 +84,17 @@ def run(argv: Sequence[str]) -> int:
         print(eval_config(settings).to_yaml(), end="")
         return 0
     evaluated = execute(settings, words, make_reporter())
-    Console().print(console_table(evaluated.rows))
+    print_table(console_table(evaluated.rows))
     for file in evaluated.files:
         print(file)
     return 0
+
+
+def print_table(table: Table) -> None:
+    """Print to stdout: as wide as the terminal, and wide enough for names where there is none."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def execute(settings: Sequence[Setting], words: Sequence[str], reporter: Reporter) -> Evaluated:

@@ -47,6 +47,7 @@ how
 
 where
   out=DIR                   this folder instead of a new one; a stopped run in it goes on
+  resume=false              train anew in a folder that holds a run, dropping what it learned
   outputs=DIR               instead of ./outputs
 
   --show                    print the settings that these words come to, and stop
@@ -106,7 +107,8 @@ def execute(config: TrainConfig, words: Sequence[str], reporter: Reporter) -> Tr
     clip = parts.load_backbone(config.clip, device)
     method = parts.build_method(config, clip, device)
     folder = RunFolder.create("train", config.method, config.data_names, outputs=config.outputs, out=config.out)
-    folder.write_config(config.to_yaml())
+    if not (config.resume and (folder.path / "config.yaml").exists()):  # a resumed run keeps its own
+        folder.write_config(config.to_yaml())
     learnable = sum(parameter.numel() for parameter in method.learnable_parameters().values())
     reporter.say(f"method       {config.method}, {learnable:,} learnable parameters")
     reporter.say(f"backbone     {parts.clip_line(clip)}")
@@ -123,6 +125,7 @@ def execute(config: TrainConfig, words: Sequence[str], reporter: Reporter) -> Tr
             config.trainer,
             folder,
             device=device,
+            resume=config.resume,
             validation=[] if validation is None else [EvalData(name=validation.spec.name, samples=validation.samples)],
             reporter=reporter,
             painter=paint,
