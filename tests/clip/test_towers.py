@@ -71,6 +71,23 @@ def test_one_row_of_the_last_block_has_the_same_value_and_gradient(tiny_clip, im
     assert_close(actual, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("collected", [{}, {"collect": [4]}, {"collect_post_attention": [4]}])
+def test_one_row_leaves_local_streams_and_collected_ones_whole(tiny_clip, images, collected):
+    tokens = tiny_clip.embed_image(images)
+    whole = tiny_clip.image_blocks(tokens, local_from=3, collect_local=[1, 4], **collected)
+    row = tiny_clip.image_blocks(tokens, local_from=3, collect_local=[1, 4], class_token_only=True, **collected)
+    assert_close(row.tokens, whole.tokens[:, :1], atol=1e-5, rtol=1e-5)
+    for name in ("local_blocks", "blocks", "post_attention"):
+        assert_close(getattr(row, name), getattr(whole, name), atol=1e-5, rtol=1e-5)
+
+
+def test_one_row_leaves_ordinary_streams_collected_as_local_whole(tiny_clip, images):
+    tokens = tiny_clip.embed_image(images)
+    row = tiny_clip.image_blocks(tokens, collect_local=[4], class_token_only=True)
+    assert row.tokens.shape == (3, 1, 48)
+    assert_close(row.local_blocks[4], tiny_clip.image_blocks(tokens).tokens)
+
+
 def test_edit_sees_every_block_and_changes_the_result(tiny_clip, images):
     seen = []
 

@@ -57,27 +57,39 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, c
     return merged
 
 
-def _one_row_block(block: Any, x: Tensor, row: Tensor | int, causal: bool) -> Tensor:
-    """Output of a block at one row per sequence, (B, 1, width): keys and values of all rows, the rest of one."""
-    attention = block.attn
-    h = block.ln_1(x)
-    width = x.shape[-1]
-    w_q, w_kv = attention.in_proj_weight.split((width, 2 * width))
-    b_q, b_kv = attention.in_proj_bias.split((width, 2 * width))
-    if isinstance(row, int):
-        h_row, x_row, mask = h[:, row : row + 1], x[:, row : row + 1], None
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of a stream that a block's output is wanted at: all (B, T, width), or one per sequence (B, 1, width)."""
+
+    index: Tensor | int | None
+
+    def pick(self, x: Tensor) -> Tensor:
+        if self.index is None:
+            return x
+        if isinstance(self.index, int):
+            return x[:, self.index : self.index + 1]
+        return x[torch.arange(len(x), device=x.device), self.index].unsqueeze(1)
+
+    def seen(self, x: Tensor) -> Tensor | None:
+        """Which rows each picked one may look at under causal attention, (B, 1, 1, T); None: `x` as a whole."""
+        if self.index is None:
+            return None
+        last = torch.as_tensor(self.index, device=x.device).reshape(-1, 1)
+        return (torch.arange(x.shape[1], device=x.device) <= last)[:, None, None, :]
+
+
+def _project(attention: Any, h: Tensor, rows: _Rows) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries of the rows wanted, keys and values of all rows: (B, heads, rows, d) and twice (B, heads, T, d)."""
+    if rows.index is None:
+        parts = F.linear(h, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
     else:
-        picked = torch.arange(len(x), device=x.device)
-        h_row, x_row = h[picked, row].unsqueeze(1), x[picked, row].unsqueeze(1)
-        seen = torch.arange(x.shape[1], device=x.device) <= row[:, None]
-        mask = seen[:, None, None, :] if causal else None
-    key, value = F.linear(h, w_kv, b_kv).chunk(2, dim=-1)
-    heads = attention.num_heads
-    query = F.linear(h_row, w_q, b_q)
-    out = _attend(_heads(query, heads), _heads(key, heads), _heads(value, heads), mask=mask, causal=False)
-    x_row = x_row + block.ls_1(attention.out_proj(out))
-    out_row: Tensor = x_row + block.ls_2(block.mlp(block.ln_2(x_row)))
-    return out_row
+        sizes = (h.shape[-1], 2 * h.shape[-1])
+        w_query, w_rest = attention.in_proj_weight.split(sizes)
+        b_query, b_rest = attention.in_proj_bias.split(sizes)
+        key, value = F.linear(h, w_rest, b_rest).chunk(2, dim=-1)
+        parts = (F.linear(rows.pick(h), w_query, b_query), key, value)
+    query, key, value = (_heads(part, attention.num_heads) for part in parts)
+    return query, key, value
 
 
 def run_blocks(
@@ -105,22 +117,24 @@ def run_blocks(
     streams = Streams(tokens)
     x, local = tokens, None
     final = len(blocks)
+    has_local = local_from is not None and local_from <= final
+    # The last block is run at one row where nobody wants the others.
+    one_row = last_row is not None and final not in {*collect, *collect_post_attention}
+    one_row = one_row and (has_local or final not in collect_local) and start <= final
     for number, block in enumerate(blocks, start=1):
         if number < start:
             continue
         if edit is not None:
             x = edit(number, x)
-        if last_row is not None and number == final and local_from is None and number not in collect:
-            x = _one_row_block(block, x, last_row, causal)
-            break
+        rows = _Rows(last_row if one_row and number == final else None)
         attention = block.attn
-        heads = attention.num_heads
-        qkv = F.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)
-        query, key, value = (_heads(part, heads) for part in qkv.chunk(3, dim=-1))
+        query, key, value = _project(attention, block.ln_1(x), rows)
         if local_from is not None and number >= local_from:
             added = attention.out_proj(_attend(value, value, value, mask=None, causal=causal))
             local = (x if local is None else local) + block.ls_1(added)
-        x = x + block.ls_1(attention.out_proj(_attend(query, key, value, mask=None, causal=causal)))
+        mask = rows.seen(x) if causal else None
+        attended = _attend(query, key, value, mask=mask, causal=causal and mask is None)
+        x = rows.pick(x) + block.ls_1(attention.out_proj(attended))
         if number in collect_post_attention:
             streams.post_attention[number] = x
         x = x + block.ls_2(block.mlp(block.ln_2(x)))
@@ -128,8 +142,5 @@ def run_blocks(
             streams.blocks[number] = x
         if number in collect_local:
             streams.local_blocks[number] = x if local is None else local
-    if last_row is not None and x.shape[1] != 1:
-        rows = torch.full((len(x),), last_row, device=x.device) if isinstance(last_row, int) else last_row
-        x = x[torch.arange(len(x), device=x.device), rows].unsqueeze(1)
-    streams.tokens, streams.local = x, local
+    streams.tokens, streams.local = x if one_row else _Rows(last_row).pick(x), local
     return streams
