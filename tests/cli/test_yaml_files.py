@@ -44,10 +44,10 @@ def test_every_preset_has_its_yaml() -> None:
 @pytest.mark.parametrize("name", choices("method"))
 def test_a_methods_yaml_names_all_hyperparameters_with_their_defaults(name: str) -> None:
     _, values = read_header("method", name)
-    parameters = inspect.signature(methods.method_class(name)).parameters.values()
+    in_code = methods.method_class(name).hyperparameter_defaults()
     written = {key: value for key, value in values["method"].items() if key != "name"}
     assert values["method"]["name"] == name
-    assert written == {p.name: as_yaml(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert written == {key: as_yaml(value) for key, value in in_code.items()}
 
 
 @pytest.mark.parametrize("name", choices("method"))

@@ -53,6 +53,7 @@ class Method(nn.Module):
     map_size     side of its anomaly maps in pixels
     memory       class name -> what `adapt` has made of its support. Whoever evaluates may put another dictionary in
                  its place, to score the same features with several support sets
+    hyperparameters  what `methods.build` made it with, defaults included: kept with its weights
     """
 
     name: ClassVar[str]
@@ -64,6 +65,7 @@ class Method(nn.Module):
     transform: Transform
     map_size: int
     memory: dict[str, Any]
+    hyperparameters: Mapping[str, Any]
 
     def __init__(self, clip: Clip) -> None:
         super().__init__()
@@ -80,8 +82,15 @@ class Method(nn.Module):
     @classmethod
     def hyperparameter_names(cls) -> list[str]:
         """The keyword arguments of the constructor."""
-        parameters = inspect.signature(cls).parameters
-        return [key for key, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+        return list(cls.hyperparameter_defaults())
+
+    @classmethod
+    def hyperparameter_defaults(cls) -> dict[str, Any]:
+        """The keyword arguments of the constructor with their defaults."""
+        parameters = inspect.signature(cls).parameters.values()
+        return {
+            parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
+        }
 
     def encode(self, batch: Batch) -> Features:
         """Frozen features of the batch, without gradient: a pure function of the images and the backbone."""

@@ -61,6 +61,8 @@ def build(name: str, clip: Clip, **hyperparameters: Any) -> Method:
         if key not in known:
             raise unknown(f"hyperparameter of method {name}", key, known, where=f"method.{key}")
     try:
-        return cls(clip, **hyperparameters)
+        method = cls(clip, **hyperparameters)
     except ValueError as error:
         raise UserError(str(error), where=f"method={name}") from error
+    method.hyperparameters = {**cls.hyperparameter_defaults(), **hyperparameters}
+    return method
