@@ -9,7 +9,15 @@ from PIL import Image
 
 SIDE = 64
 
-TRAIN = ["method=adaclip", "clip=demo", "data=folder", "data.root=pictures", "trainer.epochs=1", "method.k_clusters=3"]
+TRAIN = [
+    "method=adaclip",
+    "clip=demo",
+    "data=folder",
+    "data.root=pictures",
+    "trainer.epochs=1",
+    "method.k_clusters=3",
+    "method.prompting_length=3",
+]
 
 
 def picture(seed: int, *, spot: bool) -> tuple[Image.Image, Image.Image]:

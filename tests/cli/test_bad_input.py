@@ -111,7 +111,7 @@ def test_a_checkpoint_of_another_backbone(complaint, trained: Path, tmp_path: Pa
 
 
 def test_a_checkpoint_of_other_hyperparameters(complaint) -> None:
-    words = ["method=adaclip", "method.prompting_length=3", "data=folder", "data.root=others"]
+    words = ["method=adaclip", "method.prompting_length=4", "data=folder", "data.root=others"]
     assert "prompting_length" in complaint("eval", *words)
 
 

@@ -52,7 +52,8 @@ def test_eval_takes_everything_from_the_latest_run(tmp_path: Path, capsys: pytes
         assert (tmp_path / name).is_file()
     for word in ("adaclip", "demo_clip", "folder: 6 images, 3 anomalous, 1 classes (cloth)", "cpu"):
         assert word in captured.err
-    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["hyperparameters"]["k_clusters"] == 3
+    hyperparameters = yaml.safe_load((tmp_path / "config.yaml").read_text())["hyperparameters"]
+    assert (hyperparameters["k_clusters"], hyperparameters["prompting_length"]) == (3, 3)
 
 
 def test_a_class_that_was_trained_on_is_marked(tmp_path: Path) -> None:

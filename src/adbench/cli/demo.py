@@ -54,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
             raise unknown_setting(setting.word, setting.key, KEYS, "demo")
     start = time.monotonic()
     reporter = make_reporter()
-    folder = _folder(settings)
+    folder = choose_folder(settings)
     rows, files = run_steps(settings, folder, reporter)
     means = [row for row in rows if row["class_name"] == "mean"]
     eval_command.print_table(console_table(means, title="mean over classes, none of them seen in training"))
@@ -77,7 +77,7 @@ def run_steps(settings: Sequence[Setting], folder: Path, reporter: Reporter) -> 
     for label, step in STEPS.items():
         own = folder / label.replace(" (", "_").rstrip(")")
         words = [word.replace("TRAINED", str(trained.run.path)) for word in step.split()]
-        words += [DATA, f"out={own}", *shared]
+        words += [*DATA.split(), f"out={own}", *shared]
         reporter.say(f"\n$ python -m adbench eval {shlex.join(words)}")
         evaluated = eval_command.execute(parse(words, "eval"), words, reporter)
         rows += [{**row, "method": label} for row in evaluated.rows]
@@ -86,7 +86,8 @@ def run_steps(settings: Sequence[Setting], folder: Path, reporter: Reporter) -> 
     return rows, [*files, write_html(folder, training=trained.run.path), *folder.glob("adaclip/report.html")]
 
 
-def _folder(settings: Sequence[Setting]) -> Path:
+def choose_folder(settings: Sequence[Setting]) -> Path:
+    """`out`, or a new folder named after the time."""
     for setting in settings:
         if setting.key == "out":
             return Path(str(setting.value)).expanduser()
