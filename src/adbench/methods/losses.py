@@ -34,12 +34,13 @@ def dice(probabilities: Tensor, target: Tensor, *, rows: bool = False) -> Tensor
     return loss.mean(dim=-1) if rows else loss
 
 
-def score_focal(scores: Tensor, labels: Tensor, *, logits: bool) -> Tensor:
-    """Binary focal loss of image scores (B,), gamma = 2, no class weights: a scalar.
+def score_focal(scores: Tensor, labels: Tensor, *, logits: bool, gamma: float = 2.0) -> Tensor:
+    """Binary focal loss of image scores (B,), no class weights: a scalar.
 
     logits  take the score as a logit although it lies in [0, 1] (FAPrompt's and InCTRL's code: a second sigmoid)
+    gamma   0 is the plain binary cross-entropy
     """
     target = labels.to(scores.dtype)
     cross_entropy = F.binary_cross_entropy_with_logits if logits else F.binary_cross_entropy
     entropy = cross_entropy(scores, target, reduction="none")
-    return ((1 - torch.exp(-entropy)) ** 2 * entropy).mean()
+    return ((1 - torch.exp(-entropy)) ** gamma * entropy).mean() if gamma else entropy.mean()

@@ -1,0 +1,297 @@
+"""InCTRL: which parts are frozen, which are learned, how residuals to normal images become scores and losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from adbench.clip import Clip
+from adbench.clip.prompts import INCTRL_ENSEMBLE, NATURAL_ENSEMBLE, NATURAL_OBJECTS, encode_ensemble
+from adbench.data.sample import Batch
+from adbench.data.transforms import ClipTransform
+from adbench.errors import UserError
+from adbench.methods.base import SUPPORT, Features, Method, Prediction, beside, load_strictly, not_adapted
+from adbench.methods.inctrl.heads import Adapter, Head
+from adbench.methods.inctrl.layout import regroup_patches, regroup_prompt_features, regroup_prompt_patches
+from adbench.methods.inctrl.official import read_checkpoint, split_checkpoint, write_checkpoint
+from adbench.methods.losses import score_focal
+from adbench.methods.maps import resize_bilinear
+from adbench.methods.registry import register
+from adbench.methods.residuals import nearest_distance
+
+Loss = Literal["focal", "bce"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Queries against normal images.
+
+    prompts          (B, K, E) class features of each row's prompts, as `batch_layout` groups them; None from memories
+    adapted_prompts  (B, E) mean of the adapted ones
+    layer_maps       (B, L, P) distance of each patch to the nearest prompt patch, per layer
+    """
+
+    prompts: Tensor | None
+    adapted_prompts: Tensor
+    layer_maps: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Everything between the features and the scores of a batch (section 1 of the specification).
+
+    text              (B, 2, E) unit directions of the normal and the abnormal state
+    text_logits       (B, 2) temperature x cosine of the class feature with them
+    adapted_query, image_residual   (B, E); the residual is prompts minus query
+    residual_map      (B, P) mean of the layers' maps
+    s_a, s_i, s_p     (B,) text prior, image-level score, largest residual
+    holistic_map      (B, P), holistic_score (B,)
+    final_score       (B,) what everything is for
+    """
+
+    text: Tensor
+    text_logits: Tensor
+    comparison: Comparison
+    adapted_query: Tensor
+    image_residual: Tensor
+    residual_map: Tensor
+    s_a: Tensor
+    s_i: Tensor
+    s_p: Tensor
+    holistic_map: Tensor
+    holistic_score: Tensor
+    final_score: Tensor
+
+
+@register("inctrl")
+class InCtrl(Method):
+    """InCTRL, trained on auxiliary data with K normal images per query and adapted to a class by K normal images.
+
+    variant          "official" follows the authors' code; "paper": the score is not halved, the residual is 1 - cosine,
+                     the image-level score has a plain cross-entropy loss (all three at second hand)
+    batch_layout     "corrected": every query against its own prompts; "official": the authors' regrouping, which mixes
+                     the images of a batch (`layout`). Equal for one query at a time
+    out_layers       blocks (from 1) whose patch tokens are compared
+    alpha            weight of the largest residual in the score, which is then divided by `final_divisor`;
+                     None: 2, or 1 in the paper variant
+    residual_scale   factor on 1 - cosine; None: 0.5, or 1 in the paper variant
+    natural_prompts  one pair of sentences instead of the ensemble for the classes of CIFAR-10 and "animal"
+    image_loss, final_loss  "focal" or "bce"; None: focal, or bce for the image in the paper variant
+    loss_applies_sigmoid    the authors' code takes scores in [0, 1] as logits
+    """
+
+    supervision = "anomaly"
+    adapts = needs_support = in_context = features_suffice = True
+
+    def __init__(
+        self,
+        clip: Clip,
+        *,
+        variant: Literal["official", "paper"] = "official",
+        batch_layout: Literal["corrected", "official"] = "corrected",
+        out_layers: Sequence[int] = (7, 9, 11),
+        adapter_reduction: int = 4,
+        head_hidden: Sequence[int] = (128, 64),
+        batchnorm_eps: float = 1e-5,
+        batchnorm_momentum: float = 0.1,
+        alpha: float = 1.0,
+        final_divisor: float | None = None,
+        residual_scale: float | None = None,
+        text_temperature: float = 100.0,
+        natural_prompts: bool = True,
+        image_loss: Loss | None = None,
+        final_loss: Loss | None = None,
+        focal_gamma: float = 2.0,
+        loss_applies_sigmoid: bool = True,
+    ) -> None:
+        super().__init__(clip)
+        paper = variant == "paper"
+        self.variant, self.batch_layout = variant, batch_layout
+        self.out_layers = tuple(out_layers)
+        self.adapter_reduction, self.head_hidden = adapter_reduction, tuple(head_hidden)
+        self.batchnorm_eps, self.batchnorm_momentum = batchnorm_eps, batchnorm_momentum
+        self.alpha = alpha
+        self.final_divisor = final_divisor if final_divisor is not None else (1.0 if paper else 2.0)
+        self.residual_scale = residual_scale if residual_scale is not None else (1.0 if paper else 0.5)
+        self.text_temperature, self.natural_prompts = text_temperature, natural_prompts
+        self.image_loss: Loss = image_loss or ("bce" if paper else "focal")
+        self.final_loss: Loss = final_loss or "focal"
+        self.focal_gamma, self.loss_applies_sigmoid = focal_gamma, loss_applies_sigmoid
+        self._check()
+        self.map_size = clip.image_size
+        self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, resize="short_side", rgb="after")
+        self._text: dict[str, Tensor] = {}
+        # The attributes' names are the prefixes of the keys in the authors' checkpoints.
+        self.adapter = Adapter(clip.embed_dim, adapter_reduction)
+        self.diff_head = Head(clip.grid**2, head_hidden, eps=batchnorm_eps, momentum=batchnorm_momentum)
+        self.diff_head_ref = Head(clip.embed_dim, head_hidden, eps=batchnorm_eps, momentum=batchnorm_momentum)
+
+    def _check(self) -> None:
+        for name, choices in {
+            "variant": ("official", "paper"),
+            "batch_layout": ("corrected", "official"),
+            "image_loss": ("focal", "bce"),
+            "final_loss": ("focal", "bce"),
+        }.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(map(repr, choices))}")
+        for layer in self.out_layers:
+            if not 1 <= layer <= self.clip.n_layers:
+                raise ValueError(f"out_layers names block {layer}, outside 1 to {self.clip.n_layers} for this backbone")
+        if not self.out_layers or len(self.head_hidden) != 2 or min(self.head_hidden) < 1:
+            raise ValueError("out_layers needs at least one block, head_hidden two widths")
+        if not 1 <= self.adapter_reduction <= self.clip.embed_dim:
+            raise ValueError(f"adapter_reduction is {self.adapter_reduction}, outside 1 to {self.clip.embed_dim}")
+        if self.final_divisor == 0:
+            raise ValueError("final_divisor is 0")
+
+    # Frozen stage
+
+    @torch.no_grad()
+    def encode(self, batch: Batch) -> Features:
+        """class (B, E) and patches (B, L, P, V), raw; those of the support beside them where the batch has one."""
+        streams = self.clip.image_blocks(
+            self.clip.embed_image(batch.images), collect=self.out_layers, class_token_only=True
+        )
+        patches = torch.stack([streams.blocks[layer][:, 1:] for layer in self.out_layers], dim=1)
+        features: Features = {"class": self.clip.project(streams.tokens[:, 0]), "patches": patches}
+        return features if batch.support is None else beside(features, self.encode(batch.support))
+
+    def text_features(self, class_name: str) -> Tensor:
+        """Unit directions (2, E) of the normal and the abnormal state, once per class."""
+        if class_name not in self._text:
+            words = class_name.replace("_", " ")
+            natural = self.natural_prompts and words in NATURAL_OBJECTS
+            directions = encode_ensemble(self.clip, NATURAL_ENSEMBLE if natural else INCTRL_ENSEMBLE, words)
+            self._text[class_name] = directions.T
+        return self._text[class_name].to(self.clip.device)
+
+    @torch.no_grad()
+    def adapt(self, class_name: str, support: Batch, features: Features | None = None) -> None:
+        """Keep the class features (K, E) and the unit patches (L, K, P, V) of the support."""
+        found = self.encode(support) if features is None else features
+        patches = F.normalize(found["patches"], dim=-1).transpose(0, 1).contiguous()
+        self.memory[class_name] = {"class": found["class"], "patches": patches}
+
+    # Learnable stage
+
+    def outputs(self, features: Features, batch: Batch) -> Outputs:
+        """Run everything on a batch: against its own support where it has one, else against the classes' memories."""
+        if f"{SUPPORT}class" in features:
+            found = self._against_support(features)
+        elif self.batch_layout == "official":
+            found = self._against_support(beside(features, self._memories(batch)))
+        else:
+            found = self._against_memory(features, batch)
+        query = features["class"]
+        text = torch.stack([self.text_features(name) for name in batch.class_names])  # (B, 2, E)
+        text_logits = self.text_temperature * (text @ F.normalize(query, dim=-1).unsqueeze(-1))[..., 0]  # (B, 2)
+        s_a = text_logits.softmax(dim=-1)[:, 1]
+        adapted_query = self.adapter(query)
+        image_residual = found.adapted_prompts - adapted_query
+        s_i = self.diff_head_ref(image_residual)
+        residual_map = found.layer_maps.mean(dim=1)  # (B, P)
+        s_p = residual_map.amax(dim=-1)
+        holistic_map = residual_map + (s_i + s_a).unsqueeze(-1)
+        holistic_score = self.diff_head(holistic_map)
+        return Outputs(
+            text=text,
+            text_logits=text_logits,
+            comparison=found,
+            adapted_query=adapted_query,
+            image_residual=image_residual,
+            residual_map=residual_map,
+            s_a=s_a,
+            s_i=s_i,
+            s_p=s_p,
+            holistic_map=holistic_map,
+            holistic_score=holistic_score,
+            final_score=(holistic_score + self.alpha * s_p) / self.final_divisor,
+        )
+
+    def _against_support(self, features: Features) -> Comparison:
+        """Every query and its own K support images, grouped as `batch_layout` says."""
+        query, n = F.normalize(features["patches"], dim=-1), len(features["class"])  # (B, L, P, V)
+        prompts = features[f"{SUPPORT}class"].reshape(n, -1, self.clip.embed_dim)  # (B, K, E)
+        patches = F.normalize(features[f"{SUPPORT}patches"], dim=-1)
+        patches = patches.reshape(n, -1, *query.shape[1:])  # (B, K, L, P, V)
+        if self.batch_layout == "official":
+            query, prompts = regroup_patches(query), regroup_prompt_features(prompts)
+            normal = regroup_prompt_patches(patches)
+        else:
+            normal = patches.transpose(1, 2).flatten(2, 3)  # (B, L, K * P, V)
+        # Row by row, so that the cosines of one image only exist at a time.
+        nearest = torch.stack([(q @ p.mT).amax(dim=-1) for q, p in zip(query, normal, strict=True)])
+        return Comparison(prompts, self.adapter(prompts).mean(dim=1), self.residual_scale * (1 - nearest))
+
+    def _against_memory(self, features: Features, batch: Batch) -> Comparison:
+        """Every query and the memory of its class: one product per class and layer."""
+        query = F.normalize(features["patches"], dim=-1)  # (B, L, P, V)
+        layer_maps = query.new_empty(query.shape[:-1])
+        adapted = torch.empty_like(features["class"])
+        for name in dict.fromkeys(batch.class_names):
+            memory = self._memory(name)
+            rows = torch.tensor([i for i, other in enumerate(batch.class_names) if other == name])
+            adapted[rows] = self.adapter(memory["class"]).mean(dim=0).to(adapted)
+            for number, normal in enumerate(memory["patches"]):
+                distances = nearest_distance(query[rows, number], normal.flatten(0, 1), self.residual_scale)
+                layer_maps[rows, number] = distances.to(layer_maps)
+        return Comparison(None, adapted, layer_maps)
+
+    def _memories(self, batch: Batch) -> Features:
+        """The memories of the batch's classes as if they were each query's own support."""
+        memories = [self._memory(name) for name in batch.class_names]
+        if len({len(memory["class"]) for memory in memories}) > 1:
+            raise UserError(
+                "classes of one batch have different numbers of support images",
+                where="method.batch_layout=official",
+                mend="use the same support.k for all classes, eval.batch_size=1, or method.batch_layout=corrected",
+            )
+        return {
+            "class": torch.cat([memory["class"] for memory in memories]),
+            "patches": torch.cat([memory["patches"].transpose(0, 1) for memory in memories]),
+        }
+
+    def _memory(self, class_name: str) -> dict[str, Tensor]:
+        if class_name not in self.memory:
+            raise not_adapted(self, class_name)
+        memory: dict[str, Tensor] = self.memory[class_name]
+        return memory
+
+    # What comes out
+
+    def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
+        """Loss of the final score and of the image-level score, equal weights."""
+        if self.training and len(batch) < 2:
+            raise UserError("InCTRL trains on batches of at least 2 images", mend="raise trainer.batch_size")
+        found = self.outputs(features, batch)
+        return {
+            "final": self._term(self.final_loss, found.final_score, batch.labels),
+            "image": self._term(self.image_loss, found.s_i, batch.labels),
+        }
+
+    def _term(self, kind: Loss, scores: Tensor, labels: Tensor) -> Tensor:
+        gamma = self.focal_gamma if kind == "focal" else 0.0
+        return score_focal(scores, labels, logits=self.loss_applies_sigmoid, gamma=gamma)
+
+    def score(self, features: Features, batch: Batch) -> Prediction:
+        """The final score of each image; the residual map, enlarged, as its pixel map."""
+        found = self.outputs(features, batch)
+        grids = found.residual_map.float().reshape(-1, 1, self.clip.grid, self.clip.grid)
+        maps = resize_bilinear(grids, self.map_size, align_corners=False)[:, 0]
+        return Prediction(found.final_score.float(), maps)
+
+    def load_official(self, path: str | Path) -> None:
+        """Load checkpoint_N.pyth of the authors' code; the frozen towers in it must be those of the backbone."""
+        learned = split_checkpoint(read_checkpoint(Path(path)), self.clip, where=str(path))
+        load_strictly(self, learned, where=str(path))
+
+    def save_official(self, path: str | Path) -> None:
+        """Write the flat dict that the authors' code loads, frozen towers included."""
+        write_checkpoint(Path(path), self.learnable_state(), self.clip)

@@ -1,0 +1,72 @@
+"""The authors' checkpoints: one flat dict of what is learned *and* both frozen towers, possibly below "model_state"."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adbench.atomic import replacing
+from adbench.clip import Clip
+from adbench.errors import UserError
+
+LEARNED = ("adapter.", "diff_head.", "diff_head_ref.")
+# In open_clip's state dict, but not in the authors' network.
+_NOT_THEIRS = ("logit_scale", "logit_bias", "attn_mask")
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """State dict of checkpoint_N.pyth, without unpickling arbitrary objects."""
+    if not path.is_file():
+        raise UserError("checkpoint not found", where=str(path), mend="give the path of an existing file")
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"cannot read the checkpoint: {reason}", where=str(path), mend="get the file again") from error
+    state = stored.get("model_state", stored) if isinstance(stored, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError("the file holds no state dict", where=str(path), mend="give the authors' checkpoint.pyth")
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def split_checkpoint(state: Mapping[str, Tensor], clip: Clip, *, where: str) -> dict[str, Tensor]:
+    """What is learned of a checkpoint. The frozen towers in it must be those of `clip`, if it has any.
+
+    Raises UserError for tensors that are neither, and for towers that differ: the scores would be others.
+    """
+    learned = {key: value for key, value in state.items() if key.startswith(LEARNED)}
+    towers: Mapping[str, Tensor] = clip.model.state_dict()
+    rest = {key: value for key, value in state.items() if key not in learned and key not in _NOT_THEIRS}
+    faults = [f"unexpected {key}" for key in rest if key not in towers]
+    for key in rest:
+        if key not in towers:
+            continue
+        if rest[key].shape != towers[key].shape:
+            faults.append(f"{key} is {tuple(rest[key].shape)} instead of {tuple(towers[key].shape)}")
+        elif not _equal(rest[key], towers[key]):
+            faults.append(f"{key} has other values")
+    if faults:
+        raise UserError(
+            f"the frozen towers in the checkpoint are not those of the backbone {clip.name} ({clip.source}): "
+            f"{len(faults)} of {len(rest)} tensors differ, first: {faults[0]}",
+            where=where,
+            mend="load the backbone that it was trained on (the authors': clip=ViT-B-16-plus-240, laion400m_e32)",
+        )
+    return learned
+
+
+def write_checkpoint(path: Path, learned: Mapping[str, Tensor], clip: Clip) -> None:
+    """Write the flat dict that the authors' test script loads: towers and what is learned."""
+    towers: dict[str, Any] = {key: v for key, v in clip.model.state_dict().items() if key not in _NOT_THEIRS}
+    with replacing(path) as temporary:
+        torch.save({key: value.detach().cpu() for key, value in {**towers, **learned}.items()}, temporary)
+
+
+def _equal(ours: Tensor, theirs: Tensor) -> bool:
+    """Equal up to the rounding of weights that were once stored in half precision."""
+    return torch.allclose(ours.float().cpu(), theirs.float().cpu(), rtol=2e-3, atol=1e-5)

@@ -1,0 +1,192 @@
+"""InCTRL's parity cases: the ordinary method, its intermediates under the fixtures' names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adbench.data.sample import Batch
+from adbench.methods.base import SUPPORT, Features
+from adbench.methods.inctrl.method import InCtrl, Outputs
+from adbench.methods.parity import case_batches, case_method
+
+Arrays = Mapping[str, np.ndarray]
+Tensors = dict[str, Tensor]
+_RENAMED = {"out_layers_1based": "out_layers"}
+_IN_FLOAT64 = ("s_a", "s_i", "residual_map", "max_residual", "holistic_score", "final_score")
+
+
+def run_case(case: Mapping[str, Any], tensors: Arrays) -> dict[str, np.ndarray]:
+    """Compute an inference case (it has `input/images`) or a training case (`input/image_pool`)."""
+    if "input/image_pool" in tensors:
+        found = {f"expected/{key}": value for key, value in _train(case, tensors, torch.float32).items()}
+        found |= {f"expected64/{key}": value for key, value in _train(case, tensors, torch.float64).items()}
+    else:
+        found = {f"expected/{key}": value for key, value in _infer(case, tensors).items()}
+        if "hyperparameters_batched" in case:
+            batched = {**case, "hyperparameters": case["hyperparameters_batched"]}
+            found |= {f"expected_batched/{key}": value for key, value in _infer_as_one_call(batched, tensors).items()}
+    return {key: _array(value) for key, value in found.items()}
+
+
+def _array(value: Tensor) -> np.ndarray:
+    array = value.detach().cpu().numpy()
+    return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def _method(case: Mapping[str, Any], tensors: Arrays, dtype: torch.dtype) -> InCtrl:
+    settings = {_RENAMED.get(key, key): value for key, value in case["hyperparameters"].items()}
+    loss = settings.pop("loss", None)
+    if loss is not None:
+        settings |= dict.fromkeys(
+            ("image_loss", "final_loss"), "bce" if loss in ("bce", "binary_cross_entropy") else "focal"
+        )
+    known = InCtrl.hyperparameter_names()
+    method = case_method(case, tensors, {key: value for key, value in settings.items() if key in known})
+    assert isinstance(method, InCtrl)
+    method.clip.to(dtype)
+    return method.to(dtype)
+
+
+# Inference
+
+
+def _infer(case: Mapping[str, Any], tensors: Arrays) -> Tensors:
+    """Each query alone where the batch would matter, else all as one batch."""
+    method = _method(case, tensors, torch.float32).eval()
+    alone = method.batch_layout == "official"
+    parts = [_infer_batch(method, batch, tensors) for batch in case_batches(case, tensors, 1 if alone else None)]
+    found = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    found["query_tokens"] = found["query_tokens"].transpose(0, 1)  # (L, B, P, V)
+    prompts = method.encode(_support(case_batches(case, tensors)[0], tensors))
+    return found | {"prompt_cls": prompts["class"], "prompt_tokens": prompts["patches"].transpose(0, 1)}
+
+
+def _infer_as_one_call(case: Mapping[str, Any], tensors: Arrays) -> Tensors:
+    method = _method(case, tensors, torch.float32).eval()
+    (batch,) = case_batches(case, tensors)
+    return _infer_batch(method, batch, tensors)
+
+
+def _support(batch: Batch, tensors: Arrays) -> Batch:
+    """The prompt list of an inference case, shared by all queries."""
+    images = torch.from_numpy(tensors["input/prompts"])
+    labels, paths = torch.zeros(len(images), dtype=torch.long), [f"prompt {k}" for k in range(len(images))]
+    return Batch(images, labels, batch.class_names[:1] * len(images), paths, batch.dataset)
+
+
+@torch.no_grad()
+def _infer_batch(method: InCtrl, batch: Batch, tensors: Arrays) -> Tensors:
+    for name in dict.fromkeys(batch.class_names):
+        method.adapt(name, _support(batch, tensors))
+    features = method.encode(batch)
+    output = method.outputs(features, batch)
+    prediction = method.score(features, batch)
+    assert prediction.scores is not None
+    found = _forward_tensors(output) | {"query_cls": features["class"], "query_tokens": features["patches"]}
+    return found | {"image_score": output.s_i, "final_score": prediction.scores}
+
+
+def _forward_tensors(output: Outputs) -> Tensors:
+    found = {
+        "text_features": output.text,
+        "text_logits": output.text_logits,
+        "adapted_query": output.adapted_query,
+        "adapted_prompt_mean": output.comparison.adapted_prompts,
+        "image_residual": output.image_residual,
+        "layer_maps": output.comparison.layer_maps,
+        "residual_map": output.residual_map,
+        "max_residual": output.s_p,
+        "holistic_map": output.holistic_map,
+        "holistic_score": output.holistic_score,
+        "s_a": output.s_a,
+        "s_i": output.s_i,
+        "final_score": output.final_score,
+    }
+    if output.comparison.prompts is not None:
+        found["prompt_cls_grouped"] = output.comparison.prompts
+    return {key: value.detach().clone() for key, value in found.items()}
+
+
+# Training
+
+
+def _train(case: Mapping[str, Any], tensors: Arrays, dtype: torch.dtype) -> Tensors:
+    """AdamW on the batches that the case lists, in train mode."""
+    settings = case["hyperparameters"]
+    method = _method(case, tensors, dtype).train()
+    optimizer = torch.optim.AdamW(
+        method.learnable_parameters().values(),
+        lr=settings["lr"],
+        betas=tuple(settings["betas"]),
+        eps=settings.get("eps", 1e-8),
+        weight_decay=settings["weight_decay"],
+    )
+    found: Tensors = {}
+    losses = []
+    n_steps = len(tensors["input/query_index"])
+    for step in range(n_steps):
+        batch = _training_batch(case, tensors, step, dtype)
+        features = method.encode(batch)
+        state = {key: value.clone() for key, value in method.state_dict().items()}
+        with torch.no_grad():  # a forward pass of its own, whose effect on running statistics is undone
+            output = method.outputs(features, batch)
+        method.load_state_dict(state)
+        found |= {f"step{step + 1}/{key}": value for key, value in _step_tensors(output, features, step, dtype).items()}
+        terms = method.loss(features, batch)
+        total = terms["final"] + terms["image"]
+        losses.append(torch.stack([terms["final"], terms["image"], total]).detach())
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        if step == 0:
+            found |= _gradients(method)
+        optimizer.step()
+        if step in (0, n_steps - 1):
+            after = {key: value.clone() for key, value in method.learnable_state().items()}
+            found |= {f"after{step + 1}/{key}": value for key, value in after.items()}
+    return found | {"losses": torch.stack(losses)}
+
+
+def _step_tensors(output: Outputs, features: Features, step: int, dtype: torch.dtype) -> Tensors:
+    found = _forward_tensors(output)
+    if dtype == torch.float64:
+        return {key: found[key] for key in _IN_FLOAT64}
+    n = len(features["class"])
+
+    def shot_major(values: Tensor) -> Tensor:
+        return values.reshape(n, -1, *values.shape[1:]).transpose(0, 1).flatten(0, 1)  # (B * K, ...) -> (K * B, ...)
+
+    return found | {
+        "query_cls": features["class"],
+        "prompt_cls": shot_major(features[f"{SUPPORT}class"]),
+        "query_tokens_flat_mean": features["patches"].mean(-1).transpose(0, 1),
+        "prompt_tokens_flat_mean": shot_major(features[f"{SUPPORT}patches"]).mean(-1).transpose(0, 1),
+    }
+
+
+def _gradients(method: InCtrl) -> Tensors:
+    found = {key: p.grad.clone() for key, p in method.learnable_parameters().items() if p.grad is not None}
+    total = torch.stack([value.norm() for value in found.values()]).norm()
+    return {f"grad/{key}": value for key, value in found.items()} | {"grad_norm_total": total}
+
+
+def _training_batch(case: Mapping[str, Any], tensors: Arrays, step: int, dtype: torch.dtype) -> Batch:
+    names = [case["class_names"][index] for index in tensors["input/pool_class"]]
+
+    def pick(indices: np.ndarray) -> Batch:
+        return Batch(
+            images=torch.from_numpy(tensors["input/image_pool"][indices]).to(dtype),
+            labels=torch.zeros(len(indices), dtype=torch.long),
+            class_names=[names[index] for index in indices],
+            paths=[str(index) for index in indices],
+            dataset="parity",
+        )
+
+    labels = torch.from_numpy(tensors["input/labels"][step])
+    support = pick(tensors["input/prompt_index"][step].reshape(-1))  # query-major
+    return replace(pick(tensors["input/query_index"][step]), labels=labels, support=support)

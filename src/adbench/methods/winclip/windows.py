@@ -1,0 +1,63 @@
+"""Windows of patches: which there are, their features, and how their scores come back to the patches."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from adbench.clip import Clip
+
+
+@cache
+def window_masks(side: int, scale: int) -> Tensor:
+    """Patch numbers (scale^2, windows) of all scale x scale windows with stride 1; patches and windows row-major."""
+    patches = torch.arange(side * side).reshape(1, 1, side, side).float()
+    return F.unfold(patches, scale)[0].long()
+
+
+def window_features(clip: Clip, tokens: Tensor, scale: int, max_tokens: int) -> Tensor:
+    """Features of all windows in the joint space, not normalised: (B, 1 + G * G, V) -> (B, windows, C).
+
+    tokens      embedded image *before* ln_pre. A window is the class token and its own patches, which keep their
+                positions; it runs through the whole tower alone
+    max_tokens  the windows of all images share calls of at most so many tokens
+    """
+    masks = window_masks(clip.grid, scale).to(tokens.device)
+    n_windows = masks.shape[1]
+    places = torch.cat([masks.new_zeros(n_windows, 1), masks.T + 1], dim=1)  # (windows, 1 + scale^2)
+    at_once = max(1, max_tokens // places.shape[1])
+    found = []
+    for start in range(0, len(tokens) * n_windows, at_once):
+        numbers = torch.arange(start, min(start + at_once, len(tokens) * n_windows), device=tokens.device)
+        image, window = numbers // n_windows, numbers % n_windows
+        sequences = tokens[image[:, None], places[window]]  # (at once, 1 + scale^2, V)
+        found.append(clip.project(clip.image_blocks(sequences, class_token_only=True).tokens[:, 0]))
+    return torch.cat(found).reshape(len(tokens), n_windows, -1)
+
+
+def harmonic_to_patches(scores: Tensor, side: int, scale: int) -> Tensor:
+    """Harmonic mean, for each patch, of the scores (B, windows) of the windows that contain it: (B, side, side).
+
+    A score of 0 gives 0, as does an infinite result.
+    """
+    n = side - scale + 1
+    inverse = scores.reciprocal().reshape(-1, n, n)
+    total = inverse.new_zeros(len(inverse), side, side)
+    count = inverse.new_zeros(side, side)
+    for row in range(scale):
+        for column in range(scale):
+            total[:, row : row + n, column : column + n] += inverse
+            count[row : row + n, column : column + n] += 1
+    return _finite(count / total)
+
+
+def harmonic_mean(maps: Tensor) -> Tensor:
+    """Harmonic mean over the first axis; 0 where a value is 0."""
+    return _finite(len(maps) / maps.reciprocal().sum(dim=0))
+
+
+def _finite(values: Tensor) -> Tensor:
+    return values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
