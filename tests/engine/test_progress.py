@@ -1,0 +1,58 @@
+"""What a run prints: a bar on a terminal, plain lines in a log, nothing when quiet."""
+
+from __future__ import annotations
+
+import io
+
+from adbench.engine import progress
+from adbench.engine.progress import Bars, Lines, Quiet, make_reporter
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def _work(reporter):
+    reporter.say("method [bold] adaclip")
+    with reporter.track("epoch 1/2", 3, done=1) as advance:
+        for _ in range(2):
+            advance(1, {"loss": 0.25})
+
+
+def test_the_stream_decides():
+    assert isinstance(make_reporter(stream=io.StringIO()), Lines)
+    assert isinstance(make_reporter(stream=Terminal()), Bars)
+    assert isinstance(make_reporter(quiet=True, stream=Terminal()), Quiet)
+
+
+def test_plain_lines_end_with_the_last_unit():
+    stream = io.StringIO()
+    _work(Lines(stream))
+
+    said, done = stream.getvalue().splitlines()
+    assert said == "method [bold] adaclip"
+    assert done.startswith("epoch 1/2  3/3  ")
+    assert done.endswith("loss 0.25")
+
+
+def test_plain_lines_come_now_and_then(monkeypatch):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    stream = io.StringIO()
+    _work(Lines(stream))
+
+    assert len(stream.getvalue().splitlines()) == 3
+
+
+def test_a_terminal_gets_a_bar_and_literal_text():
+    stream = Terminal()
+    _work(make_reporter(stream=stream))
+
+    assert "method [bold] adaclip" in stream.getvalue()
+    assert "3/3" in stream.getvalue()
+
+
+def test_quiet_is_quiet(capsys):
+    _work(make_reporter(quiet=True))
+
+    assert capsys.readouterr() == ("", "")
