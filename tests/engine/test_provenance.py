@@ -21,15 +21,9 @@ def test_provenance_names_versions_command_seed_device_and_data(tmp_path):
 
     assert json.loads(json.dumps(facts)) == facts
     assert facts["adbench"] == adbench.__version__
-    assert (
-        facts["versions"]["torch"] == torch.__version__.split("+")[0] or facts["versions"]["torch"] == torch.__version__
-    )
-    assert (facts["command"], facts["seed"], facts["device"], facts["method"]) == (
-        ["eval", "data=tiny"],
-        7,
-        "cpu",
-        "tiny",
-    )
+    assert torch.__version__.startswith(facts["versions"]["torch"].split("+")[0])
+    assert (facts["command"], facts["seed"], facts["device"]) == (["eval", "data=tiny"], 7, "cpu")
+    assert facts["method"] == "tiny"
     assert facts["data"][0] | {"name": "tiny", "classes": ["dots", "lines"], "n_images": 16} == facts["data"][0]
 
 
@@ -65,7 +59,7 @@ def test_devices():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_cuda_that_is_absent_is_named():
-    with pytest.raises(UserError, match="cuda was asked for, but PyTorch sees no CUDA devices.*device=auto"):
+    with pytest.raises(UserError, match=r"cuda was asked for, but PyTorch sees no CUDA devices.*device=auto"):
         resolve_device("cuda")
 
 

@@ -151,6 +151,20 @@ def test_bf16_trains_on_the_cpu(data, run):
     assert epochs[-1] < 0.8 * epochs[0]
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("amp", ["off", "bf16", "fp16"])
+def test_every_precision_trains_and_goes_on_on_cuda(data, run, amp):
+    device = torch.device("cuda")
+    with pytest.raises(UserError, match="not finite"):
+        train(ExplodingMethod(fake_clip()), data, replace(SETTINGS, amp=amp), run, device=device)
+    result = train(build_method(), data, replace(SETTINGS, amp=amp), run, device=device)
+
+    epochs = [point["loss"] for point in read_history(run.history_path) if point["kind"] == "epoch"]
+    assert result.steps == 4 * 6 - 6
+    assert epochs[-1] < 0.8 * epochs[0]
+
+
 def test_a_method_without_training_is_refused(data, run):
     method = build_method()
     method.supervision = "none"

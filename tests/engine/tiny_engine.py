@@ -42,10 +42,10 @@ class TinyMethod(Method):
 
     def _logits(self, features):
         logits = self.head(features["patches"].movedim(1, -1)).squeeze(-1) * self.gain  # (B, S/2, S/2)
-        return logits + self.noise * torch.from_numpy(self.random_state.randn(*logits.shape)).float()
+        return logits + self.noise * torch.from_numpy(self.random_state.randn(*logits.shape)).to(logits)
 
     def loss(self, features, batch):
-        logits = self._logits(features) + self.noise * torch.rand(1)
+        logits = self._logits(features) + self.noise * torch.rand(()).to(batch.images)
         target = nn.functional.avg_pool2d(batch.masks[:, None].float(), 2).squeeze(1)
         image = nn.functional.binary_cross_entropy_with_logits(logits.flatten(1).amax(1), batch.labels.float())
         return {"pixel": nn.functional.binary_cross_entropy_with_logits(logits, target), "image": image}
