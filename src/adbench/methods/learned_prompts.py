@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from adbench.atomic import replacing
 from adbench.clip import Clip
 from adbench.clip.towers import Edit
 from adbench.errors import UserError
+from adbench.methods.base import load_strictly
 
 # Rows of linear layers that the authors' code creates, saves and never uses.
 UNUSED_PROJECTION_ROWS = 896
@@ -44,6 +46,7 @@ def visual_features(
             clip.embed_image(images, interpolation="bilinear"),
             local_from=clip.n_layers - dpam_layer + 2,
             collect_local=layers,
+            class_token_only=True,
         )
         image = clip.project(streams.tokens[:, 0], ln_post=cls_ln_post)
         patches = torch.stack([clip.project(streams.local_blocks[layer]) for layer in layers], dim=1)
@@ -75,6 +78,21 @@ def check_layers(clip: Clip, dpam_layer: int, layers: Iterable[int]) -> None:
             raise ValueError(f"features_list names block {layer}, outside 1 to {clip.n_layers} for this backbone")
 
 
+def check_at_least(least: int, **counts: int) -> None:
+    """Raise ValueError naming a count that is smaller."""
+    for name, count in counts.items():
+        if count < least:
+            raise ValueError(f"{name} is {count}, below {least}")
+
+
+def check_ranges(*, temperature: float, gaussian_sigma: float) -> None:
+    """Raise ValueError for a temperature that divides by zero, or a smoothing that is none."""
+    if temperature <= 0:
+        raise ValueError(f"temperature is {temperature}, not above 0")
+    if gaussian_sigma < 0:
+        raise ValueError(f"gaussian_sigma is {gaussian_sigma}, below 0")
+
+
 def prompt_sentence(*words: str, suffix: str) -> str:
     """Words joined by single spaces, empty ones left out, the suffix directly behind."""
     return " ".join(word for word in words if word) + suffix
@@ -104,21 +122,28 @@ def deep_edit(tables: nn.ParameterList, *, half_cast: bool) -> Edit:
 
 
 class ValueCache:
-    """One value that stands as long as the given tensors are unchanged."""
+    """One value that stands as long as the contents of given tensors and the precision of computing are the same."""
 
     def __init__(self) -> None:
-        self._key: tuple[tuple[int, int], ...] = ()
+        self._key: Tensor | None = None
+        self._autocast = False
         self._value: Any = None
 
     def get(self, tensors: Iterable[Tensor], compute: Callable[[], Any]) -> Any:
-        """The value for the tensors' present contents (in-place changes are seen)."""
-        key = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
-        if key != self._key:
-            self._key, self._value = key, compute()
+        """The value for the tensors' present contents: whatever changed them, they are compared number by number."""
+        key = torch.cat([tensor.detach().flatten() for tensor in tensors])
+        autocast = torch.is_autocast_enabled(key.device.type)
+        same = self._key is not None and (self._key.device, self._key.dtype) == (key.device, key.dtype)
+        if not same or autocast != self._autocast or not torch.equal(key, self._key):  # type: ignore[arg-type]
+            self._value, self._key, self._autocast = compute(), key, autocast
         return self._value
 
 
-# The authors' checkpoints: learnables, copies of frozen token embeddings, and linear layers that nothing uses
+# The authors' checkpoints {"prompt_learner": state}: learnables, copies of frozen token embeddings and of token ids,
+# and linear layers that nothing uses
+
+_UNUSED = "compound_prompt_projections."
+_FROZEN = ("token_prefix_", "token_suffix_", "tokenized_prompts_")
 
 
 def frozen_token_buffers(clip: Clip, ids: Mapping[str, Tensor], n_learned: Mapping[str, int]) -> dict[str, Tensor]:
@@ -136,35 +161,45 @@ def frozen_token_buffers(clip: Clip, ids: Mapping[str, Tensor], n_learned: Mappi
     return buffers
 
 
-def split_official(
-    stored: Any, ids: Mapping[str, Tensor], *, where: str
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Learnables and unused projections of an authors' checkpoint {"prompt_learner": state dict}.
+def load_learner(learner: nn.Module, path: str | Path, frozen: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Load an authors' checkpoint into `learner`; returns its unused projections.
 
-    Raises UserError when its prompts are not the ones built here.
+    frozen  the buffers of `frozen_token_buffers`. Raises UserError when the checkpoint holds other ones: its prompts
+            or its backbone are not those of the method. Nothing is loaded then.
     """
+    where = str(path)
+    stored = read_official(path)
     state = stored.get("prompt_learner") if isinstance(stored, dict) else None
     if not isinstance(state, dict):
         raise UserError(
             "no entry 'prompt_learner' in the checkpoint", where=where, mend="give the authors' epoch_N.pth"
         )
-    for key, codes in ids.items():
-        theirs = state.get(f"tokenized_prompts_{key}")
-        if theirs is None or theirs.shape[1:] != codes.shape or not torch.equal(theirs[0].long().cpu(), codes.cpu()):
+    for key, ours in frozen.items():
+        theirs = state.get(key)
+        if key.startswith("tokenized_prompts_"):
+            if theirs is None or not torch.equal(theirs.cpu().long(), ours.cpu().long()):
+                raise UserError(
+                    f"the checkpoint's prompts ({key}) are not those of this method's settings",
+                    where=where,
+                    mend="set the numbers of learnable tokens and the prompt words as in its training",
+                )
+        elif theirs is None or theirs.shape != ours.shape or not _same_embedding(theirs, ours):
             raise UserError(
-                f"the checkpoint's prompts (tokenized_prompts_{key}) are not those of this method's settings",
+                f"the checkpoint was trained on another backbone: its token embeddings ({key}) are different",
                 where=where,
-                mend="set n_ctx and the prompt words as in its training",
+                mend="load the CLIP that it was trained on (clip=...)",
             )
-    unused = {key: value for key, value in state.items() if key.startswith("compound_prompt_projections.")}
-    frozen = ("token_prefix_", "token_suffix_", "tokenized_prompts_", "compound_prompt_projections.")
-    return {key: value for key, value in state.items() if not key.startswith(frozen)}, unused
+    load_strictly(learner, {k: v for k, v in state.items() if not k.startswith((*_FROZEN, _UNUSED))}, where=where)
+    return {key: value for key, value in state.items() if key.startswith(_UNUSED)}
+
+
+def _same_embedding(theirs: Tensor, ours: Tensor) -> bool:
+    # The authors' weights went through fp16 once; another CLIP's embeddings differ by about their own size.
+    return torch.allclose(theirs.cpu().float(), ours.cpu().float(), rtol=1e-2, atol=1e-4)
 
 
 def read_official(path: str | Path) -> Any:
     """What an authors' checkpoint holds, without unpickling arbitrary objects."""
-    import pickle
-
     file = Path(path)
     if not file.is_file():
         raise UserError("checkpoint not found", where=str(file), mend="give the path of an existing file")
@@ -175,14 +210,15 @@ def read_official(path: str | Path) -> Any:
         raise UserError(f"cannot read the checkpoint: {reason}", where=str(file), mend="get the file again") from error
 
 
-def write_official(path: str | Path, state: Mapping[str, Tensor], unused: Mapping[str, Tensor], n_tables: int) -> None:
-    """Write {"prompt_learner": state} with the unused projections, which the authors' code loads strictly."""
-    width = state["ctx_pos"].shape[-1]
-    full = {key: value.detach().cpu() for key, value in state.items()}
-    for index in range(n_tables):
-        layer = nn.Linear(width, UNUSED_PROJECTION_ROWS)
-        for name, value in layer.state_dict().items():
-            key = f"compound_prompt_projections.{index}.{name}"
-            full[key] = unused.get(key, value)
+def write_official(
+    path: str | Path, learned: Mapping[str, Tensor], frozen: Mapping[str, Tensor], unused: Mapping[str, Tensor]
+) -> None:
+    """Write {"prompt_learner": state}, with unused projections (zero where none were loaded): loaded strictly there."""
+    width = learned["ctx_pos"].shape[-1]
+    state = {key: value.detach().cpu() for key, value in {**learned, **frozen}.items()}
+    for index in range(sum(key.startswith("compound_prompts_text.") for key in learned)):
+        for name, shape in (("weight", (UNUSED_PROJECTION_ROWS, width)), ("bias", (UNUSED_PROJECTION_ROWS,))):
+            key = f"{_UNUSED}{index}.{name}"
+            state[key] = unused[key].cpu() if key in unused else torch.zeros(shape)
     with replacing(Path(path)) as temporary:
-        torch.save({"prompt_learner": full}, temporary)
+        torch.save({"prompt_learner": state}, temporary)

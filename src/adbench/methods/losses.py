@@ -41,6 +41,10 @@ def score_focal(scores: Tensor, labels: Tensor, *, logits: bool, gamma: float = 
     gamma   0 is the plain binary cross-entropy
     """
     target = labels.to(scores.dtype)
-    cross_entropy = F.binary_cross_entropy_with_logits if logits else F.binary_cross_entropy
-    entropy = cross_entropy(scores, target, reduction="none")
-    return ((1 - torch.exp(-entropy)) ** gamma * entropy).mean() if gamma else entropy.mean()
+    if logits:
+        entropy = F.binary_cross_entropy_with_logits(scores, target, reduction="none")
+    else:
+        with torch.autocast(scores.device.type, enabled=False):  # autocast refuses this loss
+            in_range = scores.float().clamp(0, 1)  # rounding may leave it
+            entropy = F.binary_cross_entropy(in_range, target.float(), reduction="none")
+    return ((1 - torch.exp(-entropy)) ** 2 * entropy).mean()

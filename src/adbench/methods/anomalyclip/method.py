@@ -13,17 +13,18 @@ from torch import Tensor, nn
 from adbench.clip import Clip
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
-from adbench.methods.base import Features, Method, Prediction, load_strictly
+from adbench.methods.base import Features, Method, Prediction
 from adbench.methods.learned_prompts import (
     ValueCache,
     abnormal_probability,
+    check_at_least,
     check_layers,
+    check_ranges,
     deep_edit,
     deep_tables,
     frozen_token_buffers,
+    load_learner,
     prompt_sentence,
-    read_official,
-    split_official,
     unit,
     visual_features,
     write_official,
@@ -43,9 +44,11 @@ class AnomalyClip(Method):
     n_ctx               learnable tokens of each prompt
     deep_depth          deep tokens enter text blocks 2 to this one; deep_tokens of them
     dpam_layer          one more than the number of last image blocks with V-V attention
-    features_list       image blocks that give patch features; None: the last (paper: each quarter)
+    features_list       image blocks that give patch features, in the tower's order; None: the last (paper: each
+                        quarter)
     feature_map_layer   only its first entry counts: the smallest index into features_list that takes part
     lambda_local        weight of the local loss, to be chosen with the number of layers; None: 4 (paper: 1)
+    gaussian_sigma      smoothing of the map in pixels; does not scale with the image size
     cls_ln_post         apply ln_post to the class token; prompt_suffix follows the prompts; None: by variant
     deep_token_half_cast  round deep tokens to fp16, as the authors' code does
     """
@@ -75,23 +78,25 @@ class AnomalyClip(Method):
         if variant not in ("official", "paper"):
             raise ValueError(f"variant is {variant!r}, not one of 'official', 'paper'")
         paper = variant == "paper"
-        quarter = clip.n_layers // 4
-        listed = features_list or (range(quarter, 4 * quarter + 1, quarter) if paper else (clip.n_layers,))
-        check_layers(clip, dpam_layer, listed)
-        self.layers = tuple(listed)[feature_map_layer[0] :]
-        if not self.layers:
-            raise ValueError(f"feature_map_layer begins at {feature_map_layer[0]}, behind the end of features_list")
-        self.dpam_layer, self.deep_tokens = dpam_layer, deep_tokens
+        quarters = [max(1, clip.n_layers * part // 4) for part in (1, 2, 3, 4)]
+        self.features_list = tuple(sorted(set(features_list or (quarters if paper else [clip.n_layers]))))
+        check_layers(clip, dpam_layer, self.features_list)
+        check_at_least(1, n_ctx=n_ctx, deep_depth=deep_depth, deep_tokens=deep_tokens)
+        check_ranges(temperature=temperature, gaussian_sigma=gaussian_sigma)
+        self.layers = self.features_list[_first(feature_map_layer, len(self.features_list)) :]
+        self.variant, self.n_ctx, self.deep_depth, self.deep_tokens = variant, n_ctx, deep_depth, deep_tokens
+        self.dpam_layer, self.feature_map_layer = dpam_layer, tuple(feature_map_layer)
         self.lambda_local = lambda_local if lambda_local is not None else (1.0 if paper else 4.0)
-        self.temperature, self.sigma = temperature, gaussian_sigma
+        self.temperature, self.gaussian_sigma = temperature, gaussian_sigma
         self.cls_ln_post = paper if cls_ln_post is None else cls_ln_post
-        self.half_cast = deep_token_half_cast
-        suffix = ("" if paper else ".") if prompt_suffix is None else prompt_suffix
+        self.prompt_suffix = ("" if paper else ".") if prompt_suffix is None else prompt_suffix
+        self.object_word, self.abnormal_state_word, self.filler = object_word, abnormal_state_word, filler
+        self.deep_token_half_cast = deep_token_half_cast
         filled = [filler] * n_ctx
         self._ids = clip.tokenize(
             [
-                prompt_sentence(*filled, object_word, suffix=suffix),
-                prompt_sentence(*filled, abnormal_state_word, object_word, suffix=suffix),
+                prompt_sentence(*filled, object_word, suffix=self.prompt_suffix),
+                prompt_sentence(*filled, abnormal_state_word, object_word, suffix=self.prompt_suffix),
             ]
         )
         if not (self._ids[:, 1 : n_ctx + 1] == self._ids[0, 1]).all():
@@ -121,7 +126,9 @@ class AnomalyClip(Method):
     def raw_text_features(self) -> Tensor:
         """Text tower's output (2, C) for the normal and the abnormal prompt."""
         text = self.clip.embed_text(self._ids, embeddings=self.prompt_embeddings(), min_length=self.deep_tokens + 2)
-        return self.clip.text_blocks(text, edit=deep_edit(self.compound_prompts_text, half_cast=self.half_cast))
+        return self.clip.text_blocks(
+            text, edit=deep_edit(self.compound_prompts_text, half_cast=self.deep_token_half_cast)
+        )
 
     def text_features(self) -> Tensor:
         """Directions (2, C) of the normal and the abnormal prompt; they do not depend on the image."""
@@ -164,19 +171,26 @@ class AnomalyClip(Method):
         """Probability of the abnormal prompt for the image; the smoothed map."""
         text = self.text_features()
         scores = abnormal_probability(features["image"], text, self.temperature).float()
-        return Prediction(scores, smooth(self.map_before_smoothing(features, text).float(), self.sigma))
+        return Prediction(scores, smooth(self.map_before_smoothing(features, text).float(), self.gaussian_sigma))
 
     def load_official(self, path: str | Path) -> None:
         """Load epoch_N.pth of the authors' code."""
-        learned, unused = split_official(read_official(path), self._official_ids(), where=str(path))
-        load_strictly(self, learned, where=str(path))
-        self._unused = unused
+        self._unused = load_learner(self, path, self._frozen_tokens())
 
     def save_official(self, path: str | Path) -> None:
         """Write what the authors' code loads strictly."""
-        n_ctx = self.ctx_pos.shape[2]
-        buffers = frozen_token_buffers(self.clip, self._official_ids(), {"pos": n_ctx, "neg": n_ctx})
-        write_official(path, self.learnable_state() | buffers, self._unused, len(self.compound_prompts_text))
+        write_official(path, self.learnable_state(), self._frozen_tokens(), self._unused)
 
-    def _official_ids(self) -> dict[str, Tensor]:
-        return {"pos": self._ids[:1], "neg": self._ids[1:]}
+    def _frozen_tokens(self) -> dict[str, Tensor]:
+        ids = {"pos": self._ids[:1], "neg": self._ids[1:]}
+        return frozen_token_buffers(self.clip, ids, {"pos": self.n_ctx, "neg": self.n_ctx})
+
+
+def _first(feature_map_layer: Sequence[int], n_layers: int) -> int:
+    first = min(feature_map_layer[:1], default=-1)
+    if not 0 <= first < n_layers:
+        raise ValueError(
+            f"feature_map_layer is {list(feature_map_layer)}: its first entry is no index into the {n_layers} "
+            "block(s) of features_list"
+        )
+    return first

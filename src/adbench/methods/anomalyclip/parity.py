@@ -38,12 +38,13 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict
 
 
 def _visual(method: AnomalyClip, batch: Batch) -> Tensors:
+    listed = method.features_list  # also blocks that feature_map_layer leaves out
     found = visual_features(
-        method.clip, batch.images, method.layers, dpam_layer=method.dpam_layer, cls_ln_post=method.cls_ln_post
+        method.clip, batch.images, listed, dpam_layer=method.dpam_layer, cls_ln_post=method.cls_ln_post
     )
     per_layer = {
         f"patch_tokens_norm_layer{layer:02d}": patches
-        for layer, patches in zip(method.layers, found.patches.unbind(1), strict=True)
+        for layer, patches in zip(listed, found.patches.unbind(1), strict=True)
     }
     return {"image_features_norm": found.image} | per_layer
 
@@ -77,7 +78,7 @@ def _infer(method: AnomalyClip, case: Mapping[str, Any], batch: Batch) -> Tensor
     found |= {
         "image_score": prediction.scores,
         "anomaly_map_raw": raw,
-        "anomaly_map": smooth(raw, method.sigma),
+        "anomaly_map": smooth(raw, method.gaussian_sigma),
     }
     return found | class_metrics(case, batch, prediction.scores, prediction.maps)
 

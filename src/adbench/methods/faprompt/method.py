@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,21 +14,16 @@ from adbench.clip import Clip
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
 from adbench.methods.base import Features, Method, Prediction, load_strictly
-from adbench.methods.faprompt.prompts import (
-    PriorNetwork,
-    PromptWords,
-    abnormal_embeddings,
-    encode_prompts,
-    normal_embeddings,
-)
+from adbench.methods.faprompt.prompts import PromptLearner, PromptWords
+from adbench.methods.faprompt.settings import SWITCHES, DapSelect, GlobalLoss, PriorReduce, Variant, resolve
 from adbench.methods.learned_prompts import (
     ValueCache,
     abnormal_probability,
+    check_at_least,
     check_layers,
-    deep_tables,
+    check_ranges,
     frozen_token_buffers,
-    read_official,
-    split_official,
+    load_learner,
     unit,
     visual_features,
     write_official,
@@ -38,47 +32,20 @@ from adbench.methods.losses import dice, focal, score_focal
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
 
-# What the paper says where the authors' code differs (specification, section 3).
-_OFFICIAL: dict[str, Any] = {
-    "dap_select": "first_m",
-    "abnormal_state_word": "damaged",
-    "prompt_suffix": ".",
-    "ortho_weight": 0.1,
-    "prior_reduce": "mean",
-    "local_weights": (1.0, 0.5),
-    "global_losses": ("ce", "score_focal"),
-    "score_focal_logits": True,
-    "score_map_weights": (2 / 3, 1 / 3),
-    "cls_ln_post": False,
-}
-_PAPER: dict[str, Any] = {
-    "dap_select": "top_m",
-    "abnormal_state_word": "",
-    "prompt_suffix": "",
-    "ortho_weight": 2.0,  # the paper sums over i != j, the code over i < j
-    "prior_reduce": "sum",
-    "local_weights": (0.0, 1.0),
-    "global_losses": ("score_focal",),
-    "score_focal_logits": False,
-    "score_map_weights": (0.5, 0.5),
-    "cls_ln_post": True,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
     """Text features and patch probabilities of a batch.
 
-    abnormal_raw        (K, C) text features of the abnormal prompts without prior, not normalised
     text, text_prior    (2, C) and (B, 2, C): normal and mean abnormal direction, without and with the images' prior
-    abnormal_prior_raw  (B, K, C) abnormal text features with prior, not normalised
+    abnormal_raw        (K, C) abnormal text features without prior, not normalised; abnormal_prior_raw (B, K, C) with
     prior               (B, W) what is added to every abnormal token
     patch, patch_prior  (B, N) abnormal probability of each patch against text and text_prior
     """
 
-    abnormal_raw: Tensor
     text: Tensor
     text_prior: Tensor
+    abnormal_raw: Tensor
     abnormal_prior_raw: Tensor
     prior: Tensor
     patch: Tensor
@@ -106,7 +73,7 @@ class FaPrompt(Method):
         self,
         clip: Clip,
         *,
-        variant: Literal["official", "paper"] = "official",
+        variant: Variant = "official",
         n_ctx_pos: int = 5,
         n_ctx_neg: int = 2,
         num_abnormal_prompts: int = 10,
@@ -117,13 +84,13 @@ class FaPrompt(Method):
         temperature: float = 0.07,
         gaussian_sigma: float = 10.0,
         deep_token_half_cast: bool = True,
-        dap_select: Literal["first_m", "top_m"] | None = None,
+        dap_select: DapSelect | None = None,
         abnormal_state_word: str | None = None,
         prompt_suffix: str | None = None,
         ortho_weight: float | None = None,
-        prior_reduce: Literal["mean", "sum"] | None = None,
+        prior_reduce: PriorReduce | None = None,
         local_weights: Sequence[float] | None = None,
-        global_losses: Sequence[str] | None = None,
+        global_losses: Sequence[GlobalLoss] | None = None,
         score_focal_logits: bool | None = None,
         score_map_weights: Sequence[float] | None = None,
         cls_ln_post: bool | None = None,
@@ -131,195 +98,152 @@ class FaPrompt(Method):
         normal_filler: str = "N",
         abnormal_filler: str = "A",
     ) -> None:
+        given = dict(locals())  # before any other name is bound
         super().__init__(clip)
-        _choose("variant", variant, ("official", "paper"))
-        defaults = _PAPER if variant == "paper" else _OFFICIAL
-
-        def setting(name: str, given: Any) -> Any:
-            return defaults[name] if given is None else given
-
+        self.switches = resolve(**{name: given[name] for name in ("variant", *SWITCHES)})
+        self.hyperparameters = {name: given[name] for name in self.hyperparameter_names()} | asdict(self.switches)
         check_layers(clip, dpam_layer, ())
+        check_at_least(1, n_ctx_pos=n_ctx_pos, n_ctx_neg=n_ctx_neg, num_abnormal_prompts=num_abnormal_prompts)
+        check_at_least(1, deep_depth=deep_depth, deep_tokens=deep_tokens)
+        check_ranges(temperature=temperature, gaussian_sigma=gaussian_sigma)
         if not 1 <= num_prior_patches <= clip.grid**2:
             raise ValueError(f"num_prior_patches is {num_prior_patches}, outside 1 to {clip.grid**2} patches")
         self.dpam_layer, self.n_prior = dpam_layer, num_prior_patches
-        self.temperature, self.sigma, self.half_cast = temperature, gaussian_sigma, deep_token_half_cast
-        self.select = setting("dap_select", dap_select)
-        self.ortho_weight: float = setting("ortho_weight", ortho_weight)
-        self.prior_reduce = setting("prior_reduce", prior_reduce)
-        self.local_weights: Sequence[float] = setting("local_weights", local_weights)
-        self.global_losses: Sequence[str] = setting("global_losses", global_losses)
-        self.score_focal_logits: bool = setting("score_focal_logits", score_focal_logits)
-        self.score_map_weights: Sequence[float] = setting("score_map_weights", score_map_weights)
-        self.cls_ln_post: bool = setting("cls_ln_post", cls_ln_post)
-        _choose("dap_select", self.select, ("first_m", "top_m"))
-        _choose("prior_reduce", self.prior_reduce, ("mean", "sum"))
-        for name in self.global_losses:
-            _choose("global_losses", name, ("ce", "score_focal"))
-        state = setting("abnormal_state_word", abnormal_state_word)
-        self.words = PromptWords(
+        self.temperature, self.sigma = temperature, gaussian_sigma
+        self.map_size = clip.image_size
+        self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="after")
+        words = PromptWords(
             clip,
             n_ctx_pos=n_ctx_pos,
             n_ctx_neg=n_ctx_neg,
             n_abnormal=num_abnormal_prompts,
-            words=(normal_filler, abnormal_filler, state, object_word),
-            suffix=setting("prompt_suffix", prompt_suffix),
+            words=(normal_filler, abnormal_filler, self.switches.abnormal_state_word, object_word),
+            suffix=self.switches.prompt_suffix,
         )
-        self.map_size = clip.image_size
-        self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="after")
-        width = clip.text_width
-        self.patch_meta_net = PriorNetwork(num_prior_patches * clip.embed_dim, width)
-        self.ctx_pos = nn.Parameter(nn.init.normal_(torch.empty(1, 1, n_ctx_pos, width), std=0.02))
-        self.ctx_neg = nn.Parameter(nn.init.normal_(torch.empty(1, num_abnormal_prompts, n_ctx_neg, width), std=0.02))
-        self.compound_prompts_text = deep_tables(deep_depth, deep_tokens, width)
+        self.prompt_learner = PromptLearner(
+            clip,
+            words,
+            n_prior_patches=num_prior_patches,
+            deep_depth=deep_depth,
+            deep_tokens=deep_tokens,
+            half_cast=deep_token_half_cast,
+        )
         self._text_cache = ValueCache()
         self._unused: dict[str, Tensor] = {}
+
+    # What is learned goes by the authors' names, without the name of the module that holds it
+
+    def learnable_state(self) -> dict[str, Tensor]:
+        """Everything learned, by the authors' checkpoint names."""
+        return {key: value.detach() for key, value in self.prompt_learner.state_dict().items()}
+
+    def load_learnable_state(self, state: Mapping[str, Tensor]) -> None:
+        """Load what `learnable_state` returned."""
+        load_strictly(self.prompt_learner, state)
+
+    def learnable_parameters(self) -> dict[str, nn.Parameter]:
+        """Trainable parameters by the authors' names."""
+        return dict(self.prompt_learner.named_parameters())
+
+    # From images to text features and patch probabilities
 
     def encode(self, batch: Batch) -> Features:
         """image (B, C) and patches (B, N, C), unit length."""
         layers = (self.clip.n_layers,)
         found = visual_features(
-            self.clip, batch.images, layers, dpam_layer=self.dpam_layer, cls_ln_post=self.cls_ln_post
+            self.clip, batch.images, layers, dpam_layer=self.dpam_layer, cls_ln_post=self.switches.cls_ln_post
         )
         return {"image": found.image, "patches": found.patches[:, 0, 1:]}
 
-    # Text
+    def features_without_prior(self) -> Tensor:
+        """Text features (1 + K, C) of the prior-free prompts, not normalised; once per set of weights in testing."""
+        if torch.is_grad_enabled():
+            return self.prompt_learner.features_without_prior(self.clip)
+        learner = self.prompt_learner
+        deciding = (learner.ctx_pos, learner.ctx_neg, *learner.compound_prompts_text)
+        found: Tensor = self._text_cache.get(deciding, lambda: learner.features_without_prior(self.clip))
+        return found
 
-    def _encode(self, ids: Tensor, embeddings: Tensor) -> Tensor:
-        return encode_prompts(self.clip, ids, embeddings, self.compound_prompts_text, half_cast=self.half_cast)
-
-    def raw_text_without_prior(self) -> Tensor:
-        """Text features (1 + K, C) of the normal and the abnormal prompts, not normalised."""
-        ids = torch.cat([self.words.normal, self.words.abnormal])
-        normal = normal_embeddings(self.clip, self.words, self.ctx_pos)
-        return self._encode(
-            ids, torch.cat([normal, abnormal_embeddings(self.clip, self.words, self.ctx_pos, self.ctx_neg)])
-        )
-
-    def _prior(self, patches: Tensor, probability: Tensor) -> Tensor:
-        """Prior (B, W) from M patches (B, N, C) of each image."""
-        if self.select == "first_m":
-            chosen = patches[:, : self.n_prior]
-        else:
-            index = probability.topk(self.n_prior, dim=1).indices
-            chosen = patches.gather(1, index.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
-        prior: Tensor = self.patch_meta_net(chosen.detach().flatten(1))
-        return prior
+    def chosen_patches(self, patches: Tensor, probability: Tensor) -> Tensor:
+        """The M patch features (B, M, C) that make the prior, of (B, N, C), by their abnormal probability (B, N)."""
+        if self.switches.dap_select == "first_m":
+            return patches[:, : self.n_prior]
+        index = probability.topk(self.n_prior, dim=1).indices
+        return patches.gather(1, index.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
 
     def outputs(self, features: Features) -> Outputs:
         """Run both text passes: the prior-free one, and the one with each image's prior."""
         patches = features["patches"]
-        n_images, k = len(patches), self.ctx_neg.shape[1]
-        training = torch.is_grad_enabled()
-        raw = self._text_cache.get(self.parameters(), self.raw_text_without_prior) if not training else None
-        if training and self.select == "first_m":
-            raw, normal_prior, abnormal_prior, prior = self._one_call(patches)
-        else:
-            raw = self.raw_text_without_prior() if raw is None else raw
-            free = _directions(raw[:1], raw[1:])
-            prior = self._prior(patches, abnormal_probability(patches, free, self.temperature).detach())
-            normal_prior, abnormal_prior = self._encode_prior(prior, repeat_normal=training, normal=raw[:1])
-        text = _directions(raw[:1], raw[1:])
-        text_prior = _directions(normal_prior, abnormal_prior.reshape(n_images, k, -1))
+        raw = self.features_without_prior()
+        text = _directions(raw[0], raw[1:])
+        patch = abnormal_probability(patches, text, self.temperature)
+        prior = self.prompt_learner.prior(self.chosen_patches(patches, patch.detach()))
+        normal, abnormal = self.prompt_learner.features_with_prior(self.clip, prior, normal_too=torch.is_grad_enabled())
+        text_prior = _directions(raw[:1].expand(len(patches), -1) if normal is None else normal, abnormal)
         return Outputs(
-            abnormal_raw=raw[1:],
             text=text,
             text_prior=text_prior,
-            abnormal_prior_raw=abnormal_prior,
+            abnormal_raw=raw[1:],
+            abnormal_prior_raw=abnormal,
             prior=prior,
-            patch=abnormal_probability(patches, text, self.temperature),
+            patch=patch,
             patch_prior=abnormal_probability(patches, text_prior, self.temperature),
         )
-
-    def _prior_inputs(self, prior: Tensor, *, repeat_normal: bool) -> tuple[Tensor, Tensor]:
-        """Ids and embeddings of the prompts of every image; with the normal prompt once per image first, if asked."""
-        n_images = len(prior)
-        abnormal = abnormal_embeddings(self.clip, self.words, self.ctx_pos, self.ctx_neg, prior).flatten(0, 1)
-        ids = self.words.abnormal.repeat(n_images, 1)
-        if not repeat_normal:
-            return ids, abnormal
-        normal = normal_embeddings(self.clip, self.words, self.ctx_pos).expand(n_images, -1, -1)
-        return torch.cat([self.words.normal.repeat(n_images, 1), ids]), torch.cat([normal, abnormal])
-
-    def _encode_prior(self, prior: Tensor, *, repeat_normal: bool, normal: Tensor) -> tuple[Tensor, Tensor]:
-        """Normal (B, C) and abnormal (B, K, C) text features with prior.
-
-        The normal prompt does not depend on the image. It is repeated for each one in training all the same: the
-        authors round the gradient of every copy of the deep tokens to fp16, so the number of copies counts.
-        """
-        n_images = len(prior)
-        ids, embeddings = self._prior_inputs(prior, repeat_normal=repeat_normal)
-        raw = self._encode(ids, embeddings)
-        if repeat_normal:
-            normal, raw = raw[:n_images], raw[n_images:]
-        return normal.expand(n_images, -1), raw.reshape(n_images, -1, raw.shape[-1])
-
-    def _one_call(self, patches: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Both passes as one batch of sentences, where the prior does not depend on the first pass."""
-        n_images = len(patches)
-        prior = self._prior(patches, patches)
-        ids, embeddings = self._prior_inputs(prior, repeat_normal=True)
-        free_ids = torch.cat([self.words.normal, self.words.abnormal])
-        free = torch.cat(
-            [
-                normal_embeddings(self.clip, self.words, self.ctx_pos),
-                abnormal_embeddings(self.clip, self.words, self.ctx_pos, self.ctx_neg),
-            ]
-        )
-        raw = self._encode(torch.cat([free_ids, ids]), torch.cat([free, embeddings]))
-        n_free = len(free_ids)
-        abnormal = raw[n_free + n_images :].reshape(n_images, -1, raw.shape[-1])
-        return raw[:n_free], raw[n_free : n_free + n_images], abnormal, prior
-
-    # What comes out
 
     def resized(self, probability: Tensor) -> Tensor:
         """Patch probabilities (B, N) at image size (B, S, S)."""
         grids = to_grid(probability.unsqueeze(-1), self.clip.grid)
         return resize_bilinear(grids, self.map_size, align_corners=False)[:, 0]
 
-    def image_scores(self, features: Features, outputs: Outputs) -> Tensor:
-        """(p + weighted map maxima) / 2, (B,): of patches, before resizing and smoothing."""
-        p = abnormal_probability(features["image"].unsqueeze(1), outputs.text_prior, self.temperature)[:, 0]
-        weights = self.score_map_weights
-        maxima = weights[0] * outputs.patch.amax(dim=1) + weights[1] * outputs.patch_prior.amax(dim=1)
-        return 0.5 * (p + maxima)
-
     def global_logits(self, features: Features, outputs: Outputs) -> Tensor:
         """Cosines of the image with its prompts over the temperature, (B, 2)."""
         return (outputs.text_prior @ features["image"].unsqueeze(-1)).squeeze(-1) / self.temperature
 
-    def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
-        """Map losses without and with prior, image losses, orthogonality and prior loss."""
-        return self.loss_terms(features, self.outputs(features), batch)
+    def image_scores(self, features: Features, outputs: Outputs) -> Tensor:
+        """(p + weighted map maxima) / 2, (B,): of patches, before resizing and smoothing."""
+        p = self.global_logits(features, outputs).softmax(dim=-1)[:, 1]
+        weights = self.switches.score_map_weights
+        return 0.5 * (p + weights[0] * outputs.patch.amax(dim=1) + weights[1] * outputs.patch_prior.amax(dim=1))
 
-    def loss_terms(self, features: Features, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """All terms of the loss, weighted."""
+    # Training
+
+    def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
+        """Map losses without and with prior, image losses, orthogonality and prior loss, weighted."""
+        outputs, switches = self.outputs(features), self.switches
         terms: dict[str, Tensor] = {}
-        for name, weight, probability in (
-            ("noprior", self.local_weights[0], outputs.patch),
-            ("prior", self.local_weights[1], outputs.patch_prior),
-        ):
+        maps = {"noprior": outputs.patch, "prior": outputs.patch_prior}
+        for weight, (name, probability) in zip(switches.local_weights, maps.items(), strict=True):
             if weight:
                 local = self.local_terms(self.resized(probability), batch)
-                terms |= {f"{key}_{name}": weight * value.mean() for key, value in local.items()}
-        if "ce" in self.global_losses:
-            terms["image_cross_entropy"] = F.cross_entropy(self.global_logits(features, outputs), batch.labels)
-        if "score_focal" in self.global_losses:
-            scores = self.image_scores(features, outputs)
-            terms["image_focal"] = score_focal(scores, batch.labels, logits=self.score_focal_logits)
-        terms["orthogonality"] = self.ortho_weight * _overlap(outputs.abnormal_raw)
-        squares = outputs.prior[batch.labels == 0].square()
-        per_image = squares.mean(dim=1) if self.prior_reduce == "mean" else squares.sum(dim=1)
-        return terms | {"prior": per_image.sum()}
+                terms |= {f"{key}_{name}": weight * value for key, value in local.items()}
+        image = self.image_terms(features, outputs, batch)
+        terms |= {f"image_{name}": image[name] for name in switches.global_losses}
+        terms["orthogonality"] = switches.ortho_weight * overlap(outputs.abnormal_raw)
+        return terms | {"prior": self.prior_term(outputs, batch)}
 
     def local_terms(self, maps: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Focal and dice losses per image (B,) of abnormal maps (B, S, S)."""
+        """Focal and dice losses of abnormal maps (B, S, S), before weighting. Without masks nothing is abnormal."""
         masks = torch.zeros_like(maps) if batch.masks is None else batch.masks.to(maps)
         return {
-            "focal": focal(1 - maps, maps, masks),
-            "dice_abnormal": dice(maps, masks),
-            "dice_normal": dice(1 - maps, 1 - masks),
+            "focal": focal(1 - maps, maps, masks).mean(),
+            "dice_abnormal": dice(maps, masks).mean(),
+            "dice_normal": dice(1 - maps, 1 - masks).mean(),
         }
+
+    def image_terms(self, features: Features, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy of the image's logits, focal loss of its score."""
+        scores = self.image_scores(features, outputs)
+        return {
+            "ce": F.cross_entropy(self.global_logits(features, outputs), batch.labels),
+            "score_focal": score_focal(scores, batch.labels, logits=self.switches.score_focal_logits),
+        }
+
+    def prior_term(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """The squared prior of the batch's normal images, summed over them: it grows with their number."""
+        squares = outputs.prior[batch.labels == 0].square()
+        return (squares.mean(dim=1) if self.switches.prior_reduce == "mean" else squares.sum(dim=1)).sum()
+
+    # Testing
 
     def map_before_smoothing(self, outputs: Outputs) -> Tensor:
         """Mean of both abnormal maps, (B, S, S) in [0, 1]."""
@@ -331,34 +255,28 @@ class FaPrompt(Method):
         maps = smooth(self.map_before_smoothing(outputs).float(), self.sigma)
         return Prediction(self.image_scores(features, outputs).float(), maps)
 
+    # The authors' checkpoints
+
     def load_official(self, path: str | Path) -> None:
         """Load epoch_N.pth of the authors' code."""
-        learned, unused = split_official(read_official(path), self._official_ids(), where=str(path))
-        load_strictly(self, learned, where=str(path))
-        self._unused = unused
+        self._unused = load_learner(self.prompt_learner, path, self._frozen_tokens())
 
     def save_official(self, path: str | Path) -> None:
         """Write what the authors' code loads strictly."""
-        n_learned = {"pos": self.words.n_shared, "neg": self.words.n_shared + self.words.n_own}
-        buffers = frozen_token_buffers(self.clip, self._official_ids(), n_learned)
-        write_official(path, self.learnable_state() | buffers, self._unused, len(self.compound_prompts_text))
+        write_official(path, self.learnable_state(), self._frozen_tokens(), self._unused)
 
-    def _official_ids(self) -> dict[str, Tensor]:
-        return {"pos": self.words.normal, "neg": self.words.abnormal}
+    def _frozen_tokens(self) -> dict[str, Tensor]:
+        words = self.prompt_learner.words
+        n_learned = {"pos": words.n_shared, "neg": words.n_shared + words.n_own}
+        return frozen_token_buffers(self.clip, {"pos": words.normal, "neg": words.abnormal}, n_learned)
 
 
 def _directions(normal: Tensor, abnormal: Tensor) -> Tensor:
     """Unit vectors (..., 2, C) of normal (..., C) and of the mean of abnormal (..., K, C), taken before normalising."""
-    normal = normal[0] if abnormal.dim() == 2 else normal
     return torch.stack([unit(normal), unit(abnormal.mean(dim=-2))], dim=-2)
 
 
-def _overlap(features: Tensor) -> Tensor:
+def overlap(features: Tensor) -> Tensor:
     """Sum over pairs i < j of the absolute cosine between rows of (K, C)."""
     cosines = unit(features) @ unit(features).T
     return cosines.triu(diagonal=1).abs().sum()
-
-
-def _choose(name: str, value: object, choices: Sequence[object]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}, not one of {', '.join(map(repr, choices))}")

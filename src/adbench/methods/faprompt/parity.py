@@ -12,9 +12,8 @@ from torch import Tensor
 
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
-from adbench.methods.faprompt.method import FaPrompt, Outputs
-from adbench.methods.faprompt.prompts import abnormal_embeddings, normal_embeddings
-from adbench.methods.learned_prompts import abnormal_probability, visual_features
+from adbench.methods.faprompt.method import FaPrompt, Outputs, overlap
+from adbench.methods.learned_prompts import visual_features
 from adbench.methods.maps import smooth
 from adbench.methods.parity import adam_steps, case_batches, case_method, class_metrics
 
@@ -63,31 +62,29 @@ def _preprocess(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> T
 
 
 def _visual(method: FaPrompt, batch: Batch) -> Tensors:
-    layers = (method.clip.n_layers,)
     found = visual_features(
-        method.clip, batch.images, layers, dpam_layer=method.dpam_layer, cls_ln_post=method.cls_ln_post
+        method.clip,
+        batch.images,
+        (method.clip.n_layers,),
+        dpam_layer=method.dpam_layer,
+        cls_ln_post=method.switches.cls_ln_post,
     )
     return {"image_features_norm": found.image, "patch_tokens_norm": found.patches[:, 0]}
 
 
 def _text(method: FaPrompt, patches: Tensor, output: Outputs) -> Tensors:
-    normal = normal_embeddings(method.clip, method.words, method.ctx_pos)
-    abnormal = abnormal_embeddings(method.clip, method.words, method.ctx_pos, method.ctx_neg)
-    free = method.raw_text_without_prior()
-    order = output.patch.topk(method.n_prior, dim=1).indices
-    first = torch.arange(method.n_prior, device=order.device).expand_as(order)
-    chosen = (first if method.select == "first_m" else order).unsqueeze(-1).expand(-1, -1, patches.shape[-1])
+    learner = method.prompt_learner
     return {
-        "prompt_embeddings_normal": normal[0, :_RECORDED_POSITIONS],
-        "prompt_embeddings_abnormal": abnormal[:, :_RECORDED_POSITIONS],
-        "text_raw_normal": free[0],
+        "prompt_embeddings_normal": learner.normal_embeddings(method.clip)[0, :_RECORDED_POSITIONS],
+        "prompt_embeddings_abnormal": learner.abnormal_embeddings(method.clip)[:, :_RECORDED_POSITIONS],
+        "text_raw_normal": method.features_without_prior()[0],
         "text_raw_abnormal": output.abnormal_raw,
         "text_raw_abnormal_prior": output.abnormal_prior_raw,
         "text_features_noprior": output.text,
         "text_features_prior": output.text_prior,
         "prior_bias": output.prior,
-        "selected_tokens": patches.gather(1, chosen),
-        "topk_indices": order,
+        "selected_tokens": method.chosen_patches(patches, output.patch),
+        "topk_indices": output.patch.topk(method.n_prior, dim=1).indices,
     }
 
 
@@ -98,8 +95,7 @@ def _maps(method: FaPrompt, features: Mapping[str, Tensor], output: Outputs) -> 
         found[f"map_{name}"] = torch.stack([1 - resized, resized], dim=1)
         found[f"patch_prob_{name}"] = torch.stack([1 - probability, probability], dim=-1)
         found[f"max_{name}"] = probability.amax(dim=1)
-    image = features["image"].unsqueeze(1)
-    found["global_prob"] = abnormal_probability(image, output.text_prior, method.temperature)[:, 0]
+    found["global_prob"] = method.global_logits(features, output).softmax(dim=-1)[:, 1]
     found["image_score"] = method.image_scores(features, output)
     raw = method.map_before_smoothing(output)
     return found | {"anomaly_map_raw": raw, "anomaly_map": smooth(raw, method.sigma)}
@@ -118,19 +114,21 @@ def _infer(method: FaPrompt, case: Mapping[str, Any], batch: Batch) -> Tensors:
 def _forward(method: FaPrompt, batch: Batch) -> tuple[Tensors, Tensors]:
     features = method.encode(batch)
     output = method.outputs(features)
-    terms = method.loss_terms(features, output, batch)
     found = _visual(method, batch) | _text(method, features["patches"], output) | _maps(method, features, output)
     found["global_logits"] = method.global_logits(features, output)
-    for name, probability in (("noprior", output.patch), ("prior", output.patch_prior)):
+    pixel = torch.zeros(())
+    parts = zip(method.switches.local_weights, ("noprior", "prior"), (output.patch, output.patch_prior), strict=True)
+    for weight, name, probability in parts:
         local = method.local_terms(method.resized(probability), batch)
-        found |= {f"term_{key}_{name}": value.mean().reshape(1) for key, value in local.items()}
-    pixel = [value for key, value in terms.items() if key.endswith("prior") and key != "prior"]
+        found |= {f"term_{key}_{name}": value.reshape(1) for key, value in local.items()}
+        pixel = pixel + weight * torch.stack(list(local.values())).sum()
+    image = method.image_terms(features, output, batch)
     losses = {
-        "loss_pixel": torch.stack(pixel).sum(),
-        "loss_image_ce": terms["image_cross_entropy"],
-        "loss_image_focal": terms["image_focal"],
-        "loss_ortho": terms["orthogonality"] / method.ortho_weight,
-        "loss_prior": terms["prior"],
-        "loss_total": torch.stack(list(terms.values())).sum(),
+        "loss_pixel": pixel,
+        "loss_image_ce": image["ce"],
+        "loss_image_focal": image["score_focal"],
+        "loss_ortho": overlap(output.abnormal_raw),
+        "loss_prior": method.prior_term(output, batch),
+        "loss_total": torch.stack(list(method.loss(features, batch).values())).sum(),
     }
     return losses, found

@@ -1,0 +1,91 @@
+"""FAPrompt's switches: where the authors' code and the paper differ, and what each of the two says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+DapSelect = Literal["first_m", "top_m"]
+PriorReduce = Literal["mean", "sum"]
+GlobalLoss = Literal["ce", "score_focal"]
+Variant = Literal["official", "paper"]
+
+
+def _choice(name: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, not one of {', '.join(map(repr, choices))}")
+
+
+def _two_weights(name: str, values: Sequence[float]) -> None:
+    if len(values) != 2 or min(values) < 0:
+        raise ValueError(f"{name} is {list(values)}, not two weights of at least 0: without and with prior")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Switches:
+    """One value per point of difference; the fields are `FaPrompt`'s arguments of the same names."""
+
+    dap_select: DapSelect
+    abnormal_state_word: str
+    prompt_suffix: str
+    ortho_weight: float
+    prior_reduce: PriorReduce
+    local_weights: tuple[float, float]
+    global_losses: tuple[GlobalLoss, ...]
+    score_focal_logits: bool
+    score_map_weights: tuple[float, float]
+    cls_ln_post: bool
+
+    def __post_init__(self) -> None:
+        _choice("dap_select", self.dap_select, get_args(DapSelect))
+        _choice("prior_reduce", self.prior_reduce, get_args(PriorReduce))
+        for name in self.global_losses:
+            _choice("global_losses", name, get_args(GlobalLoss))
+        _two_weights("local_weights", self.local_weights)
+        _two_weights("score_map_weights", self.score_map_weights)
+        if not self.score_focal_logits and sum(self.score_map_weights) > 1 + 1e-6:
+            raise ValueError(
+                f"score_map_weights sum to {sum(self.score_map_weights):g}: the image score is no probability then, "
+                "which score_focal_logits=false needs"
+            )
+
+
+SWITCHES = tuple(field.name for field in fields(Switches))
+OFFICIAL = Switches(
+    dap_select="first_m",
+    abnormal_state_word="damaged",
+    prompt_suffix=".",
+    ortho_weight=0.1,
+    prior_reduce="mean",
+    local_weights=(1.0, 0.5),
+    global_losses=("ce", "score_focal"),
+    score_focal_logits=True,
+    score_map_weights=(2 / 3, 1 / 3),
+    cls_ln_post=False,
+)
+PAPER = Switches(
+    dap_select="top_m",
+    abnormal_state_word="",
+    prompt_suffix="",
+    ortho_weight=2.0,  # the paper sums over i != j with weight 1, the code over i < j
+    prior_reduce="sum",
+    local_weights=(0.0, 1.0),
+    global_losses=("score_focal",),
+    score_focal_logits=False,
+    score_map_weights=(0.5, 0.5),
+    cls_ln_post=True,
+)
+
+
+def resolve(variant: Variant, **given: Any) -> Switches:
+    """The switches of a variant with those replaced that are given as something else than None.
+
+    Raises ValueError naming a value that is not possible.
+    """
+    _choice("variant", variant, get_args(Variant))
+    changes = {key: value for key, value in given.items() if value is not None}
+    for key in ("local_weights", "global_losses", "score_map_weights"):  # YAML gives lists
+        if key in changes:
+            changes[key] = tuple(changes[key])
+    return replace(PAPER if variant == "paper" else OFFICIAL, **changes)
