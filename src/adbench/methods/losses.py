@@ -45,6 +45,7 @@ def score_focal(scores: Tensor, labels: Tensor, *, logits: bool, gamma: float = 
         entropy = F.binary_cross_entropy_with_logits(scores, target, reduction="none")
     else:
         with torch.autocast(scores.device.type, enabled=False):  # autocast refuses this loss
-            in_range = scores.float().clamp(0, 1)  # rounding may leave it
-            entropy = F.binary_cross_entropy(in_range, target.float(), reduction="none")
-    return ((1 - torch.exp(-entropy)) ** 2 * entropy).mean()
+            scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+            # Rounding may leave [0, 1].
+            entropy = F.binary_cross_entropy(scores.clamp(0, 1), target.to(scores.dtype), reduction="none")
+    return ((1 - torch.exp(-entropy)) ** gamma * entropy).mean() if gamma else entropy.mean()
