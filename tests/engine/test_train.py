@@ -15,6 +15,7 @@ from adbench.engine.tensor_file import read_tensors
 from adbench.engine.train import train
 from adbench.engine.weights import load_weights
 from adbench.errors import UserError
+from adbench.report.heatmaps import paint
 from engine.tiny_engine import TinyMethod, build_method, fake_clip, write_dataset
 
 CPU = torch.device("cpu")
@@ -207,3 +208,20 @@ def test_validation_does_not_disturb_training(data, tmp_path):
 def test_one_process_per_folder(data, run):
     with run.locked(), pytest.raises(UserError, match="another process is training"):
         train(build_method(), data, SETTINGS, run, device=CPU)
+
+
+def test_tensorboard_holds_losses_learning_rate_speed_metrics_and_heat_maps(data, run, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    validation = [EvalData(name="held", samples=write_dataset(tmp_path / "held", name="held", seed=9))]
+    settings = replace(SETTINGS, heat_maps=3)
+    train(build_method(), data, settings, run, device=CPU, validation=validation, painter=paint)
+
+    events = EventAccumulator(str(run.tensorboard_dir), size_guidance={"images": 0}).Reload()
+    tags = events.Tags()
+    assert {"step/pixel", "step/image", "step/loss", "epoch/loss"} <= set(tags["scalars"])
+    assert {"train/learning_rate", "train/images_per_second", "held/mean/pixel_auroc"} <= set(tags["scalars"])
+    assert [event.value for event in events.Scalars("train/learning_rate")] == pytest.approx([0.1] * 12)
+    assert [event.step for event in events.Scalars("epoch/loss")] == [6, 12, 18, 24]
+    assert len(tags["images"]) == 3
+    assert len(events.Images(tags["images"][0])) == 4
