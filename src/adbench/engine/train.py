@@ -39,7 +39,11 @@ from adbench.methods.base import Method
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
-    """What training came to. `already_finished`: the folder held finished weights, nothing was trained."""
+    """What training came to.
+
+    already_finished  the folder held finished weights, nothing was trained
+    steps, seconds    of this call, without what lay before a resume; validation and checkpoints included
+    """
 
     record: WeightsRecord
     already_finished: bool
