@@ -1,4 +1,4 @@
-"""The commands that README.md shows are commands that work, as far as settings go."""
+"""The commands that README.md, --help and the methods' YAML files show compose."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 
 from adbench.cli import demo
 from adbench.cli.config import EvalConfig, TrainConfig, eval_config, train_config
-from adbench.cli.grammar import parse
+from adbench.cli.grammar import configs_dir, parse
 from adbench.cli.main import SETTINGS, command_names
 from adbench.cli.main import main as run_command_line
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+METHODS = [file.read_text(encoding="utf-8").replace("#  ", "") for file in (configs_dir() / "method").glob("*.yaml")]
 HELPS = [SETTINGS, *(__import__(f"adbench.cli.{name}", fromlist=["HELP"]).HELP for name in ("train", "eval"))]
 
 
@@ -39,7 +40,7 @@ def shown(*texts: str) -> list[str]:
     return sorted({command for text in texts for command in commands(text)})
 
 
-@pytest.mark.parametrize("command", [c for c in shown(README, *HELPS) if c.split()[3] in ("train", "eval")])
+@pytest.mark.parametrize("command", [c for c in shown(README, *HELPS, *METHODS) if c.split()[3] in ("train", "eval")])
 def test_commands_compose(command: str) -> None:
     assert compose(command).data
 

@@ -16,7 +16,7 @@ HELP = """\
 usage  python -m adbench list methods|data|clip [data_dir=DIR]
 
   list methods   what each method is, the backbone that its paper uses, the version of its settings
-  list data      classes, task, licence, and whether the set is found below data_dir (./data, or $ADBENCH_DATA)
+  list data      where the set was found below data_dir (./data, or $ADBENCH_DATA), classes, masks, licence
   list clip      the backbones that have a name here; other models of open_clip: clip.name=MODEL clip.pretrained=TAG
 
 examples
@@ -80,7 +80,7 @@ def _methods(_data_dir: Path) -> list[list[str]]:
 def _data(data_dir: Path) -> list[list[str]]:
     from adbench.data import catalogue
 
-    rows = [["data", "classes", "task", "licence", "where", "what it is"]]
+    rows = [["data", "where", "classes", "masks", "what it is", "licence"]]
     for name in catalogue.names():
         spec = catalogue.get(name)
         root = spec.default_root(data_dir)
@@ -88,10 +88,13 @@ def _data(data_dir: Path) -> list[list[str]]:
             where = "ships with adbench"
         elif root.is_dir():
             where = str(root)
+        elif spec.domain == "any":
+            where = "data.root=DIR"
         else:
             where = "rendered on first use" if spec.prepare_root is not None else f"not in {data_dir}"
         n_classes = str(len(spec.classes)) if spec.classes else "any"
-        rows.append([name, n_classes, spec.task, spec.licence, where, spec.title])
+        masks = "yes" if "localisation" in spec.task else "no"
+        rows.append([name, where, n_classes, masks, spec.title, spec.licence])
     return rows
 
 
