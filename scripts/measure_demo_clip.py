@@ -1,6 +1,6 @@
 """Measure the demo CLIP on the demo data set: floors, zero-shot prompts, and a small adaptation as methods do it.
 
-    python scripts/measure_demo_clip.py --data data/demo --minutes 1.5
+    python scripts/measure_demo_clip.py --data data/demo --steps 800
 
 Prints means over the held-out classes. The adaptation is a proxy (learned prompts and one linear map per layer on
 cached features), not a published method: it tells whether the middle layers can be read out on classes never seen.
@@ -9,7 +9,6 @@ cached features), not a published method: it tells whether the middle layers can
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,8 +140,8 @@ def upsample(maps: torch.Tensor) -> torch.Tensor:
     return F.interpolate(maps[:, None], size=(96, 96), mode="bilinear", align_corners=False)[:, 0]
 
 
-def adapt(clip: CLIP, data: list[Cached], minutes: float, seed: int) -> Probe:
-    """Train the probe on the auxiliary classes for a time."""
+def adapt(clip: CLIP, data: list[Cached], steps: int, seed: int) -> Probe:
+    """Train the probe on the auxiliary classes."""
     torch.manual_seed(seed)
     probe = Probe(clip)
     masks, tokens = torch.cat([d.masks for d in data]), torch.cat([d.tokens for d in data])
@@ -150,9 +149,9 @@ def adapt(clip: CLIP, data: list[Cached], minutes: float, seed: int) -> Probe:
     labels = masks.flatten(1).any(1)
     learnable = [p for n, p in probe.named_parameters() if not n.startswith("clip.")]
     optimizer = torch.optim.AdamW(learnable, lr=2e-3)
-    began, steps, history = time.monotonic(), 0, []
-    while (share := (time.monotonic() - began) / (60 * minutes)) < 1:
-        optimizer.param_groups[0]["lr"] = 2e-3 * (1 - 0.98 * share)
+    history = []
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 2e-3 * (1 - 0.98 * step / steps)
         pick = torch.randint(len(masks), (32,))
         image, maps = probe(tokens[pick], [p[pick] for p in patches])
         target, logits = masks[pick], upsample(maps)
@@ -163,7 +162,6 @@ def adapt(clip: CLIP, data: list[Cached], minutes: float, seed: int) -> Probe:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        steps += 1
         history.append(loss.item())
     fifth = max(1, steps // 5)
     print(f"adapted in {steps} steps, loss {np.mean(history[:fifth]):.3f} -> {np.mean(history[-fifth:]):.3f}")
@@ -203,7 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, default=ROOT / "src/adbench/clip/demo_clip.safetensors")
     parser.add_argument("--data", type=Path, default=ROOT / "data/demo")
-    parser.add_argument("--minutes", type=float, default=1.5, help="time of each adaptation; 0 for none")
+    parser.add_argument("--steps", type=int, default=800, help="of each adaptation; 0 for none")
     parser.add_argument("--seeds", type=int, default=1, help="number of adaptations")
     parser.add_argument("--threads", type=int, default=2)
     a = parser.parse_args()
@@ -218,12 +216,12 @@ def main() -> None:
         patches = F.normalize(clip.visual.ln_post(d.patches[-1]) @ clip.visual.proj, dim=-1) @ (text[1] - text[0])
         zero[c] = (d, (d.tokens @ (text[1] - text[0])).numpy(), upsample(patches.unflatten(1, (12, 12))).numpy())
     report("zero-shot, last layer", zero)
-    if a.minutes <= 0:
+    if a.steps <= 0:
         return
     auxiliary = [encode(clip, a.data / AUXILIARY_DIR / c) for c in AUXILIARY_CLASSES]
     for seed in range(a.seeds):
         with torch.enable_grad():
-            probe = adapt(clip, auxiliary, a.minutes, seed)
+            probe = adapt(clip, auxiliary, a.steps, seed)
         outputs = {c: probe(d.tokens, d.patches) for c, d in test.items()}
         smooth = {c: gaussian_filter(upsample(m).numpy(), (0, 1.5, 1.5)) for c, (_, m) in outputs.items()}
         report(f"adapted, seed {seed}", {c: (d, outputs[c][0].numpy(), smooth[c]) for c, d in test.items()})
