@@ -113,9 +113,21 @@ class DatasetSpec:
         wanted = found if classes is None else set(classes)
         return sorted((sample for sample in samples if sample.class_name in wanted), key=self._sort_key())
 
-    def auxiliary(self, samples: Iterable[Sample]) -> list[Sample]:
-        """The samples that a method trains on when this set is auxiliary data: the test split, as the papers do."""
-        return [sample for sample in samples if sample.split == self.auxiliary_split]
+    def auxiliary(
+        self, samples: Iterable[Sample], *, train_normals: bool = False, skip_upper_jpg: bool = False
+    ) -> list[Sample]:
+        """The samples that a method trains on when this set is auxiliary data: the test split, as the papers do.
+
+        train_normals   the normal images of the train split too, of the same classes (InCTRL)
+        skip_upper_jpg  of these not the files named *.JPG: InCTRL's script overlooks them, and with them all of VisA's
+        """
+        samples = list(samples)
+        chosen = [sample for sample in samples if sample.split == self.auxiliary_split]
+        if train_normals and self.auxiliary_split != "train":
+            classes = {sample.class_name for sample in chosen}
+            normals = [s for s in samples if s.split == "train" and s.label == 0 and s.class_name in classes]
+            chosen += [s for s in normals if not (skip_upper_jpg and s.path.suffix == ".JPG")]
+        return chosen
 
     def evaluation(self, samples: Iterable[Sample]) -> list[Sample]:
         """The samples of the test split."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -11,14 +12,15 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from adbench.data.episodes import ORDER, Episode
 from adbench.data.images import open_image, open_mask
 from adbench.data.mosaic import Mosaic, paste
 from adbench.data.sample import Batch, Sample
 from adbench.data.transforms import Transform
 from adbench.errors import UserError
 
-# Separate streams of randomness below one seed: numpy's seed sequences treat [s, e] and [s, e, 0] as equal.
-_ORDER, _ITEM = 1, 2
+# A stream of randomness of its own below one seed, beside those of `adbench.data.episodes`.
+_ITEM = 2
 
 
 class BatchLoader:
@@ -79,13 +81,39 @@ def make_loader(
             raise UserError(f"{name} is {value}", mend=f"give {least} or more")
     indices = np.arange(len(samples))
     if shuffle:
-        indices = np.random.default_rng([seed, epoch, _ORDER]).permutation(len(samples))
+        indices = np.random.default_rng([seed, epoch, ORDER]).permutation(len(samples))
     stop = len(samples) - len(samples) % batch_size if drop_last else len(samples)
     batches = _Batches(
         samples=list(samples),
         transform=transform,
-        indices=[indices[i : i + batch_size].tolist() for i in range(0, stop, batch_size)],
+        episodes=[Episode(tuple(indices[i : i + batch_size].tolist())) for i in range(0, stop, batch_size)],
         with_masks=has_masks(samples) if with_masks is None else with_masks,
+        mosaic=Mosaic(samples, mosaic) if mosaic else None,
+        seed=(seed, epoch),
+    )
+    return BatchLoader(batches, skip=skip, workers=workers)
+
+
+def make_episode_loader(
+    samples: Sequence[Sample],
+    transform: Transform,
+    episodes: Sequence[Episode],
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    skip: int = 0,
+    workers: int = 0,
+    mosaic: Mapping[str, float] | None = None,
+) -> BatchLoader:
+    """Return the batches that `episodes` (see `EpisodePlan`) name, with their support where they have any.
+
+    The other arguments mean what they mean in `make_loader`; support images are never mosaics.
+    """
+    batches = _Batches(
+        samples=list(samples),
+        transform=transform,
+        episodes=list(episodes),
+        with_masks=has_masks(samples),
         mosaic=Mosaic(samples, mosaic) if mosaic else None,
         seed=(seed, epoch),
     )
@@ -111,16 +139,16 @@ class _Batches(Dataset["Batch | _Fault"]):
         *,
         samples: list[Sample],
         transform: Transform,
-        indices: list[list[int]],
+        episodes: list[Episode],
         with_masks: bool,
         mosaic: Mosaic | None,
         seed: tuple[int, int],
     ) -> None:
-        self.samples, self.transform, self.indices = samples, transform, indices
+        self.samples, self.transform, self.episodes = samples, transform, episodes
         self.with_masks, self.mosaic, self.seed = with_masks, mosaic, seed
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.episodes)
 
     def __getitem__(self, number: int) -> Batch | _Fault:
         try:
@@ -130,15 +158,19 @@ class _Batches(Dataset["Batch | _Fault"]):
 
     def load(self, number: int) -> Batch:
         """Decode batch `number`."""
-        indices = self.indices[number]
+        episode = self.episodes[number]
         items = []
-        for index in indices:
+        for index in episode.queries:
             parts = None
             if self.mosaic is not None:
                 random = np.random.default_rng([*self.seed, _ITEM, index])
                 parts = self.mosaic.draw(self.samples[index], random)
             items.append(_load(self.samples[index], self.transform, self.with_masks, parts))
-        return _collate([self.samples[index] for index in indices], items, self.with_masks)
+        batch = _collate([self.samples[index] for index in episode.queries], items, self.with_masks)
+        if not episode.support:
+            return batch
+        support = load_batch([self.samples[i] for i in episode.support], self.transform, with_masks=False)
+        return replace(batch, support=support)
 
 
 class _Fault:
