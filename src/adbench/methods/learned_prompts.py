@@ -174,26 +174,28 @@ def load_learner(learner: nn.Module, path: str | Path, frozen: Mapping[str, Tens
         raise UserError(
             "no entry 'prompt_learner' in the checkpoint", where=where, mend="give the authors' epoch_N.pth"
         )
-    for key, ours in frozen.items():
+    for key, ours in sorted(frozen.items(), reverse=True):  # the ids first: other prompts have other embeddings too
         theirs = state.get(key)
+        if isinstance(theirs, Tensor) and theirs.shape == ours.shape and _same_tokens(theirs, ours):
+            continue
         if key.startswith("tokenized_prompts_"):
-            if theirs is None or not torch.equal(theirs.cpu().long(), ours.cpu().long()):
-                raise UserError(
-                    f"the checkpoint's prompts ({key}) are not those of this method's settings",
-                    where=where,
-                    mend="set the numbers of learnable tokens and the prompt words as in its training",
-                )
-        elif theirs is None or theirs.shape != ours.shape or not _same_embedding(theirs, ours):
             raise UserError(
-                f"the checkpoint was trained on another backbone: its token embeddings ({key}) are different",
+                f"the checkpoint's prompts ({key}) are not those of this method's settings",
                 where=where,
-                mend="load the CLIP that it was trained on (clip=...)",
+                mend="set the numbers of learnable tokens and the prompt words as in its training",
             )
+        raise UserError(
+            f"the checkpoint was trained on another backbone: its token embeddings ({key}) are different",
+            where=where,
+            mend="load the CLIP that it was trained on (clip=...)",
+        )
     load_strictly(learner, {k: v for k, v in state.items() if not k.startswith((*_FROZEN, _UNUSED))}, where=where)
     return {key: value for key, value in state.items() if key.startswith(_UNUSED)}
 
 
-def _same_embedding(theirs: Tensor, ours: Tensor) -> bool:
+def _same_tokens(theirs: Tensor, ours: Tensor) -> bool:
+    if not ours.is_floating_point():
+        return torch.equal(theirs.cpu().long(), ours.cpu().long())
     # The authors' weights went through fp16 once; another CLIP's embeddings differ by about their own size.
     return torch.allclose(theirs.cpu().float(), ours.cpu().float(), rtol=1e-2, atol=1e-4)
 

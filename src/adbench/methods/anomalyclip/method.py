@@ -84,19 +84,17 @@ class AnomalyClip(Method):
         check_at_least(1, n_ctx=n_ctx, deep_depth=deep_depth, deep_tokens=deep_tokens)
         check_ranges(temperature=temperature, gaussian_sigma=gaussian_sigma)
         self.layers = self.features_list[_first(feature_map_layer, len(self.features_list)) :]
-        self.variant, self.n_ctx, self.deep_depth, self.deep_tokens = variant, n_ctx, deep_depth, deep_tokens
-        self.dpam_layer, self.feature_map_layer = dpam_layer, tuple(feature_map_layer)
+        self.n_ctx, self.deep_tokens, self.dpam_layer = n_ctx, deep_tokens, dpam_layer
         self.lambda_local = lambda_local if lambda_local is not None else (1.0 if paper else 4.0)
         self.temperature, self.gaussian_sigma = temperature, gaussian_sigma
         self.cls_ln_post = paper if cls_ln_post is None else cls_ln_post
-        self.prompt_suffix = ("" if paper else ".") if prompt_suffix is None else prompt_suffix
-        self.object_word, self.abnormal_state_word, self.filler = object_word, abnormal_state_word, filler
+        suffix = ("" if paper else ".") if prompt_suffix is None else prompt_suffix
         self.deep_token_half_cast = deep_token_half_cast
         filled = [filler] * n_ctx
         self._ids = clip.tokenize(
             [
-                prompt_sentence(*filled, object_word, suffix=self.prompt_suffix),
-                prompt_sentence(*filled, abnormal_state_word, object_word, suffix=self.prompt_suffix),
+                prompt_sentence(*filled, object_word, suffix=suffix),
+                prompt_sentence(*filled, abnormal_state_word, object_word, suffix=suffix),
             ]
         )
         if not (self._ids[:, 1 : n_ctx + 1] == self._ids[0, 1]).all():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
 from adbench.methods.base import Features, Method, Prediction, load_strictly
 from adbench.methods.faprompt.prompts import PromptLearner, PromptWords
-from adbench.methods.faprompt.settings import SWITCHES, DapSelect, GlobalLoss, PriorReduce, Variant, resolve
+from adbench.methods.faprompt.settings import DapSelect, GlobalLoss, PriorReduce, Variant, resolve
 from adbench.methods.learned_prompts import (
     ValueCache,
     abnormal_probability,
@@ -98,10 +98,20 @@ class FaPrompt(Method):
         normal_filler: str = "N",
         abnormal_filler: str = "A",
     ) -> None:
-        given = dict(locals())  # before any other name is bound
         super().__init__(clip)
-        self.switches = resolve(**{name: given[name] for name in ("variant", *SWITCHES)})
-        self.hyperparameters = {name: given[name] for name in self.hyperparameter_names()} | asdict(self.switches)
+        self.switches = resolve(
+            variant,
+            dap_select=dap_select,
+            abnormal_state_word=abnormal_state_word,
+            prompt_suffix=prompt_suffix,
+            ortho_weight=ortho_weight,
+            prior_reduce=prior_reduce,
+            local_weights=local_weights,
+            global_losses=global_losses,
+            score_focal_logits=score_focal_logits,
+            score_map_weights=score_map_weights,
+            cls_ln_post=cls_ln_post,
+        )
         check_layers(clip, dpam_layer, ())
         check_at_least(1, n_ctx_pos=n_ctx_pos, n_ctx_neg=n_ctx_neg, num_abnormal_prompts=num_abnormal_prompts)
         check_at_least(1, deep_depth=deep_depth, deep_tokens=deep_tokens)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 DapSelect = Literal["first_m", "top_m"]
@@ -51,7 +51,6 @@ class Switches:
             )
 
 
-SWITCHES = tuple(field.name for field in fields(Switches))
 OFFICIAL = Switches(
     dap_select="first_m",
     abnormal_state_word="damaged",
