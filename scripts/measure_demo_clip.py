@@ -183,6 +183,9 @@ def report(name: str, per_class: dict[str, tuple[Cached, np.ndarray | None, np.n
             kinds.setdefault(kind, []).append(
                 (im, roc_auc_score(m[k].ravel(), maps[k].ravel()) if maps is not None else np.nan)
             )
+    if np.isnan(list(pixel.values())).all():  # scores only: the mean says enough
+        print(f"{name}: image {np.mean(list(image.values())):.3f}")
+        return
     print(f"{name}: image {np.mean(list(image.values())):.3f} pixel {np.mean(list(pixel.values())):.3f}")
     print("   " + ", ".join(f"{c} {image[c]:.2f}/{pixel[c]:.2f}" for c in image))
     print("   " + ", ".join(f"{k} {np.mean(v, 0)[0]:.2f}/{np.mean(v, 0)[1]:.2f}" for k, v in kinds.items()))
