@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from adbench.data.loading import load_batch
+from adbench.data.support import SupportSettings, draw_supports
 from adbench.engine.evaluate import evaluate, measure
 from adbench.engine.rows import METRICS
 from adbench.engine.run_folder import RunFolder
@@ -148,12 +149,99 @@ def test_weights_of_unknown_origin_are_marked(data):
     assert "unknown" in rows[0]["notes"][0]
 
 
-def test_a_method_that_must_adapt_is_refused(data):
-    method = build_method()
-    method.adapts = True
+class Adapting(TinyMethod):
+    """Adds the mean brightness of the support to its maps, and counts what it encodes."""
 
-    with pytest.raises(UserError, match="needs normal images of each class"):
-        evaluate(method, data, SETTINGS, device=CPU)
+    adapts = True
+    encoded = 0
+
+    def encode(self, batch):
+        self.encoded += len(batch)
+        return super().encode(batch)
+
+    def adapt(self, class_name, support, features=None):
+        self.memory[class_name] = features["patches"].mean(), len(support)
+
+    def score(self, features, batch):
+        prediction = super().score(features, batch)
+        offsets = torch.stack([self.memory.get(name, (torch.zeros(()), 0))[0] for name in batch.class_names])
+        return Prediction(scores=prediction.scores * offsets, maps=prediction.maps + offsets[:, None, None])
+
+
+def build_adapting(**facts):
+    torch.manual_seed(0)
+    method = Adapting(fake_clip())
+    for name, value in facts.items():
+        setattr(method, name, value)
+    return method
+
+
+@pytest.fixture
+def train_pool(tmp_path):
+    samples = write_dataset(tmp_path / "train", n_normal=6, n_anomalous=0, seed=1)
+    return [replace(sample, split="train") for sample in samples]
+
+
+def with_supports(data, pool, **settings):
+    pools = {name: [sample for sample in pool if sample.class_name == name] for name in data.classes}
+    return replace(data, supports=draw_supports(SupportSettings(**settings), pools, dataset="tiny"))
+
+
+def test_every_k_and_seed_gives_rows_and_seeds_are_summarised(data, train_pool):
+    data = with_supports(data, train_pool, k=(0, 1, 2), seed=(0, 1, 2))
+    rows = evaluate(build_adapting(), data, SETTINGS, device=CPU)
+
+    single = [row for row in rows if row["support_seed"] != "mean"]
+    assert [(row["shots"], row["support_seed"]) for row in single[::3]] == [
+        (0, None),
+        *((k, seed) for k in (1, 2) for seed in (0, 1, 2)),
+    ]
+    summary = [row for row in rows if row["support_seed"] == "mean"]
+    assert [(row["shots"], row["class_name"]) for row in summary] == [
+        (k, name) for k in (1, 2) for name in ("dots", "lines", "mean")
+    ]
+    values = [row["image_auroc"] for row in single if (row["shots"], row["class_name"]) == (2, "mean")]
+    assert summary[-1]["image_auroc"] == pytest.approx(np.mean(values))
+    assert summary[-1]["image_auroc_std"] == pytest.approx(np.std(values, ddof=1))
+    assert summary[-1]["n_support_seeds"] == 3
+
+
+def test_images_are_encoded_once_whatever_the_number_of_sets(data, train_pool):
+    method = build_adapting()
+    evaluate(method, with_supports(data, train_pool, k=(1, 2, 6), seed=(0, 1)), SETTINGS, device=CPU)
+
+    assert method.encoded == len(data.samples) + 2 * 6
+    assert method.memory == {}
+
+
+def test_a_set_gives_the_same_rows_alone_and_in_a_sweep(data, train_pool):
+    alone = evaluate(
+        build_adapting(noise=0.5), with_supports(data, train_pool, k=(2,), seed=(1,)), SETTINGS, device=CPU
+    )
+    sweep = with_supports(data, train_pool, k=(1, 2), seed=(0, 1))
+    among = evaluate(build_adapting(noise=0.5), sweep, SETTINGS, device=CPU)
+
+    chosen = [row for row in among if (row["shots"], row["support_seed"]) == (2, 1)]
+    assert np.allclose(_metrics(chosen), _metrics(alone), atol=1e-6)
+    assert [row["support_id"] for row in chosen] == [row["support_id"] for row in alone]
+
+
+@pytest.mark.parametrize(
+    ("facts", "settings", "message"),
+    [
+        ({"adapts": False}, {"k": (1,)}, "takes no support images"),
+        ({"needs_support": True}, {"k": (0, 1)}, "compares with normal images of each class"),
+    ],
+)
+def test_support_that_a_method_cannot_use_or_do_without(data, train_pool, facts, settings, message):
+    with pytest.raises(UserError, match=message):
+        evaluate(build_adapting(**facts), with_supports(data, train_pool, **settings), SETTINGS, device=CPU)
+
+
+def test_support_must_not_be_scored(data, train_pool):
+    leaking = with_supports(replace(data, samples=[*data.samples, *train_pool]), train_pool, k=(1,))
+    with pytest.raises(UserError, match="is also one to be scored"):
+        evaluate(build_adapting(), leaking, SETTINGS, device=CPU)
 
 
 class Broken(TinyMethod):

@@ -186,6 +186,20 @@ def draw(
     )
 
 
+def draw_supports(
+    settings: SupportSettings, pools: Mapping[str, Sequence[Sample]], *, dataset: str
+) -> dict[tuple[int, int | None], dict[str, SupportSet]]:
+    """The support sets of all classes for every (K, seed) of `settings`; no sets for K = 0. `pools`: see `draw`."""
+    return {
+        (k, seed): {
+            name: draw(settings, pool, dataset=dataset, class_name=name, k=k, seed=seed)
+            for name, pool in pools.items()
+            if k
+        }
+        for k, seed in settings.draws
+    }
+
+
 def check_leaks(sets: Iterable[SupportSet], queries: Iterable[Sample]) -> None:
     """Raise UserError if a support image is among the images to be scored.
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from adbench.data.loading import has_masks, make_loader
 from adbench.data.sample import Sample
+from adbench.engine.adapt import Memory, build_memories, check_support, joined
 from adbench.engine.device import autocast, check_amp
 from adbench.engine.pictures import Painter, Picture, Shortlist, save_pictures
 from adbench.engine.progress import Advance, Quiet, Reporter
-from adbench.engine.rng import seed_streams
-from adbench.engine.rows import build_rows
+from adbench.engine.rng import capture_streams, restore_streams, seed_streams
+from adbench.engine.rows import Draw, build_rows, summarise_seeds
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, Row
 from adbench.engine.totals import ClassTotals
 from adbench.engine.weights import WeightsRecord
-from adbench.errors import UserError
 from adbench.methods.base import Method
 
 
@@ -35,37 +36,47 @@ def evaluate(
 ) -> list[Row]:
     """Score all samples of `data` and return one row per class, then the row "mean" (see `engine.rows`).
 
+    A method that adapts gets the support sets of `data` first; there are such rows for each (K, seed) of them, then for
+    each K their mean and standard deviation over the seeds.
     `record` says what the weights were trained on (from `load_weights` or `train`; None: nothing was trained) and marks
     rows that are not zero-shot. With `run` and `painter`, heat maps go to run.path/heatmaps/<data set>/.
-    Raises UserError for a method that must adapt first, for a precision that the device lacks, for NaN predictions.
+    Raises UserError for missing support, for support that is to be scored too, for a precision that the device lacks,
+    for NaN predictions.
     """
-    if method.adapts:
-        raise UserError(
-            f"method {method.name} needs normal images of each class, and `eval` does not give it any yet",
-            where=f"method={method.name}",
-            mend="choose a zero-shot method",
-        )
     check_amp(settings.amp, device)
+    check_support(method, data)
     reporter = reporter or Quiet()
     method.to(device)
-    results = {}
+    supports = data.supports or {(0, None): {}}
+    results: dict[Draw, dict[str, Any]] = {draw: {} for draw in supports}
     with reporter.track(f"evaluate {data.name}", len(data.samples)) as advance:
         for name in data.classes:
             samples = [sample for sample in data.samples if sample.class_name == name]
+            memories = None
+            if method.adapts:
+                sets = [by_class.get(name) for by_class in supports.values()]
+                memories = build_memories(method, sets, settings, device=device)
             shortlist = Shortlist(settings.heat_maps, method) if run and painter and settings.heat_maps else None
-            totals = measure(
+            totals = measure_each(
                 method,
                 samples,
                 settings,
+                memories,
                 device=device,
                 with_masks=has_masks(data.samples),
                 shortlist=shortlist,
                 advance=advance,
             )
-            results[name] = totals.result()
+            for draw, one in zip(supports, totals, strict=True):
+                results[draw][name] = one.result()
             if shortlist and run and painter:
                 save_pictures(shortlist.pictures(), painter, run.heatmaps_dir / data.name)
-    return build_rows(method, data.name, results, settings, record)
+    rows = [
+        row
+        for draw, by_class in supports.items()
+        for row in build_rows(method, data.name, results[draw], settings, record, draw=draw, support=by_class)
+    ]
+    return rows + summarise_seeds(rows)
 
 
 def measure(
@@ -76,27 +87,61 @@ def measure(
     device: torch.device,
     with_masks: bool,
     shortlist: Shortlist | None = None,
-    advance: Advance | None = None,
 ) -> ClassTotals:
-    """Totals of one class, or of a shard of its samples (shards merge). Random streams are seeded at the start."""
-    totals = ClassTotals(settings)
+    """Totals of one class, or of a shard of its samples (shards merge), with the memory that the method has."""
+    (totals,) = measure_each(method, samples, settings, None, device=device, with_masks=with_masks, shortlist=shortlist)
+    return totals
+
+
+def measure_each(
+    method: Method,
+    samples: Sequence[Sample],
+    settings: EvalSettings,
+    memories: Sequence[Memory] | None,
+    *,
+    device: torch.device,
+    with_masks: bool,
+    shortlist: Shortlist | None = None,
+    advance: Advance | None = None,
+) -> list[ClassTotals]:
+    """Totals of one class for each of `memories`; every image is loaded and encoded once for all of them.
+
+    None: one result, with the memory that the method has. Random streams are seeded at the start and kept apart:
+    no result depends on the others. Pictures are of the last. `seconds` is what each result alone would have taken.
+    """
+    kept = method.memory
+    choices = [kept] if memories is None else list(memories)
+    totals = [ClassTotals(settings) for _ in choices]
     training = method.training
     method.eval()
     seed_streams(settings.seed, method)
-    start = time.perf_counter()
+    streams = [capture_streams(method)] * len(choices)
     loader = make_loader(
         samples, method.transform, batch_size=settings.batch_size, workers=settings.workers, with_masks=with_masks
     )
+    start = time.perf_counter()
     for batch in loader:
         batch = batch.to(device)
         with torch.no_grad(), autocast(settings.amp, device):
-            prediction = method.predict(batch)
-        totals.update(prediction, batch)
+            features = method.encode(batch)
+        shared = time.perf_counter() - start
+        for number, memory in enumerate(choices):
+            begin = time.perf_counter()
+            if len(choices) > 1:
+                restore_streams(streams[number], method)
+            method.memory = memory
+            with torch.no_grad(), autocast(settings.amp, device):
+                prediction = method.score(features, batch)
+            totals[number].update(prediction, batch)
+            if len(choices) > 1:
+                streams[number] = capture_streams(method)
+            totals[number].seconds += shared + time.perf_counter() - begin
         if shortlist is not None:
             shortlist.offer(prediction, batch)
         if advance is not None:
             advance(len(batch), {})
-    totals.seconds = time.perf_counter() - start
+        start = time.perf_counter()
+    method.memory = kept
     method.train(training)
     return totals
 
@@ -109,6 +154,11 @@ def sample_pictures(
     longest = max(len(samples) for samples in by_class)
     chosen = [samples[i] for i in range(longest) for samples in by_class if i < len(samples)][:count]
     shortlist = Shortlist(count, method)
+    if data.supports and chosen:
+        sets = list(data.supports.values())[-1]
+        method.memory = joined(
+            build_memories(method, [sets.get(name)], settings, device=device)[0] for name in data.classes
+        )
     if chosen:
         measure(method, chosen, settings, device=device, with_masks=has_masks(data.samples), shortlist=shortlist)
     return sorted(shortlist.pictures(), key=lambda picture: (picture.class_name, picture.key))

@@ -2,20 +2,26 @@
 
 method, weights (sha256 or None), backbone, backbone_sha256
 dataset, class_name ("mean": the mean over classes), n_images, n_anomalous
-shots, support_seed, seed (of the training where it is known), eval_seed, protocol
+shots, support_seed, support_source, support_id (see `data.support`; of the mean: over those of the classes)
+seed (of the training where it is known), eval_seed, protocol
 image_auroc ... pixel_aupro    in [0, 1], NaN where undefined
 zero_shot                      False: the class was trained on; None: unknown what the weights were trained on
 selected_on_test               True: the weights were selected by their results on this class
 notes                          what a reader must know, in words
-seconds, images_per_second     wall time, loading included
+seconds, images_per_second     wall time, loading included, building memories from support images excluded
+
+Several support seeds give, for each class and K, one more row with support_seed "mean" and n_support_seeds: metrics are
+the mean over the seeds (of the class "mean": of the means over classes), <metric>_std their sample standard deviation.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adbench.data.support import SupportSet, listing_sha256
 from adbench.engine.settings import EvalSettings, Row
 from adbench.engine.weights import WeightsRecord, backbone
 from adbench.methods.base import Method
@@ -24,6 +30,9 @@ from adbench.metrics import summarise
 METRICS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
 OPTIONAL_METRICS = ("pixel_aupro200",)
 MEAN = "mean"
+STD = "_std"
+Draw = tuple[int, int | None]
+"""K and seed of support sets."""
 
 
 def build_rows(
@@ -32,8 +41,14 @@ def build_rows(
     results: Mapping[str, Mapping[str, Any]],
     settings: EvalSettings,
     record: WeightsRecord | None,
+    *,
+    draw: Draw = (0, None),
+    support: Mapping[str, SupportSet] | None = None,
 ) -> list[Row]:
-    """Rows of one data set. `results`: per class "metrics", "n_images", "n_anomalous", "seconds" and "notes"."""
+    """Rows of one data set for one (K, seed) of support sets.
+
+    `results`: per class "metrics", "n_images", "n_anomalous", "seconds" and "notes"; `support`: per class its set.
+    """
     table = summarise({name: result["metrics"] for name, result in results.items()}, settings.protocol)
     metrics = METRICS + (OPTIONAL_METRICS if settings.aupro200 else ())
     shown = backbone(method)
@@ -43,8 +58,9 @@ def build_rows(
         "backbone": shown.get("name"),
         "backbone_sha256": shown.get("weights_sha256"),
         "dataset": dataset,
-        "shots": 0,
-        "support_seed": None,
+        "shots": draw[0],
+        "support_seed": draw[1],
+        "support_source": next((one.source for one in (support or {}).values()), None),
         "seed": settings.seed if record is None or record.seed is None else record.seed,
         "eval_seed": settings.seed,
         "protocol": settings.protocol,
@@ -57,6 +73,7 @@ def build_rows(
             {
                 **common,
                 "class_name": name,
+                "support_id": _support_id(classes, support or {}),
                 "n_images": n_images,
                 "n_anomalous": result["n_anomalous"],
                 **{metric: table[name].get(metric, math.nan) for metric in metrics},
@@ -66,6 +83,34 @@ def build_rows(
             }
         )
     return rows
+
+
+def summarise_seeds(rows: Sequence[Row]) -> list[Row]:
+    """For each class and K with several support seeds: mean and sample standard deviation of every metric."""
+    groups: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["class_name"], row["shots"]), []).append(row)
+    found = []
+    for group in sorted(groups.values(), key=lambda group: group[0]["shots"]):
+        if len(group) < 2:
+            continue
+        row = {**group[0], "support_seed": MEAN, "support_id": None, "n_support_seeds": len(group)}
+        for metric in METRICS + OPTIONAL_METRICS:
+            if metric in row:
+                values = [one[metric] for one in group]
+                undefined = any(math.isnan(value) for value in values)
+                row[metric] = math.nan if undefined else statistics.fmean(values)
+                row[metric + STD] = math.nan if undefined else statistics.stdev(values)
+        row["notes"] = list(dict.fromkeys(note for one in group for note in one["notes"]))
+        row["seconds"] = sum(one["seconds"] for one in group)
+        row["images_per_second"] = len(group) * row["n_images"] / row["seconds"] if row["seconds"] else math.nan
+        found.append(row)
+    return found
+
+
+def _support_id(classes: Sequence[str], support: Mapping[str, SupportSet]) -> str | None:
+    ids = [support[name].id for name in classes if name in support]
+    return (ids[0] if len(classes) == 1 else listing_sha256(ids)[:16]) if ids else None
 
 
 def _total(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from adbench.data.episodes import Sampler
 from adbench.data.sample import Sample
+from adbench.data.support import SupportSet
 from adbench.errors import UserError, unknown
 
 Row = dict[str, Any]
@@ -18,6 +20,10 @@ Amp = Literal["off", "bf16", "fp16"]
 Selection = Literal["last", "best_on_test"]
 Protocol = Literal["exact", "official"]
 MetricsMode = Literal["exact", "constant"]
+AuxNormals = Literal["test_only", "train_and_test"]
+
+Supports = Mapping[tuple[int, int | None], Mapping[str, SupportSet]]
+"""(K, seed) -> class -> support set; an empty mapping of classes stands for K = 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +72,14 @@ class TrainSettings:
     validate_every           epochs between two validations, where validation data are given
     heat_maps                heat maps of the validation data written to TensorBoard per validation
     mosaic                   data set name -> probability of the 2x2 mosaic augmentation
+    sampler                  "shuffle": every image once per epoch; "balanced": half normal, half anomalous images
+    steps_per_epoch          batches per epoch; None: until all images were seen once
+    shots                    support images given with every query, for methods that learn in context (support.k)
+    exclude_query            a normal query is never its own support
+    aux_normals              normal images of the auxiliary data: "test_only", or those of the train split too
+    aux_skip_upper_jpg       leave out train images named *.JPG, as InCTRL's script does (which loses all of VisA's)
+    cache_mib                frozen features are kept and used again in later epochs, where the method allows it: up to
+                             this much memory, beyond it in a temporary file in the run's folder; 0: encode every time
     """
 
     epochs: int = 1
@@ -82,6 +96,13 @@ class TrainSettings:
     validate_every: int = 1
     heat_maps: int = 0
     mosaic: Mapping[str, float] = field(default_factory=dict)
+    sampler: Sampler = "shuffle"
+    steps_per_epoch: int | None = None
+    shots: int = 0
+    exclude_query: bool = True
+    aux_normals: AuxNormals = "test_only"
+    aux_skip_upper_jpg: bool = False
+    cache_mib: int = 4096
 
     def __post_init__(self) -> None:
         _at_least("number of epochs", self.epochs, 1, "trainer.epochs")
@@ -97,6 +118,12 @@ class TrainSettings:
         _choice("selection", self.select, get_args(Selection), "trainer.select")
         _at_least("validation interval", self.validate_every, 1, "trainer.validate_every")
         _at_least("number of heat maps", self.heat_maps, 0, "trainer.heat_maps")
+        _choice("sampler", self.sampler, get_args(Sampler), "trainer.sampler")
+        if self.steps_per_epoch is not None:
+            _at_least("number of steps per epoch", self.steps_per_epoch, 1, "trainer.steps_per_epoch")
+        _at_least("number of support images", self.shots, 0, "support.k")
+        _choice("kind of auxiliary normals", self.aux_normals, get_args(AuxNormals), "trainer.aux_normals")
+        _at_least("memory of the feature cache", self.cache_mib, 0, "trainer.cache_mib")
         for name, probability in self.mosaic.items():
             if not 0.0 <= probability <= 1.0:
                 raise UserError(
@@ -156,12 +183,14 @@ class TrainData:
 class EvalData:
     """A data set to evaluate on: its name, its test samples and the order of classes in the table.
 
-    Without `classes` the order is that in which the samples name them.
+    Without `classes` the order is that in which the samples name them. `supports` holds the support sets that a method
+    which adapts is evaluated with, one result per (K, seed); without any it is evaluated once, with K = 0.
     """
 
     name: str
     samples: Sequence[Sample]
     classes: Sequence[str] = ()
+    supports: Supports = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _not_empty(self.name, self.samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Sequence
@@ -11,10 +12,10 @@ from typing import Any
 import torch
 
 import adbench
-from adbench.data.loading import make_loader
 from adbench.data.sample import Batch
 from adbench.engine.checkpoint import Position, load_checkpoint, save_checkpoint
 from adbench.engine.device import autocast, check_amp
+from adbench.engine.feed import Feed, check_shots
 from adbench.engine.journal import Journal
 from adbench.engine.optim import build_optimizer
 from adbench.engine.pictures import Painter
@@ -34,7 +35,7 @@ from adbench.engine.validate import (
 )
 from adbench.engine.weights import WeightsRecord, backbone, hyperparameters, load_weights, save_weights
 from adbench.errors import UserError
-from adbench.methods.base import Method
+from adbench.methods.base import Features, Method
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +92,7 @@ def train(
         raise UserError(f"method {method.name} is not trained", where="method", mend="run `eval` with it directly")
     check_amp(settings.amp, device)
     check_selection(settings, validation)
+    check_shots(method, settings)
     record = _describe(method, data, settings, validation)
     job = _Job(
         method=method,
@@ -133,9 +135,11 @@ def _train(job: _Job) -> TrainResult:
 
     # Train
     start, first_step, n_images = time.perf_counter(), position.step, 0
-    with Journal(job.run, step=position.step) as journal:
+    samples = [sample for part in job.data for sample in part.samples]
+    feed = Feed(method, samples, settings, device=job.device, folder=job.run.path)
+    with contextlib.closing(feed), Journal(job.run, step=position.step) as journal:
         while position.epoch < settings.epochs:
-            n_images += _train_epoch(job, optimizer, scaler, position, journal)
+            n_images += _train_epoch(job, feed, optimizer, scaler, position, journal)
             position.epoch, position.batch = position.epoch + 1, 0
             journal.epoch(position.step, position.epoch, position.whole.take())
             if position.epoch % settings.validate_every == 0 or position.epoch == settings.epochs:
@@ -166,6 +170,7 @@ def _train(job: _Job) -> TrainResult:
 
 def _train_epoch(
     job: _Job,
+    feed: Feed,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     position: Position,
@@ -173,25 +178,13 @@ def _train_epoch(
 ) -> int:
     """Train on what is left of the epoch at `position`, which moves along. Returns the number of images seen."""
     method, settings = job.method, job.settings
-    samples = [sample for part in job.data for sample in part.samples]
-    loader = make_loader(
-        samples,
-        method.transform,
-        batch_size=settings.batch_size,
-        shuffle=True,
-        seed=settings.seed,
-        epoch=position.epoch,
-        skip=position.batch,
-        workers=settings.workers,
-        mosaic=settings.mosaic,
-    )
-    n_batches = math.ceil(len(samples) / settings.batch_size)
     n_images = n_logged = 0
     saved = logged = time.perf_counter()
     method.train()
-    with job.reporter.track(f"epoch {position.epoch + 1}/{settings.epochs}", n_batches, done=position.batch) as advance:
-        for batch in loader:
-            losses = _step(job, optimizer, scaler, batch.to(job.device), position)
+    label, total = f"epoch {position.epoch + 1}/{settings.epochs}", feed.plan.n_batches
+    with job.reporter.track(label, total, done=position.batch) as advance:
+        for batch, features in feed.epoch(position.epoch, skip=position.batch):
+            losses = _step(job, optimizer, scaler, batch, features, position)
             position.batch, position.step = position.batch + 1, position.step + 1
             position.window.add(losses, len(batch))
             position.whole.add(losses, len(batch))
@@ -210,12 +203,18 @@ def _train_epoch(
 
 
 def _step(
-    job: _Job, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, batch: Batch, position: Position
+    job: _Job,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    batch: Batch,
+    features: Features | None,
+    position: Position,
 ) -> dict[str, float]:
     """One optimiser step. Returns the loss terms and their sum "loss"; raises UserError if it is not finite."""
     method, amp = job.method, job.settings.amp
-    with torch.no_grad(), autocast(amp, job.device):
-        features = method.encode(batch)
+    if features is None:
+        with torch.no_grad(), autocast(amp, job.device):
+            features = method.encode(batch)
     with autocast(amp, job.device):
         terms = method.loss(features, batch)
     terms = {name: term.float() for name, term in terms.items()}

@@ -1,0 +1,111 @@
+"""From support sets to the memories that a method scores with: support images are encoded once for all sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adbench.data.loading import load_batch
+from adbench.data.sample import Batch, Sample
+from adbench.data.support import SupportSet, check_leaks
+from adbench.engine.device import autocast
+from adbench.engine.rng import seed_streams
+from adbench.engine.settings import EvalData, EvalSettings
+from adbench.errors import UserError
+from adbench.methods.base import Features, Method
+
+Memory = dict[str, Any]
+
+
+def check_support(method: Method, data: EvalData) -> None:
+    """Raise UserError where the support of `data` is not what `method` takes, or holds an image to be scored."""
+    shots = [k for k, _ in data.supports if k] if data.supports else []
+    if shots and not method.adapts:
+        raise UserError(
+            f"method {method.name} takes no support images", where=f"support.k={shots[0]}", mend="leave out support.k"
+        )
+    if method.needs_support and (not data.supports or len(shots) < len(data.supports)):
+        raise UserError(
+            f"method {method.name} compares with normal images of each class, and there are none",
+            where=f"{data.name}, K = 0",
+            mend="give support.k=2 (or 1,2,4 for several results)",
+        )
+    check_leaks([one for sets in data.supports.values() for one in sets.values()], data.samples)
+
+
+def build_memories(
+    method: Method,
+    sets: Sequence[SupportSet | None],
+    settings: EvalSettings,
+    *,
+    device: torch.device,
+) -> list[Memory]:
+    """What the method remembers of each support set of *one* class; None (no support) gives an empty memory.
+
+    The images of all sets are encoded together, once. Random streams are seeded before every set.
+    """
+    unique = {sample.path: sample for one in sets if one is not None for sample in one.samples}
+    places = {path: row for row, path in enumerate(unique)}
+    union = _encode(method, list(unique.values()), settings, device) if unique else None
+    kept, memories = method.memory, []
+    for one in sets:
+        method.memory = {}
+        if one is not None:
+            if union is not None and one.samples:
+                batch, features = _rows(union, [places[sample.path] for sample in one.samples])
+            else:  # ready-made tensors
+                batch = one.load(method.transform).to(device)
+                features = _features(method, batch, settings, device)
+            seed_streams(settings.seed, method)
+            with autocast(settings.amp, device):
+                method.adapt(one.class_name, batch, features)
+        memories.append(method.memory)
+    method.memory = kept
+    return memories
+
+
+def joined(memories: Iterable[Mapping[str, Any]]) -> Memory:
+    """Memories of several classes as one."""
+    return {name: value for memory in memories for name, value in memory.items()}
+
+
+def _encode(
+    method: Method, samples: Sequence[Sample], settings: EvalSettings, device: torch.device
+) -> tuple[Batch, Features]:
+    size = settings.batch_size
+    parts = [samples[start : start + size] for start in range(0, len(samples), size)]
+    batches = [load_batch(part, method.transform, with_masks=False).to(device) for part in parts]
+    found = [_features(method, batch, settings, device) for batch in batches]
+    whole = replace(
+        batches[0],
+        images=torch.cat([batch.images for batch in batches]),
+        labels=torch.cat([batch.labels for batch in batches]),
+        class_names=[name for batch in batches for name in batch.class_names],
+        paths=[path for batch in batches for path in batch.paths],
+    )
+    return whole, {name: torch.cat([features[name] for features in found]) for name in found[0]}
+
+
+def _features(method: Method, batch: Batch, settings: EvalSettings, device: torch.device) -> Features:
+    with torch.no_grad(), autocast(settings.amp, device):
+        return method.encode(batch)
+
+
+def _rows(union: tuple[Batch, Features], rows: Sequence[int]) -> tuple[Batch, Features]:
+    batch, features = union
+
+    def pick(values: Tensor) -> Tensor:
+        return values[torch.tensor(rows, device=values.device)]
+
+    picked = replace(
+        batch,
+        images=pick(batch.images),
+        labels=pick(batch.labels),
+        class_names=[batch.class_names[row] for row in rows],
+        paths=[batch.paths[row] for row in rows],
+    )
+    return picked, {name: pick(values) for name, values in features.items()}
