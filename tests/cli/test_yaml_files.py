@@ -16,12 +16,15 @@ from adbench.cli.grammar import choices, configs_dir, parse
 from adbench.cli.list import read_header
 from adbench.clip.presets import PRESETS
 from adbench.data import catalogue
+from adbench.data.support import SupportSettings
+from adbench.data.support_sources import SOURCES
 from adbench.engine.settings import EvalSettings, TrainSettings
 
 
 def defaults(cls: Any) -> dict[str, Any]:
     values = dataclasses.asdict(cls())
-    values.pop("seed")
+    for elsewhere in ("seed", "shots"):  # from seed and support.k, which are not the trainer's own
+        values.pop(elsewhere, None)
     return values
 
 
@@ -35,6 +38,18 @@ def test_every_method_has_its_yaml() -> None:
 
 def test_every_data_set_has_its_yaml() -> None:
     assert choices("data") == catalogue.names()
+
+
+def test_every_source_of_support_sets_has_its_yaml() -> None:
+    assert set(choices("support")) == set(SOURCES)
+
+
+@pytest.mark.parametrize("name", choices("support"))
+def test_a_sources_yaml_holds_the_defaults_of_its_dataclass(name: str) -> None:
+    about, values = read_header("support", name)
+    assert about
+    defaults = SupportSettings(source=name)
+    assert values == {"source": name, "k": defaults.k[0], "seed": defaults.seed[0], "path": None, "allow_any": False}
 
 
 def test_every_preset_has_its_yaml() -> None:

@@ -10,12 +10,19 @@ from typing import Any
 
 from adbench.cli.convert import make
 from adbench.cli.grammar import Setting, choices, configs_dir, unknown_setting
+from adbench.data.support import SupportSettings
 from adbench.engine.settings import EvalSettings, TrainSettings
 from adbench.errors import UserError, unknown
 
-_KINDS = {"method": "method", "clip": "backbone", "data": "data set", "trainer": "trainer"}
-# Set by the group's choice: method=NAME and data=NAME.
-_FIXED = ("method.name", "data.name")
+_KINDS = {
+    "method": "method",
+    "clip": "backbone",
+    "data": "data set",
+    "trainer": "trainer",
+    "support": "source of support sets",
+}
+# Set by the group's choice: method=NAME, data=NAME and support=NAME.
+_FIXED = ("method.name", "data.name", "support.source")
 # What a method's YAML sets for the other command.
 _NOT_OURS = {"train": "eval", "eval": "trainer"}
 
@@ -49,6 +56,7 @@ class Config:
     hyperparameters: dict[str, Any]
     clip: ClipConfig
     data: tuple[DataConfig, ...]
+    support: SupportSettings
     data_dir: Path
     outputs: Path
     out: Path | None
@@ -94,7 +102,8 @@ def train_config(settings: Sequence[Setting]) -> TrainConfig:
     if validation is not None:
         _check_choice("data", str(validation), f"validation={validation}")
         validation = _data_config(_compose("train", [*_groups(settings), f"data={validation}"])["data"])
-    trainer = make(TrainSettings, {**values["trainer"], "seed": values["seed"]}, "trainer")
+    shots = _shots(common["support"])
+    trainer = make(TrainSettings, {**values["trainer"], "seed": values["seed"], "shots": shots}, "trainer")
     resume = make(_Resume, {"resume": values["resume"]}, "").resume
     return TrainConfig(**common, resume=resume, trainer=trainer, validation=validation)
 
@@ -141,6 +150,7 @@ def _compose_all(
         "hyperparameters": hyperparameters,
         "clip": make(ClipConfig, values["clip"], "clip"),
         "data": data,
+        "support": _support(values["support"]),
         **dataclasses.asdict(make(_Top, top, "")),
         "typed": frozenset(typed),
     }
@@ -159,6 +169,21 @@ class _Top:
 @dataclass(frozen=True, kw_only=True)
 class _Resume:
     resume: bool
+
+
+def _support(values: Mapping[str, Any]) -> SupportSettings:
+    lists = {
+        key: value if isinstance(value, list) else [value] for key, value in values.items() if key in ("k", "seed")
+    }
+    return make(SupportSettings, {**values, **lists}, "support")
+
+
+def _shots(support: SupportSettings) -> int:
+    """The number of support images that a training gives every query."""
+    if len(support.k) > 1:
+        shown = ",".join(map(str, support.k))
+        raise UserError(f"support.k is {shown}, and a training takes one K", where="support.k", mend="train once per K")
+    return support.k[0]
 
 
 def _chosen_data(command: str, typed: Mapping[str, Setting]) -> list[str]:

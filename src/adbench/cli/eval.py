@@ -40,6 +40,12 @@ what
   clip=NAME                 adbench list clip               clip.checkpoint=FILE      weights from a local file
   clip.pretrained=TAG       clip.image_size=N               clip.quick_gelu=BOOL
 
+support (few-shot)
+  support.k=1,2,4           normal images per class, one result for each K; 0: none
+  support.seed=0,1,2        of the draw; several give mean and standard deviation over them
+  support=seeded            drawn by a hash of names; promptad: their published lists; file, folder, inctrl,
+                            promptad_dir: read from support.path=PATH; first, anomalydino, random_with_replacement
+
 how
   eval.batch_size=N         eval.workers=N                  eval.amp=off|bf16|fp16
   eval.protocol=exact       a metric without meaning is n/a and left out of means; official: the authors' zeros
@@ -61,6 +67,7 @@ examples
   python -m adbench eval checkpoint=latest data=visa data_dir=/data
   python -m adbench eval method=adaclip checkpoint=pretrained_mvtec_colondb.pth data=visa eval.batch_size=8
   python -m adbench eval method=clip_zeroshot clip=demo data=folder data.root=pictures eval.heat_maps=4
+  python -m adbench eval method=winclip data=mvtec support.k=0,1,2,4 support.seed=0,1,2
 """
 
 
@@ -119,7 +126,7 @@ def _evaluate(config: EvalConfig, checkpoint: Checkpoint, words: Sequence[str], 
     from adbench.report.results import write_results
 
     device = resolve_device(config.device)
-    data = [parts.open_data(one, config.data_dir, "evaluation", reporter) for one in config.data]
+    data = [parts.open_data(one, config.data_dir, reporter) for one in config.data]
     clip = parts.load_backbone(config.clip, device)
     method = parts.build_method(config, clip, device)
     record = None if checkpoint.path is None else load_weights(method, checkpoint.path)
@@ -132,8 +139,16 @@ def _evaluate(config: EvalConfig, checkpoint: Checkpoint, words: Sequence[str], 
         reporter.say(f"evaluate on  {one.line()}")
     reporter.say(f"device       {parts.device_line(device)}")
     rows: list[Row] = []
-    for one in data:
-        part = EvalData(name=one.spec.name, samples=one.samples, classes=one.classes)
+    evaluated = [
+        EvalData(
+            name=one.spec.name,
+            samples=one.samples,
+            classes=one.classes,
+            supports=one.supports(config.support, method),
+        )
+        for one in data
+    ]
+    for part in evaluated:
         rows += evaluate(
             method, part, config.eval, device=device, record=record, reporter=reporter, run=folder, painter=paint
         )
@@ -146,6 +161,7 @@ def _evaluate(config: EvalConfig, checkpoint: Checkpoint, words: Sequence[str], 
         hyperparameters=config.hyperparameters,
         backbone=clip.describe(),
         checkpoint=config.checkpoint,
+        supports=[one.record() for part in evaluated for sets in part.supports.values() for one in sets.values()],
     )
     files = write_results(folder.path, rows, provenance)
     trained_in = checkpoint.path if checkpoint.path is not None and checkpoint.path.is_dir() else None

@@ -14,7 +14,9 @@ from adbench.errors import UserError, unknown
 OPTIONS = ("--debug", "--help", "--show")
 
 # Free text: taken as typed, so that blanks, brackets and tildes in file names need no second level of quotes.
-_PATHS = ("data_dir", "outputs", "out", "checkpoint", "clip.checkpoint", "clip.name")
+_PATHS = ("data_dir", "outputs", "out", "checkpoint", "clip.checkpoint", "clip.name", "support.path")
+# Several numbers, one result for each: a list, although Hydra reads commas as several runs.
+_LISTS = ("support.k", "support.seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ def parse(words: Sequence[str], command: str) -> list[Setting]:
         if key in settings:
             raise UserError(f"{key} is given twice", where=f"{settings[key].word} and {word}", mend="leave one out")
         hydra = f"{key}={_quoted(text)}" if key in _PATHS or key.endswith(".root") else word
+        if key in _LISTS and "," in text and not text.startswith("["):
+            hydra = f"{key}=[{text}]"
         try:
             override = parser.parse_override(hydra)
         except HydraException as error:

@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     from adbench.clip import Clip
     from adbench.data.catalogue import DatasetSpec
     from adbench.data.sample import Sample
+    from adbench.data.support import SupportSettings
     from adbench.engine.progress import Reporter
+    from adbench.engine.settings import Supports, TrainSettings
     from adbench.methods import Method
 
 
 @dataclass(frozen=True)
 class OpenData:
-    """A data set that has been found and indexed; `samples` are those that this run uses."""
+    """A data set that has been found and indexed; `samples` are those that this run uses, `indexed` are all."""
 
     spec: DatasetSpec
     samples: list[Sample]
+    indexed: list[Sample]
 
     @property
     def classes(self) -> list[str]:
@@ -38,9 +41,20 @@ class OpenData:
         anomalous = sum(sample.label for sample in self.samples)
         return f"{self.spec.name}: {len(self.samples)} images, {anomalous} anomalous, {len(classes)} classes ({shown})"
 
+    def supports(self, settings: SupportSettings, method: Method) -> Supports:
+        """The support sets that `method` is evaluated with; none where it takes none and none are asked for."""
+        from adbench.data.support import draw_supports
 
-def open_data(data: DataConfig, data_dir: Path, part: str, reporter: Reporter) -> OpenData:
-    """Find and index a data set. `part` is "auxiliary" (what is trained on) or "evaluation" (what is tested on).
+        if not method.adapts and settings.k == (0,):
+            return {}
+        pools = {name: [one for one in self.indexed if one.class_name == name] for name in self.classes}
+        return draw_supports(settings, pools, dataset=self.spec.name)
+
+
+def open_data(
+    data: DataConfig, data_dir: Path, reporter: Reporter, *, auxiliary: TrainSettings | None = None
+) -> OpenData:
+    """Find and index a data set, to test on it, or as auxiliary data of the given training.
 
     Raises UserError where the folder is missing or holds something else.
     """
@@ -56,7 +70,14 @@ def open_data(data: DataConfig, data_dir: Path, part: str, reporter: Reporter) -
     )
     for line in spec.deviations(samples):
         reporter.say(f"note: {line}")
-    return OpenData(spec, spec.auxiliary(samples) if part == "auxiliary" else spec.evaluation(samples))
+    if auxiliary is None:
+        return OpenData(spec, spec.evaluation(samples), samples)
+    chosen = spec.auxiliary(
+        samples,
+        train_normals=auxiliary.aux_normals == "train_and_test",
+        skip_upper_jpg=auxiliary.aux_skip_upper_jpg,
+    )
+    return OpenData(spec, chosen, samples)
 
 
 def _rendering(name: str, reporter: Reporter) -> Callable[[int, int], None]:

@@ -39,6 +39,10 @@ how
   trainer.optimizer.name=adamw|adam|sgd    .lr=X  .betas='[a,b]'  .eps=X  .weight_decay=X  .momentum=X
   trainer.amp=off|bf16|fp16                autocast          trainer.workers=N         loader processes
   trainer.mosaic='{mvtec: 0.2}'            probability of the 2x2 mosaic augmentation, by data set
+  trainer.sampler=shuffle|balanced         trainer.steps_per_epoch=N    trainer.cache_mib=N
+  trainer.aux_normals=test_only|train_and_test               trainer.aux_skip_upper_jpg=BOOL
+  support.k=K               normal images given with every query, for methods that learn so (inctrl); validation too
+  trainer.exclude_query=BOOL               a normal query is never among them
   trainer.checkpoint_minutes=X             trainer.checkpoint_steps=N
   validation=NAME           data set to evaluate every trainer.validate_every=N epochs
   trainer.select=last|best_on_test         best_on_test keeps the best validated epoch, and results say so
@@ -100,12 +104,16 @@ def execute(config: TrainConfig, words: Sequence[str], reporter: Reporter) -> Tr
     from adbench.report.heatmaps import paint
 
     device = resolve_device(config.device)
-    data = [parts.open_data(one, config.data_dir, "auxiliary", reporter) for one in config.data]
+    data = [parts.open_data(one, config.data_dir, reporter, auxiliary=config.trainer) for one in config.data]
     validation = None
     if config.validation is not None:
-        validation = parts.open_data(config.validation, config.data_dir, "evaluation", reporter)
+        validation = parts.open_data(config.validation, config.data_dir, reporter)
     clip = parts.load_backbone(config.clip, device)
     method = parts.build_method(config, clip, device)
+    checked = []
+    if validation is not None:
+        supports = validation.supports(config.support, method)
+        checked = [EvalData(name=validation.spec.name, samples=validation.samples, supports=supports)]
     folder = RunFolder.create("train", config.method, config.data_names, outputs=config.outputs, out=config.out)
     if not (config.resume and (folder.path / "config.yaml").exists()):  # a resumed run keeps its own
         folder.write_config(config.to_yaml())
@@ -126,7 +134,7 @@ def execute(config: TrainConfig, words: Sequence[str], reporter: Reporter) -> Tr
             folder,
             device=device,
             resume=config.resume,
-            validation=[] if validation is None else [EvalData(name=validation.spec.name, samples=validation.samples)],
+            validation=checked,
             reporter=reporter,
             painter=paint,
         )
