@@ -19,22 +19,22 @@ def resize_bilinear(grids: Tensor, size: int, *, align_corners: bool) -> Tensor:
     return F.interpolate(grids, size=(size, size), mode="bilinear", align_corners=align_corners)
 
 
-def smooth(maps: Tensor, sigma: float) -> Tensor:
+def smooth(maps: Tensor, sigma: float, *, truncate: float = 4.0) -> Tensor:
     """Gaussian filter of maps (B, H, W), each alone: SciPy's `gaussian_filter` with its defaults.
 
-    Beyond the border pixels are mirrored with the edge repeated ("reflect"), and the kernel is cut at 4 sigma.
-    sigma, in pixels; 0 is no filter.
+    Beyond the border pixels are mirrored with the edge repeated ("reflect").
+    sigma, in pixels; 0 is no filter. The kernel is cut at `truncate` sigma.
     """
     if sigma == 0:
         return maps
-    rows, columns = (_gaussian_matrix(size, sigma).to(maps) for size in maps.shape[-2:])
+    rows, columns = (_gaussian_matrix(size, sigma, truncate).to(maps) for size in maps.shape[-2:])
     return rows @ maps @ columns.T
 
 
 @cache
-def _gaussian_matrix(size: int, sigma: float) -> Tensor:
+def _gaussian_matrix(size: int, sigma: float, truncate: float) -> Tensor:
     """The filter along one axis as a (size, size) matrix: linear, and two products serve a whole batch."""
-    radius = int(4 * sigma + 0.5)
+    radius = int(truncate * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1)
     kernel = torch.exp(-0.5 * (offsets.double() / sigma) ** 2)
     source = (torch.arange(size)[:, None] + offsets).remainder(2 * size)

@@ -1,0 +1,349 @@
+"""PromptAD: contexts of normal and abnormal prompts, fitted to a class on K normal images, and a memory of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from adbench.clip import Clip
+from adbench.data.sample import Batch
+from adbench.errors import UserError
+from adbench.methods.base import Features, Method, Prediction, not_adapted
+from adbench.methods.maps import resize_bilinear, smooth, to_grid
+from adbench.methods.promptad.fitting import FitSettings, Job, fit
+from adbench.methods.promptad.memory import ClassMemory, FittedPrompts, as_tensors, from_tensors, misfit
+from adbench.methods.promptad.official import read_files, write_file
+from adbench.methods.promptad.prompts import Contexts, PromptStyle, Prototype, Task, make_prompts, unit
+from adbench.methods.promptad.switches import decide
+from adbench.methods.promptad.transform import PromptAdTransform, exchange_red_and_blue
+from adbench.methods.registry import register
+from adbench.methods.residuals import nearest_distance
+
+# Normal contexts per task where no number is given.
+_N_PRO: dict[Task, int] = {"cls": 3, "seg": 1}
+# Support images that go through the image tower at once.
+_CHUNK = 8
+
+
+@register("promptad")
+class PromptAd(Method):
+    """PromptAD, fitted to each class on its K support images.
+
+    variant             "official" follows the authors' code, "paper" the text: it decides switches that are None
+    task                "cls": image scores; "seg": maps; "both": a prompt set for each, fitted in one run
+    n_pro, n_pro_ab     normal and abnormal contexts; n_pro None: 3 for cls, 1 for seg
+    n_ctx, n_ctx_ab     their lengths in tokens; init_std of their first values
+    suffixes            manual suffixes: "auto", those of MVTec AD's and VisA's classes beside the generic ones; "own",
+                        by class name in any data set; "generic". The own ones paraphrase the test set's defects
+    vv_last_blocks      image blocks with a V-V path, counted from the last; all where the tower has fewer
+    memory_blocks       image blocks (from 0) whose patches are remembered; None: 2 and 7, or as deep in a tower of
+                        fewer than 12 blocks
+    memory_tap          of them: "block_output", or "post_attention_next": what the authors' code reads in fact, the
+                        stream behind the attention of the block that follows
+    logit_scale         the backbone's parameter: "raw", as stored, or "exp"
+    margin, margin_axis of the margin loss; the axis in seg: "tokens" or "channels"
+    lap_position        of learnable suffixes: "before_noun", "after_noun"; manual_form of manual ones: "around_noun",
+                        "after_noun"; pairing of contexts: "modulo", "product"
+    test_channel_order  "bgr": red and blue of test images are exchanged, those of the memory are not; "rgb"
+    select              which epoch's prompts: "last", or "best_on_test", what the authors' code keeps
+    epochs ... lambda1  of the fit, batch_size in images; epochs=0 leaves the prompts as they begin
+    resolution          side of the maps; map_blur_sigma in pixels, map_blur_truncate in sigmas: their Gaussian filter
+    img_resize, img_cropsize  sides of the images; None: as the backbone
+    """
+
+    supervision = "none"
+    adapts = needs_support = features_suffice = True
+    memory: dict[str, ClassMemory]
+
+    def __init__(
+        self,
+        clip: Clip,
+        *,
+        variant: Literal["official", "paper"] = "official",
+        task: Literal["cls", "seg", "both"] = "both",
+        n_pro: int | None = None,
+        n_pro_ab: int = 4,
+        n_ctx: int = 4,
+        n_ctx_ab: int = 1,
+        init_std: float = 0.02,
+        suffixes: Literal["auto", "own", "generic"] = "auto",
+        vv_last_blocks: int = 12,
+        memory_blocks: Sequence[int] | None = None,
+        memory_tap: Literal["post_attention_next", "block_output"] | None = None,
+        logit_scale: Literal["raw", "exp"] | None = None,
+        margin: float = 0.0,
+        margin_axis: Literal["tokens", "channels"] | None = None,
+        lap_position: Literal["before_noun", "after_noun"] | None = None,
+        manual_form: Literal["around_noun", "after_noun"] | None = None,
+        pairing: Literal["modulo", "product"] | None = None,
+        prototype: Prototype = "mean_of_raw",
+        test_channel_order: Literal["bgr", "rgb"] | None = None,
+        select: Literal["last", "best_on_test"] = "last",
+        epochs: int = 100,
+        batch_size: int = 400,
+        lr: float = 0.002,
+        eta_min: float = 1e-5,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+        lambda1: float = 0.001,
+        resolution: int = 400,
+        map_blur_sigma: float = 4.0,
+        map_blur_truncate: float = 4.0,
+        img_resize: int | None = None,
+        img_cropsize: int | None = None,
+    ) -> None:
+        given = dict(locals())
+        super().__init__(clip)
+        self.hyperparameters = {key: given[key] for key in self.hyperparameter_names()}
+        switches = decide(self.hyperparameters)
+        self.tasks: list[Task] = ["cls", "seg"] if task == "both" else [task]
+        self.bgr = switches.test_channel_order == "bgr"
+        self.select = select
+        self.scale = float(clip.model.logit_scale.exp() if switches.logit_scale == "exp" else clip.model.logit_scale)
+        self.style = PromptStyle(
+            n_ctx=n_ctx,
+            n_ctx_ab=n_ctx_ab,
+            suffix_source=suffixes,
+            lap_position=switches.lap_position,
+            manual_form=switches.manual_form,
+            pairing=switches.pairing,
+        )
+        self.fitting = FitSettings(
+            epochs=epochs,
+            lr=lr,
+            eta_min=eta_min,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            lambda1=lambda1,
+            margin=margin,
+            margin_axis=switches.margin_axis,
+            prototype=prototype,
+            logit_scale=self.scale,
+        )
+        self.batch_size = batch_size
+        self.local_from = max(1, clip.n_layers - vv_last_blocks + 1)
+        self.taps_attention = switches.memory_tap == "post_attention_next"
+        named = memory_blocks or [min(clip.n_layers, 12) * block // 12 for block in (2, 7)]
+        # Numbers of the wrapper's blocks, which count from 1.
+        self.memory_blocks = [block + (2 if self.taps_attention else 1) for block in named]
+        if not all(1 <= block <= clip.n_layers for block in self.memory_blocks):
+            raise ValueError(f"memory_blocks is {list(named)} for {clip.n_layers} blocks (memory_tap may add 1)")
+        self.map_size = resolution
+        self.sigma, self.truncate = map_blur_sigma, map_blur_truncate
+        side = img_cropsize or clip.image_size
+        self.grid = side // clip.patch_size
+        self.transform = PromptAdTransform(side, img_resize or side, resolution, clip.mean, clip.std)
+        # Every class begins with the same values, as it does in the authors' code: one process and one seed per class.
+        self.initial = {
+            one: Contexts(
+                init_std * torch.randn(n_pro or _N_PRO[one], n_ctx, clip.text_width),
+                init_std * torch.randn(n_pro_ab, n_ctx_ab, clip.text_width),
+            )
+            for one in self.tasks
+        }
+        self._nameless: ClassMemory | None = None
+
+    # Frozen stage
+
+    @torch.no_grad()
+    def visual(self, images: Tensor) -> dict[str, Tensor]:
+        """VV-CLIP's features of images as they are, of unit length: global (B, E), local (B, P, E), memory* (B, P, D).
+
+        The memory is of the ordinary stream, neither normalised by ln_post nor projected.
+        """
+        tap, other = self.memory_blocks, ()
+        streams = self.clip.image_blocks(
+            self.clip.embed_image(images),
+            local_from=self.local_from,
+            collect_post_attention=tap if self.taps_attention else other,
+            collect=other if self.taps_attention else tap,
+            class_token_only=True,
+        )
+        assert streams.local is not None
+        collected = streams.post_attention if self.taps_attention else streams.blocks
+        memory = {f"memory{i}": unit(collected[block][:, 1:]) for i, block in enumerate(tap, start=1)}
+        return {
+            "global": unit(self.clip.project(streams.tokens[:, 0])),
+            "local": unit(self.clip.project(streams.local[:, 1:])),
+            **memory,
+        }
+
+    def encode(self, batch: Batch) -> Features:
+        """`visual` of test images, whose red and blue the authors' code exchanges."""
+        images = batch.images
+        return self.visual(exchange_red_and_blue(images, self.clip.mean, self.clip.std) if self.bgr else images)
+
+    # Adaptation
+
+    def adapt(self, class_name: str, support: Batch, features: Features | None = None) -> None:
+        """Remember the patches of K normal images and fit the prompts to them.
+
+        Features made by `encode` serve only where memory and test images have the same order of channels.
+        """
+        self.adapt_classes({class_name: support}, {} if features is None else {class_name: features})
+
+    def adapt_classes(self, supports: Mapping[str, Batch], features: Mapping[str, Features] | None = None) -> None:
+        """Adapt to several classes at once, their prompts as one batch: the same result as one by one, to rounding."""
+        memories, jobs = {}, {}
+        for name, support in supports.items():
+            known = None if self.bgr or features is None else features.get(name)
+            found = self.support_features(support.images) if known is None else known
+            memories[name] = ClassMemory(self.galleries(found))
+            for task in self.tasks:
+                jobs[name, task] = self.job(name, support.dataset, task, found)
+        with torch.enable_grad():
+            for _ in fit(self.clip, list(jobs.values()), self.fitting):
+                pass
+        for (name, task), job in jobs.items():
+            prototypes = torch.stack(job.prototypes)
+            if not prototypes.isfinite().all():
+                raise UserError(
+                    f"fitting the prompts of class {name!r} ({task}) has diverged",
+                    where=f"method.lr={self.fitting.lr}",
+                    mend="lower method.lr",
+                )
+            memories[name].prompts[task] = FittedPrompts(prototypes[-1], prototypes, job.contexts)
+        self.memory.update(memories)
+
+    def support_features(self, images: Tensor) -> dict[str, Tensor]:
+        """`visual` of the support images, a few at a time."""
+        images = images.to(self.clip.device)
+        parts = [self.visual(chunk) for chunk in images.split(_CHUNK)]
+        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+    def galleries(self, features: Features) -> list[Tensor]:
+        """The memory of each layer, (K * P, D); normalised once more, as the authors do."""
+        return [unit(features[f"memory{i}"].flatten(0, 1)) for i in range(1, len(self.memory_blocks) + 1)]
+
+    def job(
+        self, class_name: str, dataset: str, task: Task, features: Features, order: Sequence[Tensor] | None = None
+    ) -> Job:
+        """The fit of a class's prompts to support features; order: support images of each step, default all in turn."""
+        initial = self.initial[task]
+        visual = features["global" if task == "cls" else "local"]
+        normal, abnormal = (tensor.to(visual, copy=True) for tensor in (initial.normal, initial.abnormal))
+        return Job(
+            prompts=make_prompts(
+                self.clip, class_name, dataset, n_normal=len(normal), n_abnormal=len(abnormal), style=self.style
+            ),
+            visual=visual,
+            contexts=Contexts(normal, abnormal),
+            order=torch.arange(len(visual)).split(self.batch_size) if order is None else order,
+        )
+
+    # Scores
+
+    def score(self, features: Features, batch: Batch) -> Prediction:
+        """Image scores of the task cls, maps of the task seg; None where the other task alone was fitted."""
+        names, side = batch.class_names, self.map_size
+        local = features["local"]
+        scores = local.new_empty(len(names), dtype=torch.float32) if "cls" in self.tasks else None
+        maps = local.new_empty(len(names), side, side, dtype=torch.float32) if "seg" in self.tasks else None
+        for name in dict.fromkeys(names):
+            rows = [i for i, other in enumerate(names) if other == name]
+            part = features if len(rows) == len(names) else {key: value[rows] for key, value in features.items()}
+            visual = self.visual_grid(part, name)
+            if scores is not None:
+                scores[rows] = self.image_score(visual, self.text_score(part, name)).float()
+            if maps is not None:
+                maps[rows] = self.pixel_map(fuse(self.text_grid(part, name), visual)).float()
+        return Prediction(scores, maps)
+
+    def visual_grid(self, features: Features, class_name: str) -> Tensor:
+        """Half the distance of each patch to its nearest in the memory, mean over layers: (B, 1, G, G) in [0, 1]."""
+        galleries = self._memory(class_name).galleries
+        distances = [nearest_distance(features[f"memory{i}"], one, 0.5) for i, one in enumerate(galleries, start=1)]
+        return to_grid(torch.stack(distances).mean(dim=0).unsqueeze(-1), self.grid)
+
+    def text_grid(self, features: Features, class_name: str) -> Tensor:
+        """Probability of the abnormal prototype for each patch, (B, 1, G, G)."""
+        return to_grid(self._abnormal(features["local"], class_name, "seg").unsqueeze(-1), self.grid)
+
+    def text_score(self, features: Features, class_name: str) -> Tensor:
+        """Probability of the abnormal prototype for the image, (B,)."""
+        return self._abnormal(features["global"], class_name, "cls")
+
+    def _abnormal(self, features: Tensor, class_name: str, task: Task) -> Tensor:
+        prompts = self._memory(class_name).prompts
+        if task not in prompts:
+            raise UserError(
+                f"class {class_name!r} has memory and prompts for the task {', '.join(prompts)} only",
+                where=f"method.task={self.hyperparameters['task']}",
+                mend=f"set method.task={next(iter(prompts))}, or fit the class for {task}",
+            )
+        normal, abnormal = (self.scale * features @ prompts[task].prototypes.T).unbind(-1)
+        return (abnormal - normal).sigmoid()
+
+    def _memory(self, class_name: str) -> ClassMemory:
+        if class_name not in self.memory:
+            if self._nameless is None:
+                raise not_adapted(self, class_name)
+            self.memory[class_name], self._nameless = self._nameless, None
+        return self.memory[class_name]
+
+    def image_score(self, visual: Tensor, text: Tensor) -> Tensor:
+        """Fuse the largest value of the resized visual map, neither blurred nor mixed with text, with the text's."""
+        return fuse(text, resize_bilinear(visual, self.map_size, align_corners=False).flatten(1).amax(dim=1))
+
+    def pixel_map(self, fused: Tensor) -> Tensor:
+        """Resized and smoothed, (B, R, R)."""
+        resized = resize_bilinear(fused, self.map_size, align_corners=False)[:, 0]
+        return smooth(resized, self.sigma, truncate=self.truncate)
+
+    # Checkpoints
+
+    def learnable_state(self) -> dict[str, Tensor]:
+        """The contexts that every class begins with, and of each class its galleries, prototypes and contexts."""
+        state = {f"{task}/{key}": value for task, one in self.initial.items() for key, value in one.named().items()}
+        for name, memory in self.memory.items():
+            state |= as_tensors(name, memory)
+        return {key: value.detach() for key, value in state.items()}
+
+    def load_learnable_state(self, state: Mapping[str, Tensor]) -> None:
+        """Load what `learnable_state` gave: what was fitted can be scored, further classes can be fitted."""
+        rest = {key: value.to(self.clip.device) for key, value in state.items()}
+        initial = {}
+        for task, own in self.initial.items():
+            found = {key: rest.pop(f"{task}/{key}", None) for key in own.named()}
+            tensors = [value for value in found.values() if value is not None]
+            if [value.shape for value in tensors] != [value.shape for value in own.named().values()]:
+                raise misfit(f"the first contexts of {task} are missing or of another shape")
+            initial[task] = Contexts(*tensors)
+        memory = from_tensors(rest)
+        for name, one in memory.items():
+            one.check(self.clip, len(self.memory_blocks), where=name)
+        self.initial, self.memory, self._nameless = initial, memory, None
+
+    def load_official(self, path: str | Path) -> None:
+        """Load a checkpoint of the authors' training scripts, or a folder of them.
+
+        A file's name says class and task. A file of another name is taken for `method.task` and for the first class
+        that is scored. A file of contexts alone gives the values that every class begins with.
+        """
+        for found in read_files(Path(path), self.tasks):
+            if found.contexts is not None:
+                self.initial[found.task] = found.contexts
+            if found.memory is None:
+                continue
+            memory = found.memory.to(self.clip.device).check(self.clip, len(self.memory_blocks), where=str(path))
+            if found.class_name is None:
+                self._nameless = memory
+            elif found.class_name in self.memory:
+                self.memory[found.class_name] = self.memory[found.class_name].joined(memory, where=str(path))
+            else:
+                self.memory[found.class_name] = memory
+
+    def save_official(self, path: str | Path) -> None:
+        """Write a file per class and task into the folder `path`, half precision, as the authors' code names them."""
+        for name, memory in self.memory.items():
+            for task in memory.prompts:
+                write_file(Path(path), name, task, memory)
+
+
+def fuse(a: Tensor, b: Tensor) -> Tensor:
+    """Half the harmonic mean; 0 where one of them is."""
+    return 1 / (1 / a + 1 / b)

@@ -1,0 +1,131 @@
+"""PromptAD's semantic concatenation: learnable contexts, nouns and anomaly suffixes, from sentences to prototypes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from adbench.clip import Clip
+from adbench.methods.promptad.states import after_noun, suffixes
+from adbench.methods.promptad.states import noun as noun_of
+
+NORMAL_KEY, ABNORMAL_KEY = "prompt_learner.normal_ctx", "prompt_learner.abnormal_ctx"
+Task = Literal["cls", "seg"]
+Prototype = Literal["mean_of_raw", "mean_of_normalised"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptStyle:
+    """How prompts are put together: fields as the hyperparameters of `PromptAd`."""
+
+    n_ctx: int = 4
+    n_ctx_ab: int = 1
+    lap_position: Literal["before_noun", "after_noun"] = "before_noun"
+    manual_form: Literal["around_noun", "after_noun"] = "around_noun"
+    pairing: Literal["modulo", "product"] = "modulo"
+    suffix_source: Literal["auto", "own", "generic"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Prompts of one class: N normal rows, then M x N with manual, then L x N with learnable suffixes (Q in all).
+
+    ids             (Q, 77) token ids, with placeholders at learnable positions
+    normal          (Q,) which normal context fills positions 1 ... n_ctx
+    abnormal        (L * N,) which abnormal context the last rows have
+    abnormal_start  (L * N,) the position at which it begins
+    counts          rows of each kind
+    """
+
+    ids: Tensor
+    normal: Tensor
+    abnormal: Tensor
+    abnormal_start: Tensor
+    counts: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TextFeatures:
+    """What the text tower says of `Prompts`, not normalised: normal (N, E), manual (M * N, E), learned (L * N, E)."""
+
+    normal: Tensor
+    manual: Tensor
+    learned: Tensor
+
+    def prototypes(self, kind: Prototype) -> Tensor:
+        """The normal and the abnormal direction, (2, E) of unit length: all rows of a state weigh the same."""
+        states = (self.normal, torch.cat([self.manual, self.learned]))
+        if kind == "mean_of_normalised":
+            states = (unit(states[0]), unit(states[1]))
+        return unit(torch.stack([state.mean(dim=0) for state in states]))
+
+
+def unit(x: Tensor) -> Tensor:
+    """Divide by the L2 norm over the last dimension."""
+    scaled: Tensor = x / x.norm(dim=-1, keepdim=True)
+    return scaled
+
+
+def make_prompts(
+    clip: Clip, class_name: str, dataset: str, *, n_normal: int, n_abnormal: int, style: PromptStyle
+) -> Prompts:
+    """Write and tokenize the prompts of a class for N = n_normal and L = n_abnormal contexts."""
+    noun = noun_of(class_name)
+    templates = suffixes(class_name, dataset, style.suffix_source)
+    if style.manual_form == "after_noun":
+        templates = [after_noun(template) for template in templates]
+    context, words = " ".join("N" * style.n_ctx), " ".join("A" * style.n_ctx_ab)
+    before = style.lap_position == "before_noun"
+    normal = torch.arange(n_normal)
+    row = torch.arange(n_normal * n_abnormal)
+    texts = [f"{context} {noun}."] * n_normal
+    for template in templates:
+        texts += [f"{context} {template.format(noun)}."] * n_normal
+    texts += [f"{context} {words} {noun}." if before else f"{context} {noun} {words}."] * len(row)
+    noun_length = int(clip.tokenize([noun]).argmax()) - 1
+    return Prompts(
+        ids=clip.tokenize(texts),
+        normal=torch.cat([normal.repeat(1 + len(templates)), row % n_normal]),
+        # Where N and L share a factor, "modulo" repeats some pairs and never forms others.
+        abnormal=row % n_abnormal if style.pairing == "modulo" else row // n_normal,
+        abnormal_start=torch.full_like(row, 1 + style.n_ctx + (0 if before else noun_length)),
+        counts=(n_normal, n_normal * len(templates), len(row)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """Learnable tokens of one class: normal (N, n_ctx, W) and abnormal (L, n_ctx_ab, W)."""
+
+    normal: Tensor
+    abnormal: Tensor
+
+    def named(self) -> dict[str, Tensor]:
+        """By the names of the authors' prompt learner."""
+        return {NORMAL_KEY: self.normal, ABNORMAL_KEY: self.abnormal}
+
+
+def prompt_embeddings(clip: Clip, prompts: Prompts, contexts: Contexts, length: int | None = None) -> Tensor:
+    """Token embeddings (Q, length, W) with the contexts in place, without positions; default: all 77 tokens."""
+    device = contexts.normal.device
+    tokens: Tensor = clip.model.token_embedding(prompts.ids[:, :length].to(device)).to(contexts.normal.dtype)
+    n_ctx, n_ctx_ab = contexts.normal.shape[1], contexts.abnormal.shape[1]
+    tokens = torch.cat([tokens[:, :1], contexts.normal[prompts.normal.to(device)], tokens[:, 1 + n_ctx :]], dim=1)
+    learned = torch.arange(len(tokens) - prompts.counts[2], len(tokens), device=device)
+    places = prompts.abnormal_start.to(device)[:, None] + torch.arange(n_ctx_ab, device=device)
+    return tokens.index_put((learned[:, None], places), contexts.abnormal[prompts.abnormal.to(device)])
+
+
+def encode_prompts(clip: Clip, sets: Sequence[tuple[Prompts, Contexts]]) -> list[TextFeatures]:
+    """Run several prompt sets (classes, tasks) through the text tower as one batch, cropped to the longest prompt."""
+    ids = torch.cat([prompts.ids for prompts, _ in sets])
+    length = int(ids.argmax(dim=-1).max()) + 1
+    tokens = torch.cat([prompt_embeddings(clip, prompts, contexts, length) for prompts, contexts in sets])
+    features = clip.text_blocks(clip.embed_text(ids, embeddings=tokens))  # (sum of Q, E)
+    counts = [count for prompts, _ in sets for count in prompts.counts]
+    parts = iter(features.split(counts))
+    return [TextFeatures(next(parts), next(parts), next(parts)) for _ in sets]
