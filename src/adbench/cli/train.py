@@ -43,6 +43,8 @@ how
   trainer.aux_normals=test_only|train_and_test               trainer.aux_skip_upper_jpg=BOOL
   support.k=K               normal images given with every query, for methods that learn so (inctrl); validation too
   trainer.exclude_query=BOOL               a normal query is never among them
+  trainer.cache=auto|off|ram|disk          keep frozen features between epochs (methods that learn from features alone)
+  trainer.cache_mib=N       trainer.cache_dir=DIR            its largest size; where it lies on disk
   trainer.checkpoint_minutes=X             trainer.checkpoint_steps=N
   validation=NAME           data set to evaluate every trainer.validate_every=N epochs
   trainer.select=last|best_on_test         best_on_test keeps the best validated epoch, and results say so

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from adbench.data.episodes import Episode, EpisodePlan
-from adbench.data.loading import load_batch, make_episode_loader
+from adbench.data.loading import make_episode_loader
 from adbench.data.sample import Batch, Sample
-from adbench.engine.device import autocast
+from adbench.engine.feature_cache import FeatureCache
+from adbench.engine.progress import Reporter
 from adbench.engine.settings import TrainSettings
 from adbench.errors import UserError
 from adbench.methods.base import Features, Method, beside
@@ -32,7 +30,7 @@ class Feed:
     """Batches of a training, as `EpisodePlan` lays them out.
 
     Where the method's features suffice and nothing changes images between epochs, every image is loaded and encoded
-    once (`FeatureStore`); batches then come without images. Close it at the end: it holds memory and disk space.
+    once (`FeatureCache`, settings.cache); batches then come without images. Close it at the end: it holds memory.
     """
 
     def __init__(
@@ -42,7 +40,7 @@ class Feed:
         settings: TrainSettings,
         *,
         device: torch.device,
-        folder: Path,
+        reporter: Reporter,
     ) -> None:
         self._method, self._samples, self._settings, self._device = method, samples, settings, device
         self.plan = EpisodePlan(
@@ -54,15 +52,19 @@ class Feed:
             shots=settings.shots if method.in_context else 0,
             exclude_query=settings.exclude_query,
         )
-        keep = method.features_suffice and settings.cache_mib > 0 and not any(settings.mosaic.values())
-        self._store = FeatureStore(method, samples, settings, device=device, folder=folder) if keep else None
+        self._cache: FeatureCache | None = None
+        if _keeps(method, settings, reporter):
+            cache = FeatureCache(method, samples, settings, device=device, reporter=reporter)
+            self._cache = cache if cache.fits else None
 
     def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[tuple[Batch, Features | None]]:
         """The batches of an epoch after the first `skip`, on the device; features are None where to be computed."""
         episodes = self.plan.batches(epoch)
-        if self._store is not None:
+        if self._cache is not None:
+            if self._settings.steps_per_epoch is None:  # every image will be asked for
+                self._cache.fill()
             for episode in episodes[skip:]:
-                yield self._batch(episode), self._store.episode(episode)
+                yield self._batch(self._cache, episode)
             return
         settings = self._settings
         loader = make_episode_loader(
@@ -79,76 +81,35 @@ class Feed:
             yield batch.to(self._device), None
 
     def close(self) -> None:
-        """Drop the kept features."""
-        if self._store is not None:
-            self._store.close()
+        """Drop what is kept in memory."""
+        if self._cache is not None:
+            self._cache.close()
 
-    def _batch(self, episode: Episode) -> Batch:
+    def _batch(self, cache: FeatureCache, episode: Episode) -> tuple[Batch, Features]:
         samples = [self._samples[index] for index in episode.queries]
-        return Batch(
+        features, masks = cache.rows(episode.queries)
+        if episode.support:
+            features = beside(features, cache.rows(episode.support)[0])
+        batch = Batch(
             images=torch.empty(len(samples), 0, device=self._device),
             labels=torch.tensor([sample.label for sample in samples], dtype=torch.int64, device=self._device),
             class_names=[sample.class_name for sample in samples],
             paths=[sample.key for sample in samples],
             dataset="+".join(dict.fromkeys(sample.dataset for sample in samples)),
+            masks=masks,
         )
+        return batch, features
 
 
-class FeatureStore:
-    """Frozen features of the training images, encoded when they are first asked for.
-
-    Images are encoded in fixed blocks of neighbours, so that the values, rounding included, do not depend on what was
-    asked for before: a training that was stopped and goes on sees the same ones.
-    """
-
-    def __init__(
-        self, method: Method, samples: Sequence[Sample], settings: TrainSettings, *, device: torch.device, folder: Path
-    ) -> None:
-        self._method, self._samples, self._device = method, samples, device
-        self._amp, self._block = settings.amp, settings.batch_size
-        self._memory_limit, self._folder = settings.cache_mib << 20, folder
-        self._tables: dict[str, Tensor] = {}
-        self._done = [False] * -(-len(samples) // self._block)
-
-    def episode(self, episode: Episode) -> Features:
-        """Features of the queries, and of their support beside them."""
-        queries = self._rows(episode.queries)
-        return beside(queries, self._rows(episode.support)) if episode.support else queries
-
-    def close(self) -> None:
-        """Release memory and disk space."""
-        self._tables = {}
-        self._done = [False] * len(self._done)
-
-    def _rows(self, indices: Sequence[int]) -> Features:
-        for number in sorted({index // self._block for index in indices}):
-            if not self._done[number]:
-                self._encode(number)
-        picked = torch.tensor(indices)
-        return {name: table[picked].to(self._device, non_blocking=True) for name, table in self._tables.items()}
-
-    def _encode(self, number: int) -> None:
-        start = number * self._block
-        part = self._samples[start : start + self._block]
-        batch = load_batch(part, self._method.transform, with_masks=False).to(self._device)
-        with torch.no_grad(), autocast(self._amp, self._device):
-            found = self._method.encode(batch)
-        if not self._tables:
-            self._allocate(found)
-        for name, values in found.items():
-            self._tables[name][start : start + len(part)] = values.cpu()
-        self._done[number] = True
-
-    def _allocate(self, found: Features) -> None:
-        n = len(self._samples)
-        shapes = {name: (n, *values.shape[1:]) for name, values in found.items()}
-        n_bytes = sum(values[0].numel() * values.element_size() * n for values in found.values())
-        if n_bytes <= self._memory_limit:
-            self._tables = {name: torch.empty(shapes[name], dtype=values.dtype) for name, values in found.items()}
-            return
-        for name, values in found.items():
-            # Unlinked as soon as it is mapped: however the process ends, the space is free again.
-            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".features-") as file:
-                size = values[0].numel() * n
-                table = torch.from_file(file.name, shared=True, size=size, dtype=values.dtype)
-            self._tables[name] = table.reshape(shapes[name])
+def _keeps(method: Method, settings: TrainSettings, reporter: Reporter) -> bool:
+    """Whether features are to be kept. Says why not, where that was asked for."""
+    if settings.cache == "off" or (settings.cache == "auto" and settings.epochs == 1):
+        return False
+    reason = None
+    if not method.features_suffice:
+        reason = f"method {method.name} learns from the images"
+    elif any(settings.mosaic.values()):
+        reason = "mosaics change the images between epochs"
+    if reason and settings.cache != "auto":
+        reporter.say(f"features     not kept, although trainer.cache={settings.cache}: {reason}")
+    return reason is None

@@ -14,8 +14,11 @@ from adbench.engine.settings import TrainSettings
 from adbench.engine.weights import BACKBONE_KEYS, WeightsRecord, differences, read_record
 from adbench.errors import UserError
 
-SPEED_ONLY = ("workers", "checkpoint_minutes", "checkpoint_steps", "log_every", "heat_maps", "cache_mib")
-"""Training settings that do not change the weights: they may differ when a training goes on."""
+SPEED_ONLY = (
+    *("workers", "checkpoint_minutes", "checkpoint_steps", "log_every", "heat_maps"),
+    *("cache", "cache_mib", "cache_dir"),
+)
+"""Training settings that do not change the weights (the cache: beyond rounding): they may differ when one goes on."""
 SELECTION_ONLY = ("select_metric", "validate_every")
 
 MEND = "repeat those settings, choose another folder, or train anew with resume=false"

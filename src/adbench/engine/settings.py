@@ -17,6 +17,7 @@ Row = dict[str, Any]
 
 OptimizerName = Literal["adamw", "adam", "sgd"]
 Amp = Literal["off", "bf16", "fp16"]
+Cache = Literal["auto", "off", "ram", "disk"]
 Selection = Literal["last", "best_on_test"]
 Protocol = Literal["exact", "official"]
 MetricsMode = Literal["exact", "constant"]
@@ -78,8 +79,10 @@ class TrainSettings:
     exclude_query            a normal query is never its own support
     aux_normals              normal images of the auxiliary data: "test_only", or those of the train split too
     aux_skip_upper_jpg       leave out train images named *.JPG, as InCTRL's script does (which loses all of VisA's)
-    cache_mib                frozen features are kept and used again in later epochs, where the method allows it: up to
-                             this much memory, beyond it in a temporary file in the run's folder; 0: encode every time
+    cache                    frozen features are kept and used again in later epochs, where the method allows it: "ram",
+                             "disk" (in cache_dir, for later trainings too), "off", "auto": in memory if they fit
+    cache_mib                largest size of the cache; None: 4096 in memory, what is free on the disk
+    cache_dir                folder of caches on disk; None: outputs/cache
     """
 
     epochs: int = 1
@@ -102,7 +105,9 @@ class TrainSettings:
     exclude_query: bool = True
     aux_normals: AuxNormals = "test_only"
     aux_skip_upper_jpg: bool = False
-    cache_mib: int = 4096
+    cache: Cache = "auto"
+    cache_mib: int | None = None
+    cache_dir: str | None = None
 
     def __post_init__(self) -> None:
         _at_least("number of epochs", self.epochs, 1, "trainer.epochs")
@@ -123,7 +128,9 @@ class TrainSettings:
             _at_least("number of steps per epoch", self.steps_per_epoch, 1, "trainer.steps_per_epoch")
         _at_least("number of support images", self.shots, 0, "support.k")
         _choice("kind of auxiliary normals", self.aux_normals, get_args(AuxNormals), "trainer.aux_normals")
-        _at_least("memory of the feature cache", self.cache_mib, 0, "trainer.cache_mib")
+        _choice("cache of features", self.cache, get_args(Cache), "trainer.cache")
+        if self.cache_mib is not None:
+            _at_least("size of the feature cache", self.cache_mib, 0, "trainer.cache_mib")
         for name, probability in self.mosaic.items():
             if not 0.0 <= probability <= 1.0:
                 raise UserError(

@@ -136,7 +136,7 @@ def _train(job: _Job) -> TrainResult:
     # Train
     start, first_step, n_images = time.perf_counter(), position.step, 0
     samples = [sample for part in job.data for sample in part.samples]
-    feed = Feed(method, samples, settings, device=job.device, folder=job.run.path)
+    feed = Feed(method, samples, settings, device=job.device, reporter=job.reporter)
     with contextlib.closing(feed), Journal(job.run, step=position.step) as journal:
         while position.epoch < settings.epochs:
             n_images += _train_epoch(job, feed, optimizer, scaler, position, journal)

@@ -48,7 +48,8 @@ class Method(nn.Module):
     adapts       True when the method takes K normal images of a class, its support, as its memory
     needs_support  True when it cannot score a class without them
     in_context   True when training gives every query its own support (`Batch.support`)
-    features_suffice  True when loss and score read no images and no masks: features can be kept and used again
+    features_suffice  True when loss and score read no images: features can be kept and used again, masks and labels
+                  beside them
     transform    the method's own preprocessing
     map_size     side of its anomaly maps in pixels
     memory       class name -> what `adapt` has made of its support. Whoever evaluates may put another dictionary in
@@ -95,6 +96,10 @@ class Method(nn.Module):
     def encode(self, batch: Batch) -> Features:
         """Frozen features of the batch, without gradient: a pure function of the images and the backbone."""
         raise NotImplementedError
+
+    def feature_settings(self) -> Mapping[str, Any] | None:
+        """What decides the result of `encode` beside images, transform and backbone, as JSON types; None: anything."""
+        return None
 
     def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
         """Loss terms by name (scalars, already weighted): training minimises their sum."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +52,8 @@ class AnomalyClip(Method):
     cls_ln_post         apply ln_post to the class token; prompt_suffix follows the prompts; None: by variant
     deep_token_half_cast  round deep tokens to fp16, as the authors' code does
     """
+
+    features_suffice = True
 
     def __init__(
         self,
@@ -114,6 +116,10 @@ class AnomalyClip(Method):
             self.clip, batch.images, self.layers, dpam_layer=self.dpam_layer, cls_ln_post=self.cls_ln_post
         )
         return {"image": found.image, "patches": found.patches[:, :, 1:]}
+
+    def feature_settings(self) -> Mapping[str, Any]:
+        """What decides the features."""
+        return {"layers": list(self.layers), "dpam_layer": self.dpam_layer, "cls_ln_post": self.cls_ln_post}
 
     def prompt_embeddings(self) -> Tensor:
         """Token embeddings (2, 77, W) of the normal and the abnormal prompt, learnable tokens in place."""

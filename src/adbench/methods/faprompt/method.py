@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +69,8 @@ class FaPrompt(Method):
     score_map_weights     of the map maxima without and with prior in the image score
     gaussian_sigma        smoothing of the map in pixels; does not scale with the image size
     """
+
+    features_suffice = True
 
     def __init__(
         self,
@@ -164,6 +167,10 @@ class FaPrompt(Method):
             self.clip, batch.images, layers, dpam_layer=self.dpam_layer, cls_ln_post=self.switches.cls_ln_post
         )
         return {"image": found.image, "patches": found.patches[:, 0, 1:]}
+
+    def feature_settings(self) -> Mapping[str, Any]:
+        """What decides the features."""
+        return {"dpam_layer": self.dpam_layer, "cls_ln_post": self.switches.cls_ln_post}
 
     def features_without_prior(self) -> Tensor:
         """Text features (1 + K, C) of the prior-free prompts, not normalised; once per set of weights in testing."""
