@@ -176,3 +176,14 @@ def _parse(markdown):
     lines = [line for line in markdown.splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
     return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+
+
+def test_several_support_seeds_are_printed_as_mean_and_deviation():
+    single = [make_row("mean", shots=2, support_seed=seed) for seed in (0, 1)]
+    spread = {f"{metric}_std": 0.012 for metric in METRICS}
+    both = make_row("mean", shots=2, support_seed="mean", image_auroc=0.5, **spread)
+
+    text = to_markdown([*single, both])
+    assert "support seed" in text
+    assert "50.0 ± 1.2" in text
+    assert console_table([*single, both]).row_count == 1

@@ -97,8 +97,8 @@ def _summary(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
         f"adbench {provenance.get('adbench')}",
         str(provenance.get("time", "")),
     ]
-    shots = first.get("shots")
-    kind = f"{shots} normal images per class were shown" if shots else None
+    shots = list(dict.fromkeys(str(row["shots"]) for row in rows if row.get("shots") is not None))
+    kind = f"{', '.join(shots)} normal images per class were shown" if shots not in ([], ["0"]) else None
     return f"<p class=faint>{escape(' · '.join(fact for fact in [*facts, kind] if fact))}</p>"
 
 

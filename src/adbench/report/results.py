@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench.atomic import write_json, write_text
-from adbench.engine.rows import METRICS, OPTIONAL_METRICS
+from adbench.engine.rows import METRICS, OPTIONAL_METRICS, STD
 from adbench.engine.settings import Row
 from adbench.errors import UserError
-from adbench.report.table import build_table, is_mean
+from adbench.report.table import build_table, condensed, is_mean
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,11 +70,15 @@ def to_markdown(rows: Sequence[Row]) -> str:
 
 
 def console_table(rows: Sequence[Row], *, title: str = "") -> Table:
-    """The same table for a terminal (rich), narrow: what all rows share moves into the title."""
+    """The same table for a terminal (rich), narrow: what all rows share moves into the title.
+
+    Of several support seeds only mean and standard deviation are shown.
+    """
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    rows = condensed(rows)
     table = build_table(rows)
     means_only = all(is_mean(row) for row in rows)
     shared = [key for key in ("method", "dataset") if len({row.get(key) for row in rows}) == 1]
@@ -127,4 +131,4 @@ def _without_nan(value: Any) -> Any:
 
 
 def _with_nan(key: str, value: Any) -> Any:
-    return math.nan if value is None and key in METRICS + OPTIONAL_METRICS else value
+    return math.nan if value is None and key.removesuffix(STD) in METRICS + OPTIONAL_METRICS else value

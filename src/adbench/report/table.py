@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adbench.engine.rows import MEAN
+from adbench.engine.rows import MEAN, STD
 from adbench.engine.settings import Row
 
 UNDEFINED = "n/a"
@@ -21,6 +21,7 @@ FACTS = (
     ("data", "dataset"),
     ("class", "class_name"),
     ("shots", "shots"),
+    ("support seed", "support_seed"),
     ("images", "n_images"),
     ("anomalous", "n_anomalous"),
 )
@@ -49,7 +50,10 @@ class Table:
 
 
 def build_table(rows: Sequence[Row]) -> Table:
-    """The table of `rows`. The columns `shots` and AUPRO-200 appear only where a row has them."""
+    """The table of `rows`. The columns of support sets and AUPRO-200 appear only where rows differ in, or have, them.
+
+    A metric of several support seeds is printed as mean ± sample standard deviation.
+    """
     columns = [column for column in FACTS + METRICS if _present(column[1], rows)]
     keys = [key for _, key in columns]
     return Table(
@@ -59,6 +63,16 @@ def build_table(rows: Sequence[Row]) -> Table:
         rows=list(rows),
         notes=_notes(rows),
     )
+
+
+def condensed(rows: Sequence[Row]) -> list[Row]:
+    """`rows` without those of single support seeds where their mean and standard deviation is among them."""
+    done = {(row["method"], row["dataset"], row.get("shots")) for row in rows if row.get("support_seed") == MEAN}
+    return [
+        row
+        for row in rows
+        if row.get("support_seed") == MEAN or (row["method"], row["dataset"], row.get("shots")) not in done
+    ]
 
 
 def percent(value: float | None) -> str:
@@ -79,13 +93,17 @@ def is_mean(row: Row) -> bool:
 def _present(key: str, rows: Sequence[Row]) -> bool:
     if key == "shots":
         return any(row.get("shots") for row in rows)
+    if key == "support_seed":
+        return len({row.get(key) for row in rows} - {None}) > 1
     return key != "pixel_aupro200" or any(key in row for row in rows)
 
 
 def _cell(key: str, row: Row) -> str:
     value: Any = row.get(key)
     if is_metric(key):
-        return percent(value)
+        spread = row.get(key + STD)
+        defined = isinstance(spread, float) and not math.isnan(spread)
+        return f"{percent(value)} ± {percent(spread)}" if defined else percent(value)
     text = "" if value is None else str(value)
     return text + MARK if key == "class_name" and row.get("notes") else text
 
