@@ -25,6 +25,7 @@ class UserError(Exception):
 def unknown(kind: str, name: str, choices: Iterable[str], *, where: str = "") -> UserError:
     """Describe an unknown `kind` called `name`: the nearest valid choice first, then all of them."""
     known = sorted(choices)
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    folded = {choice.lower(): choice for choice in known}
+    near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+    hint = f"did you mean {folded[near[0]]!r}? " if near else ""
     return UserError(f"unknown {kind} {name!r}", where=where, mend=f"{hint}known: {', '.join(known) or 'none'}")

@@ -102,6 +102,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    # torch and scikit-learn each bring OpenMP threads of their own. Waiting busily, those of one starve the other's:
+    # k-means between two passes of the towers becomes ten times as slow. Read when the libraries load.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         check_distribution()
         return dispatch(words)
