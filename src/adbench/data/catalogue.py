@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-import os
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adbench.data.containers import content_size
 from adbench.data.meta import META_NAME, read_meta
 from adbench.data.sample import Sample
 from adbench.errors import UserError, unknown
@@ -250,6 +250,6 @@ def fingerprint(samples: Iterable[Sample]) -> str:
 
 def _size(path: Path) -> int:
     try:
-        return os.stat(path).st_size
+        return content_size(path)
     except OSError as error:
         raise UserError("file is missing", where=str(path), mend="restore it or index the folder again") from error

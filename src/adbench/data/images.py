@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from adbench.data.containers import is_member, open_member
 from adbench.data.sample import Sample
 from adbench.errors import UserError
 
@@ -24,6 +25,8 @@ def open_image(path: Path) -> Image.Image:
     without alpha gives the pixels that OpenCV gives after BGR -> RGB. EXIF orientation is not applied. Raises UserError naming the
     file when it is missing, truncated, no image, or holds floating-point values.
     """
+    if is_member(path):
+        return open_member(path)
     try:
         with Image.open(path) as opened:
             opened.load()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adbench.data.containers import content
 from adbench.data.sample import Sample
 from adbench.errors import UserError, unknown
 
@@ -234,8 +235,8 @@ def listing_sha256(names: Iterable[str]) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes. Raises UserError for a missing file."""
+    """Hash of a file's bytes (of the pixels of an image inside a file). Raises UserError for a missing file."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(content(path)).hexdigest()
     except OSError as error:
         raise UserError("file is missing", where=str(path), mend="restore it or index the folder again") from error
