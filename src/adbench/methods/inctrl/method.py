@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -20,53 +19,13 @@ from adbench.methods.base import SUPPORT, Features, Method, Prediction, beside, 
 from adbench.methods.inctrl.heads import Adapter, Head
 from adbench.methods.inctrl.layout import regroup_patches, regroup_prompt_features, regroup_prompt_patches
 from adbench.methods.inctrl.official import read_checkpoint, split_checkpoint, write_checkpoint
+from adbench.methods.inctrl.outputs import Comparison, Outputs
 from adbench.methods.losses import score_focal
 from adbench.methods.maps import resize_bilinear
 from adbench.methods.registry import register
 from adbench.methods.residuals import nearest_distance
 
 Loss = Literal["focal", "bce"]
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Queries against normal images.
-
-    prompts          (B, K, E) class features of each row's prompts, as `batch_layout` groups them; None from memories
-    adapted_prompts  (B, E) mean of the adapted ones
-    layer_maps       (B, L, P) distance of each patch to the nearest prompt patch, per layer
-    """
-
-    prompts: Tensor | None
-    adapted_prompts: Tensor
-    layer_maps: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """Everything between the features and the scores of a batch (section 1 of the specification).
-
-    text              (B, 2, E) unit directions of the normal and the abnormal state
-    text_logits       (B, 2) temperature x cosine of the class feature with them
-    adapted_query, image_residual   (B, E); the residual is prompts minus query
-    residual_map      (B, P) mean of the layers' maps
-    s_a, s_i, s_p     (B,) text prior, image-level score, largest residual
-    holistic_map      (B, P), holistic_score (B,)
-    final_score       (B,) what everything is for
-    """
-
-    text: Tensor
-    text_logits: Tensor
-    comparison: Comparison
-    adapted_query: Tensor
-    image_residual: Tensor
-    residual_map: Tensor
-    s_a: Tensor
-    s_i: Tensor
-    s_p: Tensor
-    holistic_map: Tensor
-    holistic_score: Tensor
-    final_score: Tensor
 
 
 @register("inctrl")
@@ -154,14 +113,21 @@ class InCtrl(Method):
     # Frozen stage
 
     @torch.no_grad()
+    def raw_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Class features (B, E) and patches (B, L, P, V), not normalised."""
+        streams = self.clip.image_blocks(self.clip.embed_image(images), collect=self.out_layers, class_token_only=True)
+        patches = [streams.blocks[layer][:, 1:] for layer in self.out_layers]
+        return self.clip.project(streams.tokens[:, 0]), torch.stack(patches, dim=1)
+
     def encode(self, batch: Batch) -> Features:
-        """class (B, E) and patches (B, L, P, V), raw; those of the support beside them where the batch has one."""
-        streams = self.clip.image_blocks(
-            self.clip.embed_image(batch.images), collect=self.out_layers, class_token_only=True
-        )
-        patches = torch.stack([streams.blocks[layer][:, 1:] for layer in self.out_layers], dim=1)
-        features: Features = {"class": self.clip.project(streams.tokens[:, 0]), "patches": patches}
+        """class (B, E), raw, and unit patches (B, L, P, V); those of the support beside them where there is one."""
+        found, patches = self.raw_features(batch.images)
+        features: Features = {"class": found, "patches": F.normalize(patches, dim=-1)}
         return features if batch.support is None else beside(features, self.encode(batch.support))
+
+    def feature_settings(self) -> dict[str, object]:
+        """The blocks that patches are taken from."""
+        return {"out_layers": list(self.out_layers)}
 
     def text_features(self, class_name: str) -> Tensor:
         """Unit directions (2, E) of the normal and the abnormal state, once per class."""
@@ -176,8 +142,10 @@ class InCtrl(Method):
     def adapt(self, class_name: str, support: Batch, features: Features | None = None) -> None:
         """Keep the class features (K, E) and the unit patches (L, K, P, V) of the support."""
         found = self.encode(support) if features is None else features
-        patches = F.normalize(found["patches"], dim=-1).transpose(0, 1).contiguous()
-        self.memory[class_name] = {"class": found["class"], "patches": patches}
+        self.memory[class_name] = {
+            "class": found["class"],
+            "patches": found["patches"].transpose(0, 1).contiguous(),
+        }
 
     # Learnable stage
 
@@ -217,10 +185,9 @@ class InCtrl(Method):
 
     def _against_support(self, features: Features) -> Comparison:
         """Every query and its own K support images, grouped as `batch_layout` says."""
-        query, n = F.normalize(features["patches"], dim=-1), len(features["class"])  # (B, L, P, V)
+        query, n = features["patches"], len(features["class"])  # (B, L, P, V)
         prompts = features[f"{SUPPORT}class"].reshape(n, -1, self.clip.embed_dim)  # (B, K, E)
-        patches = F.normalize(features[f"{SUPPORT}patches"], dim=-1)
-        patches = patches.reshape(n, -1, *query.shape[1:])  # (B, K, L, P, V)
+        patches = features[f"{SUPPORT}patches"].reshape(n, -1, *query.shape[1:])  # (B, K, L, P, V)
         if self.batch_layout == "official":
             query, prompts = regroup_patches(query), regroup_prompt_features(prompts)
             normal = regroup_prompt_patches(patches)
@@ -232,7 +199,7 @@ class InCtrl(Method):
 
     def _against_memory(self, features: Features, batch: Batch) -> Comparison:
         """Every query and the memory of its class: one product per class and layer."""
-        query = F.normalize(features["patches"], dim=-1)  # (B, L, P, V)
+        query = features["patches"]  # (B, L, P, V)
         layer_maps = query.new_empty(query.shape[:-1])
         adapted = torch.empty_like(features["class"])
         for name in dict.fromkeys(batch.class_names):

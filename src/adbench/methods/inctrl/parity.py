@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from adbench.data.sample import Batch
-from adbench.methods.base import SUPPORT, Features
-from adbench.methods.inctrl.method import InCtrl, Outputs
+from adbench.methods.inctrl.method import InCtrl
+from adbench.methods.inctrl.outputs import Outputs
 from adbench.methods.parity import case_batches, case_method
 
 Arrays = Mapping[str, np.ndarray]
@@ -63,8 +63,9 @@ def _infer(case: Mapping[str, Any], tensors: Arrays) -> Tensors:
     parts = [_infer_batch(method, batch, tensors) for batch in case_batches(case, tensors, 1 if alone else None)]
     found = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
     found["query_tokens"] = found["query_tokens"].transpose(0, 1)  # (L, B, P, V)
-    prompts = method.encode(_support(case_batches(case, tensors)[0], tensors))
-    return found | {"prompt_cls": prompts["class"], "prompt_tokens": prompts["patches"].transpose(0, 1)}
+    support = _support(case_batches(case, tensors)[0], tensors)
+    prompt_features, prompt_patches = method.raw_features(support.images)
+    return found | {"prompt_cls": prompt_features, "prompt_tokens": prompt_patches.transpose(0, 1)}
 
 
 def _infer_as_one_call(case: Mapping[str, Any], tensors: Arrays) -> Tensors:
@@ -88,7 +89,8 @@ def _infer_batch(method: InCtrl, batch: Batch, tensors: Arrays) -> Tensors:
     output = method.outputs(features, batch)
     prediction = method.score(features, batch)
     assert prediction.scores is not None
-    found = _forward_tensors(output) | {"query_cls": features["class"], "query_tokens": features["patches"]}
+    found = _forward_tensors(output)
+    found["query_cls"], found["query_tokens"] = method.raw_features(batch.images)
     return found | {"image_score": output.s_i, "final_score": prediction.scores}
 
 
@@ -137,7 +139,7 @@ def _train(case: Mapping[str, Any], tensors: Arrays, dtype: torch.dtype) -> Tens
         with torch.no_grad():  # a forward pass of its own, whose effect on running statistics is undone
             output = method.outputs(features, batch)
         method.load_state_dict(state)
-        found |= {f"step{step + 1}/{key}": value for key, value in _step_tensors(output, features, step, dtype).items()}
+        found |= {f"step{step + 1}/{key}": value for key, value in _step_tensors(method, output, batch).items()}
         terms = method.loss(features, batch)
         total = terms["final"] + terms["image"]
         losses.append(torch.stack([terms["final"], terms["image"], total]).detach())
@@ -152,20 +154,23 @@ def _train(case: Mapping[str, Any], tensors: Arrays, dtype: torch.dtype) -> Tens
     return found | {"losses": torch.stack(losses)}
 
 
-def _step_tensors(output: Outputs, features: Features, step: int, dtype: torch.dtype) -> Tensors:
+def _step_tensors(method: InCtrl, output: Outputs, batch: Batch) -> Tensors:
     found = _forward_tensors(output)
-    if dtype == torch.float64:
+    if method.clip.dtype == torch.float64:
         return {key: found[key] for key in _IN_FLOAT64}
-    n = len(features["class"])
+    n = len(batch)
+    assert batch.support is not None
+    queries, query_patches = method.raw_features(batch.images)
+    prompts, prompt_patches = method.raw_features(batch.support.images)
 
     def shot_major(values: Tensor) -> Tensor:
         return values.reshape(n, -1, *values.shape[1:]).transpose(0, 1).flatten(0, 1)  # (B * K, ...) -> (K * B, ...)
 
     return found | {
-        "query_cls": features["class"],
-        "prompt_cls": shot_major(features[f"{SUPPORT}class"]),
-        "query_tokens_flat_mean": features["patches"].mean(-1).transpose(0, 1),
-        "prompt_tokens_flat_mean": shot_major(features[f"{SUPPORT}patches"]).mean(-1).transpose(0, 1),
+        "query_cls": queries,
+        "prompt_cls": shot_major(prompts),
+        "query_tokens_flat_mean": query_patches.mean(-1).transpose(0, 1),
+        "prompt_tokens_flat_mean": shot_major(prompt_patches).mean(-1).transpose(0, 1),
     }
 
 
