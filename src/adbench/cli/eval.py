@@ -115,6 +115,7 @@ def execute(settings: Sequence[Setting], words: Sequence[str], reporter: Reporte
 
 def _evaluate(config: EvalConfig, checkpoint: Checkpoint, words: Sequence[str], reporter: Reporter) -> Evaluated:
     from adbench.cli import parts
+    from adbench.engine.adapt import check_support
     from adbench.engine.device import resolve_device
     from adbench.engine.evaluate import evaluate
     from adbench.engine.provenance import describe_run
@@ -130,15 +131,6 @@ def _evaluate(config: EvalConfig, checkpoint: Checkpoint, words: Sequence[str], 
     clip = parts.load_backbone(config.clip, device)
     method = parts.build_method(config, clip, device)
     record = None if checkpoint.path is None else load_weights(method, checkpoint.path)
-    config = replace(config, checkpoint=str(checkpoint.path or "untrained"))
-    folder = RunFolder.create("eval", config.method, config.data_names, outputs=config.outputs, out=config.out)
-    folder.write_config(config.to_yaml())
-    reporter.say(f"method       {config.method}, weights {_weights_line(method.supervision, checkpoint)}")
-    reporter.say(f"backbone     {parts.clip_line(clip)}")
-    for one in data:
-        reporter.say(f"evaluate on  {one.line()}")
-    reporter.say(f"device       {parts.device_line(device)}")
-    rows: list[Row] = []
     evaluated = [
         EvalData(
             name=one.spec.name,
@@ -148,6 +140,17 @@ def _evaluate(config: EvalConfig, checkpoint: Checkpoint, words: Sequence[str], 
         )
         for one in data
     ]
+    for part in evaluated:
+        check_support(method, part)
+    config = replace(config, checkpoint=str(checkpoint.path or "untrained"))
+    folder = RunFolder.create("eval", config.method, config.data_names, outputs=config.outputs, out=config.out)
+    folder.write_config(config.to_yaml())
+    reporter.say(f"method       {config.method}, weights {_weights_line(method.supervision, checkpoint)}")
+    reporter.say(f"backbone     {parts.clip_line(clip)}")
+    for one in data:
+        reporter.say(f"evaluate on  {one.line()}")
+    reporter.say(f"device       {parts.device_line(device)}")
+    rows: list[Row] = []
     for part in evaluated:
         rows += evaluate(
             method, part, config.eval, device=device, record=record, reporter=reporter, run=folder, painter=paint

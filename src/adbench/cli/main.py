@@ -25,6 +25,7 @@ settings of train and eval (all of them: eval --help, train --help)
   data_dir=DIR           where data sets lie (./data, or $ADBENCH_DATA); one set lies in data_dir/NAME
   data.root=DIR          the folder of this one set, in its official layout
   clip=NAME              backbone; clip=demo is built in, clip.checkpoint=FILE takes a local file
+  support.k=1,2,4        few-shot methods: normal images per class; support.seed=0,1,2 draws them anew
   checkpoint=RUN         eval: a run folder, a weights file, latest, or untrained
   out=DIR                where the run's files go (outputs/COMMAND/METHOD/DATA/TIME)
   device=auto|cpu|cuda   seed=N

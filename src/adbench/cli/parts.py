@@ -41,14 +41,22 @@ class OpenData:
         anomalous = sum(sample.label for sample in self.samples)
         return f"{self.spec.name}: {len(self.samples)} images, {anomalous} anomalous, {len(classes)} classes ({shown})"
 
+    @property
+    def pools(self) -> dict[str, list[Sample]]:
+        """Per class all images, among which support is looked for."""
+        pools: dict[str, list[Sample]] = {name: [] for name in self.classes}
+        for sample in self.indexed:
+            if sample.class_name in pools:
+                pools[sample.class_name].append(sample)
+        return pools
+
     def supports(self, settings: SupportSettings, method: Method) -> Supports:
         """The support sets that `method` is evaluated with; none where it takes none and none are asked for."""
         from adbench.data.support import draw_supports
 
         if not method.adapts and settings.k == (0,):
             return {}
-        pools = {name: [one for one in self.indexed if one.class_name == name] for name in self.classes}
-        return draw_supports(settings, pools, dataset=self.spec.name)
+        return draw_supports(settings, self.pools, dataset=self.spec.name)
 
 
 def open_data(

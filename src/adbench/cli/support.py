@@ -1,0 +1,145 @@
+"""`adbench support`: write the support sets that `eval` would draw as a file that anybody can read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adbench.cli.config import DataConfig
+from adbench.cli.convert import make
+from adbench.cli.grammar import choices, parse
+from adbench.errors import UserError, unknown
+
+SUMMARY = "write the support sets of a data set to a file"
+
+HELP = """\
+usage  python -m adbench support data=NAME support.k=1,2,4 [support.seed=S] [key=value ...] [out=FILE]
+
+Writes the normal training images that `eval` takes as support, by relative path:
+  {"version": 1, "dataset": NAME, "classes": {CLASS: {"K": [paths]}}}
+With such a file (support=file support.path=FILE) a run can be repeated whatever draws the sets.
+
+  data=NAME                 or --dataset NAME              data_dir=DIR        or --data-dir DIR
+  data.root=DIR             or --root DIR                  data.classes=[a,b]  or --classes a,b
+  support.k=1,2,4           or --k 1,2,4                   support=SOURCE      or --source SOURCE
+  support.seed=S            or --seed S                    support.path=PATH   or --path PATH
+  out=FILE                  or --out FILE; without it the list is printed. Several seeds: {seed} in its name
+
+examples
+  python -m adbench support data=mvtec support.k=1,2,4 support.seed=0 out=mvtec_seed0.json
+  python -m adbench support --dataset visa --k 4 --source promptad --out visa_promptad.json
+"""
+
+_OPTIONS = {
+    "--dataset": "data",
+    "--data-dir": "data_dir",
+    "--root": "data.root",
+    "--classes": "data.classes",
+    "--k": "support.k",
+    "--seed": "support.seed",
+    "--source": "support",
+    "--path": "support.path",
+    "--out": "out",
+}
+_KEYS = tuple(key for key in _OPTIONS.values() if key not in ("data", "support"))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `adbench support` with these words."""
+    from adbench.cli import parts
+    from adbench.data.support import SupportSettings, draw_supports
+    from adbench.engine.progress import make_reporter
+
+    given = {setting.key: setting.value for setting in parse(_as_settings(argv), "support")}
+    data = _data(given)
+    settings = make(
+        SupportSettings,
+        {
+            "source": str(given.get("support", "seeded")),
+            "k": _list(given.get("support.k")),
+            "seed": _list(given.get("support.seed", 0)),
+            "path": given.get("support.path"),
+        },
+        "support",
+    )
+    data_dir = Path(str(given.get("data_dir") or os.environ.get("ADBENCH_DATA", "data"))).expanduser()
+    found = parts.open_data(data, data_dir, make_reporter())
+    supports = draw_supports(settings, found.pools, dataset=found.spec.name)
+    for seed in dict.fromkeys(seed for _, seed in supports):
+        of_seed = {k: sets for (k, one), sets in supports.items() if one == seed}
+        text = json.dumps(_file(found.spec.name, settings.source, seed, of_seed), indent=1, ensure_ascii=False)
+        _write(text, given.get("out"), seed, several=len({one for _, one in supports}) > 1)
+    return 0
+
+
+def _as_settings(argv: Sequence[str]) -> list[str]:
+    """Options such as --k 1,2 as key=value."""
+    words, rest = [], list(argv)
+    while rest:
+        word = rest.pop(0)
+        option, equals, value = word.partition("=")
+        if option not in _OPTIONS:
+            if word.startswith("--"):
+                raise unknown("option", option, _OPTIONS, where="support")
+            words.append(word)
+            continue
+        if not equals and not rest:
+            raise UserError(f"{option} lacks its value", where="support", mend=f"write {option} VALUE")
+        value = value if equals else rest.pop(0)
+        listed = option == "--classes" and not value.startswith("[")
+        words.append(f"{_OPTIONS[option]}={f'[{value}]' if listed else value}")
+    return words
+
+
+def _data(given: Mapping[str, Any]) -> DataConfig:
+    if "data" not in given:
+        raise UserError("support needs data", mend=f"add data=NAME, one of {', '.join(choices('data'))}")
+    if given["data"] not in choices("data"):
+        raise unknown("data set", str(given["data"]), choices("data"), where="data")
+    if "support.k" not in given:
+        raise UserError("support needs the number of images per class", mend="add support.k=1,2,4")
+    options = {}
+    for key, value in given.items():
+        if key.startswith("data.") and key not in _KEYS:
+            options[key.removeprefix("data.")] = value
+        elif key not in (*_KEYS, "data", "support"):
+            raise unknown("setting", key, (*_KEYS, "data", "support"), where="support")
+    root = given.get("data.root")
+    return DataConfig(
+        name=given["data"],
+        root=None if root is None else Path(str(root)).expanduser(),
+        classes=tuple(map(str, _list(given.get("data.classes", [])))),
+        options=options,
+    )
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _file(dataset: str, source: str, seed: int | None, sets: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    classes: dict[str, dict[str, list[str]]] = {}
+    for k, by_class in sets.items():
+        for name, one in by_class.items():
+            classes.setdefault(name, {})[str(k)] = list(one.names)
+    return {"version": 1, "dataset": dataset, "source": source, "seed": seed, "classes": classes}
+
+
+def _write(text: str, out: Any, seed: int | None, *, several: bool) -> None:
+    if out is None:
+        print(text)
+        return
+    if several and "{seed}" not in str(out):
+        raise UserError(
+            "a file holds the sets of one seed, and there are several",
+            where=f"out={out}",
+            mend="write {seed} into its name",
+        )
+    from adbench.atomic import write_text
+
+    path = Path(str(out).replace("{seed}", str(seed))).expanduser()
+    write_text(path, text + "\n")
+    print(path)
