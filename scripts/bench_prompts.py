@@ -1,7 +1,7 @@
 """Measure AnomalyCLIP and FAPrompt against a bare image-tower forward pass of open_clip: ratios within one run.
 
     python scripts/bench_prompts.py             ViT-B/16 at 240 px: about two minutes
-    python scripts/bench_prompts.py --large     ViT-L/14 at 518 px, what the authors use: about ten minutes, 6 GB of memory
+    python scripts/bench_prompts.py --large     ViT-L/14 at 518 px, what the authors use: about ten minutes, 6 GB
 
 Random weights of the right size, one thread, float32; inference with batch 1, training with batch 8. CPU time, best of
 several interleaved repetitions, so that what else the machine does matters little. A row "OVER" its target makes the
