@@ -1,6 +1,6 @@
 """The built-in `demo` data set: the procedural world in the MVTec AD folder layout, rendered on first use.
 
-    <root>/demo.json                                         version and counts of what was rendered
+    <root>/demo.json                                         version, counts and classes of what was rendered
     <root>/<class>/train/good/000.png                        normal pictures of the held-out classes
     <root>/<class>/test/{good,<kind>}/000.png                unpaired: no two pictures share a scene
     <root>/<class>/ground_truth/<kind>/000_mask.png          0 or 255
@@ -60,8 +60,8 @@ class DemoCounts:
     train: int = 16
     normal: int = 40
     defective: int = 60
-    auxiliary_normal: int = 60
-    auxiliary_defective: int = 60
+    auxiliary_normal: int = 30
+    auxiliary_defective: int = 30
 
 
 def is_rendered(root: Path, counts: DemoCounts | None = None) -> bool:
@@ -101,7 +101,8 @@ def render_demo(
 
 
 def _facts(counts: DemoCounts) -> dict[str, object]:
-    return {"world_version": WORLD_VERSION, "counts": asdict(counts)}
+    classes = {"held_out": list(HELD_OUT_CLASSES), "auxiliary": list(AUXILIARY_CLASSES)}
+    return {"world_version": WORLD_VERSION, "counts": asdict(counts), "classes": classes}
 
 
 def _move_into_place(draft: Path, root: Path, counts: DemoCounts) -> None:
