@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from adbench.data.containers import content_sha256
 from adbench.data.promptad_lists import INDICES, N_TRAIN
 from adbench.data.sample import Sample
-from adbench.data.support import SupportSettings, check_leaks, draw, file_sha256, relative_path
+from adbench.data.support import SupportSettings, check_leaks, draw, relative_path
 from adbench.errors import UserError
 
 
@@ -176,7 +177,7 @@ def test_a_record_repeats_the_set(tmp_path):
     support = chosen(pool, k=2, seed=1)
     record = support.record()
     assert record["paths"] == list(support.names)
-    assert record["sha256"] == [file_sha256(sample.path) for sample in support.samples]
+    assert record["sha256"] == [content_sha256(sample.path) for sample in support.samples]
     assert (record["k"], record["seed"], record["source"], record["pool_size"]) == (2, 1, "seeded", 3)
     assert len(record["id"]) == 16
     json.dumps(record)

@@ -1,7 +1,7 @@
 """Images that lie inside larger files, as CIFAR-10 and MNIST are published: `file/00042` is image 42 of `file`.
 
 Such a member's path does not exist on disk: its parent is a file. Everything that opens, hashes or measures the image
-files of a data set goes through `open_member`, `content` and `content_size`, which know both kinds.
+files of a data set goes through `open_member`, `content_sha256` and `content_size`, which know both kinds.
 
 Read are CIFAR-10's binary (.bin) and Python (pickled) batches and MNIST's idx files, packed (.gz) or not.
 """
@@ -9,6 +9,7 @@ Read are CIFAR-10's binary (.bin) and Python (pickled) batches and MNIST's idx f
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import pickle
 import struct
@@ -55,9 +56,19 @@ def open_member(path: Path) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(images[int(path.name)]))
 
 
-def content(path: Path) -> bytes:
-    """The bytes of an image file, or the pixels of an image inside a file."""
-    return open_member(path).tobytes() if is_member(path) else path.read_bytes()
+def content_sha256(path: Path) -> str:
+    """Hash of a file's bytes, or of the pixels of an image inside a file. Raises UserError for a missing file."""
+    if is_member(path):
+        return hashlib.sha256(open_member(path).tobytes()).hexdigest()
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        mend = "restore it or index the folder again"
+        raise UserError(f"the file cannot be read: {error.strerror}", where=str(path), mend=mend) from error
+    return digest.hexdigest()
 
 
 def content_size(path: Path) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adbench.data.containers import content
+from adbench.data.containers import content_sha256
 from adbench.data.sample import Sample
 from adbench.errors import UserError, unknown
 
@@ -109,7 +109,7 @@ class SupportSet:
             "seed": self.seed,
             "id": self.id,
             "paths": list(self.names),
-            "sha256": [file_sha256(sample.path) for sample in self.samples]
+            "sha256": [content_sha256(sample.path) for sample in self.samples]
             or [name.removeprefix("sha256:") for name in self.names],
             "pool_size": self.pool_size,
             "pool_sha256": self.pool_sha256,
@@ -216,8 +216,8 @@ def check_leaks(sets: Iterable[SupportSet], queries: Iterable[Sample]) -> None:
             same = by_path.get(sample.path.resolve())
             if same is None and support.source == "folder":
                 alike = by_size.get(sample.path.stat().st_size, [])
-                digest = file_sha256(sample.path) if alike else ""
-                same = next((query for query in alike if file_sha256(query.path) == digest), None)
+                digest = content_sha256(sample.path) if alike else ""
+                same = next((query for query in alike if content_sha256(query.path) == digest), None)
             if same is not None:
                 raise UserError(
                     f"a support image of class {support.class_name} is also one to be scored: {name}",
@@ -232,11 +232,3 @@ def listing_sha256(names: Iterable[str]) -> str:
     for name in names:
         digest.update(f"{name}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes (of the pixels of an image inside a file). Raises UserError for a missing file."""
-    try:
-        return hashlib.sha256(content(path)).hexdigest()
-    except OSError as error:
-        raise UserError("file is missing", where=str(path), mend="restore it or index the folder again") from error

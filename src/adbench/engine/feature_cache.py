@@ -24,13 +24,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from adbench.atomic import write_json
+from adbench.data.containers import content_sha256
 from adbench.data.loading import has_masks, make_loader
 from adbench.data.sample import Sample
 from adbench.engine.device import autocast
 from adbench.engine.progress import Reporter
 from adbench.engine.settings import TrainSettings
 from adbench.engine.tensor_file import write_tensors
-from adbench.engine.weights import BACKBONE_KEYS, backbone, file_sha256, hyperparameters
+from adbench.engine.weights import BACKBONE_KEYS, backbone, hyperparameters
 from adbench.errors import UserError
 from adbench.methods.base import Features, Method
 
@@ -248,7 +249,7 @@ def _facts(method: Method, samples: Sequence[Sample], settings: TrainSettings, d
     digest = hashlib.sha256()
     for sample in samples:
         files = [path for path in (sample.path, sample.mask_path) if path is not None]
-        digest.update(f"{sample.label} {sample.inverted_mask} {[_file_hash(path) for path in files]}\n".encode())
+        digest.update(f"{sample.label} {sample.inverted_mask} {[content_sha256(path) for path in files]}\n".encode())
     return {
         "version": VERSION,
         "method": method.name,
@@ -262,13 +263,6 @@ def _facts(method: Method, samples: Sequence[Sample], settings: TrainSettings, d
         "n_images": len(samples),
         "files": digest.hexdigest(),
     }
-
-
-def _file_hash(path: Path) -> str:
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise UserError(f"the file cannot be read: {error}", where=str(path), mend="replace the file") from error
 
 
 def _hash(facts: Mapping[str, Any]) -> str:
