@@ -17,6 +17,7 @@ from adbench.methods import build, method_class
 from adbench.methods.promptad.fitting import FitSettings, Job, fit, learning_rate, losses
 from adbench.methods.promptad.prompts import Contexts, TextFeatures, encode_prompts
 from adbench.methods.promptad.states import GENERIC, after_noun, noun, suffixes
+from adbench.metrics import ImageMetrics, PixelMetrics
 from tiny import make_batch, make_tiny_clip, rows
 
 CLASSES = ("metal_nut", "pipe-fryum", "carpet")
@@ -526,3 +527,40 @@ def test_jobs_do_not_share_their_contexts():
     assert isinstance(first.contexts, Contexts)
     first.contexts.normal.add_(1)
     assert not torch.equal(first.contexts.normal, method.job("carpet", "mvtec", "cls", features).contexts.normal)
+
+
+# Selection on test
+
+
+def test_best_epoch_is_that_of_the_highest_auroc_the_first_on_ties():
+    method = make_method(epochs=6, select="best_on_test", map_blur_sigma=0.0)
+    method.adapt("carpet", support())
+    batch = make_batch(8, size=24)
+    images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    batch = replace(batch, images=images, class_names=["carpet"] * 8)
+    features, memory = method.encode(batch), method.memory["carpet"]
+    found = {"cls": [], "seg": []}
+    for epoch in range(6):
+        for task, fitted_prompts in list(memory.prompts.items()):
+            memory.prompts[task] = replace(fitted_prompts, prototypes=fitted_prompts.per_epoch[epoch])
+        prediction = method.score(features, batch)
+        image = ImageMetrics().update(prediction.scores.numpy(), batch.labels.numpy()).compute()
+        pixel = PixelMetrics().update(prediction.maps.numpy(), batch.masks.numpy()).compute()
+        found["cls"].append(image["image_auroc"])
+        found["seg"].append(pixel["pixel_auroc"])
+    assert method.selects_on_test
+    halves = [rows(batch, slice(0, 3)), rows(batch, slice(3, 8))]
+    method.select_on_test("carpet", [(method.encode(half), half) for half in halves])
+    for task, aurocs in found.items():
+        chosen = memory.prompts[task]
+        assert torch.equal(chosen.prototypes, chosen.per_epoch[aurocs.index(max(aurocs))])
+
+
+def test_an_official_checkpoint_keeps_the_epoch_that_it_has(tmp_path):
+    fitted(task="cls").save_official(tmp_path)
+    method = make_method(task="cls", select="best_on_test")
+    method.load_official(tmp_path)
+    before = method.memory["carpet"].prompts["cls"].prototypes
+    batch = replace(make_batch(), class_names=["carpet"] * 4)
+    method.select_on_test("carpet", [(method.encode(batch), batch)])
+    assert torch.equal(before, method.memory["carpet"].prompts["cls"].prototypes)

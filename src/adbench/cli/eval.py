@@ -118,6 +118,7 @@ def _evaluate(config: EvalConfig, checkpoint: Checkpoint, words: Sequence[str], 
     from adbench.engine.adapt import check_support
     from adbench.engine.device import resolve_device
     from adbench.engine.evaluate import evaluate
+    from adbench.engine.kept import forget_classes
     from adbench.engine.provenance import describe_run
     from adbench.engine.run_folder import RunFolder
     from adbench.engine.settings import EvalData
@@ -164,9 +165,11 @@ def _evaluate(config: EvalConfig, checkpoint: Checkpoint, words: Sequence[str], 
         hyperparameters=config.hyperparameters,
         backbone=clip.describe(),
         checkpoint=config.checkpoint,
-        supports=[one.record() for part in evaluated for sets in part.supports.values() for one in sets.values()],
+        supports=[one.record() for part in evaluated for sets in part.supports.values() for one in sets.values()]
+        or (record.adaptation["supports"] if record is not None and record.adaptation else []),
     )
     files = write_results(folder.path, rows, provenance)
+    forget_classes(folder)
     trained_in = checkpoint.path if checkpoint.path is not None and checkpoint.path.is_dir() else None
     files.append(write_html(folder.path, training=trained_in))
     return Evaluated(rows, folder.path, files)

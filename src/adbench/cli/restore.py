@@ -43,13 +43,14 @@ def find_checkpoint(settings: Sequence[Setting]) -> Checkpoint:
         if method not in choices("method"):
             raise unknown("method", method, choices("method"), where=typed["method"].word)
         if not _is_trained(method):
-            if asked not in (None, UNTRAINED):
+            if asked not in (None, UNTRAINED) and not _fits(method):
                 raise UserError(
                     f"method {method} is not trained: it has no weights to load",
                     where=typed["checkpoint"].word,
                     mend="leave out checkpoint",
                 )
-            return Checkpoint(method)
+            if asked in (None, UNTRAINED):
+                return Checkpoint(method)
         if asked == UNTRAINED:
             return Checkpoint(method)
     return _read(asked, method, Path(str(typed["outputs"].value)) if "outputs" in typed else Path("outputs"))
@@ -59,6 +60,12 @@ def _is_trained(method: str) -> bool:
     from adbench.methods import method_class
 
     return method_class(method).supervision != "none"
+
+
+def _fits(method: str) -> bool:
+    from adbench.methods import method_class
+
+    return method_class(method).fits
 
 
 def _read(asked: str | None, method: str | None, outputs: Path) -> Checkpoint:

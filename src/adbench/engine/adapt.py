@@ -28,7 +28,14 @@ def check_support(method: Method, data: EvalData) -> None:
         raise UserError(
             f"method {method.name} takes no support images", where=f"support.k={shots[0]}", mend="leave out support.k"
         )
-    if method.needs_support and (not data.supports or len(shots) < len(data.supports)):
+    if shots and method.fits and method.memory:
+        raise UserError(
+            f"the checkpoint has been fitted to support images of its own: {', '.join(sorted(method.memory))}",
+            where=f"support.k={shots[0]}",
+            mend="leave out support.k to evaluate it, or leave out checkpoint to fit anew",
+        )
+    remembered = not shots and all(method.remembers(name) for name in data.classes)
+    if method.needs_support and not remembered and (not data.supports or len(shots) < len(data.supports)):
         raise UserError(
             f"method {method.name} compares with normal images of each class, and there are none",
             where=f"{data.name}, K = 0",

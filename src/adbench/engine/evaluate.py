@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from adbench.data.loading import has_masks, make_loader
-from adbench.data.sample import Sample
+from adbench.data.sample import Batch, Sample
+from adbench.data.support import SupportSet
 from adbench.engine.adapt import Memory, build_memories, check_support, joined
 from adbench.engine.device import autocast, check_amp
+from adbench.engine.kept import Finished, Kept, restored_supports, save_fitted
 from adbench.engine.pictures import Painter, Picture, Shortlist, save_pictures
 from adbench.engine.progress import Advance, Quiet, Reporter
 from adbench.engine.rng import capture_streams, restore_streams, seed_streams
@@ -20,7 +23,7 @@ from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, Row
 from adbench.engine.totals import ClassTotals
 from adbench.engine.weights import WeightsRecord
-from adbench.methods.base import Method
+from adbench.methods.base import Features, Method
 
 
 def evaluate(
@@ -39,7 +42,9 @@ def evaluate(
     A method that adapts gets the support sets of `data` first; there are such rows for each (K, seed) of them, then for
     each K their mean and standard deviation over the seeds.
     `record` says what the weights were trained on (from `load_weights` or `train`; None: nothing was trained) and marks
-    rows that are not zero-shot. With `run` and `painter`, heat maps go to run.path/heatmaps/<data set>/.
+    rows that are not zero-shot. With `run`, finished classes are kept there, and an interrupted evaluation goes on
+    behind them; what the method fits is written there as weights. With `run` and `painter`, heat maps go to
+    run.path/heatmaps/<data set>/.
     Raises UserError for missing support, for support that is to be scored too, for a precision that the device lacks,
     for NaN predictions.
     """
@@ -47,36 +52,73 @@ def evaluate(
     check_support(method, data)
     reporter = reporter or Quiet()
     method.to(device)
-    supports = data.supports or {(0, None): {}}
+    shots = any(k for k, _ in data.supports)
+    supports = (data.supports if shots else restored_supports(record, data)) or data.supports or {(0, None): {}}
     results: dict[Draw, dict[str, Any]] = {draw: {} for draw in supports}
+    fitted: dict[Draw, list[Memory]] = {draw: [] for draw in supports}
+    kept = Kept(run, method, data, settings, record) if run else None
     with reporter.track(f"evaluate {data.name}", len(data.samples)) as advance:
         for name in data.classes:
             samples = [sample for sample in data.samples if sample.class_name == name]
-            memories = None
-            if method.adapts:
-                sets = [by_class.get(name) for by_class in supports.values()]
-                memories = build_memories(method, sets, settings, device=device)
-            shortlist = Shortlist(settings.heat_maps, method) if run and painter and settings.heat_maps else None
-            totals = measure_each(
-                method,
-                samples,
-                settings,
-                memories,
-                device=device,
-                with_masks=has_masks(data.samples),
-                shortlist=shortlist,
-                advance=advance,
-            )
-            for draw, one in zip(supports, totals, strict=True):
-                results[draw][name] = one.result()
-            if shortlist and run and painter:
-                save_pictures(shortlist.pictures(), painter, run.heatmaps_dir / data.name)
+            done = kept.load(name, samples) if kept else None
+            if done is None:
+                shortlist = Shortlist(settings.heat_maps, method) if run and painter and settings.heat_maps else None
+                done = _evaluate_class(
+                    method,
+                    samples,
+                    settings,
+                    [by_class.get(name) for by_class in supports.values()] if method.adapts and shots else None,
+                    device=device,
+                    with_masks=has_masks(data.samples),
+                    shortlist=shortlist,
+                    advance=advance,
+                )
+                if shortlist and run and painter:
+                    save_pictures(shortlist.pictures(), painter, run.heatmaps_dir / data.name)
+                if kept:
+                    kept.save(name, samples, done)
+            else:
+                advance(len(samples), {})
+            for number, draw in enumerate(supports):
+                results[draw][name] = done.results[number]
+                fitted[draw] += done.memories[number : number + 1]
+    if run and method.fits and shots:
+        save_fitted(run, method, data, fitted, settings.seed)
     rows = [
         row
         for draw, by_class in supports.items()
         for row in build_rows(method, data.name, results[draw], settings, record, draw=draw, support=by_class)
     ]
     return rows + summarise_seeds(rows)
+
+
+def _evaluate_class(
+    method: Method,
+    samples: Sequence[Sample],
+    settings: EvalSettings,
+    sets: Sequence[SupportSet | None] | None,
+    *,
+    device: torch.device,
+    with_masks: bool,
+    shortlist: Shortlist | None,
+    advance: Advance | None,
+) -> Finished:
+    """Adapt to each of the support sets (None: keep the memory there is) and measure."""
+    memories = None if sets is None else build_memories(method, sets, settings, device=device)
+    batches: Iterable[Encoded] = _encoded(method, samples, settings, device=device, with_masks=with_masks)
+    if method.selects_on_test:
+        batches = list(batches)
+        kept = method.memory
+        for method.memory in [kept] if memories is None else memories:
+            method.select_on_test(samples[0].class_name, [(one.features, one.batch) for one in batches])
+        method.memory = kept
+    totals = _measure(method, batches, settings, memories, device=device, shortlist=shortlist, advance=advance)
+    results = [one.result() for one in totals]
+    if method.selects_on_test:
+        for result in results:
+            result["selected_on_test"] = True
+            result["notes"].append(f"not held out: {method.name} chose among its states by these results")
+    return Finished(results, memories if memories is not None and method.fits else [])
 
 
 def measure(
@@ -109,13 +151,24 @@ def measure_each(
     None: one result, with the memory that the method has. Random streams are seeded at the start and kept apart:
     no result depends on the others. Pictures are of the last. `seconds` is what each result alone would have taken.
     """
-    kept = method.memory
-    choices = [kept] if memories is None else list(memories)
-    totals = [ClassTotals(settings) for _ in choices]
+    batches = _encoded(method, samples, settings, device=device, with_masks=with_masks)
+    return _measure(method, batches, settings, memories, device=device, shortlist=shortlist, advance=advance)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A batch, its frozen features, and the seconds that loading and encoding took."""
+
+    batch: Batch
+    features: Features
+    seconds: float
+
+
+def _encoded(
+    method: Method, samples: Sequence[Sample], settings: EvalSettings, *, device: torch.device, with_masks: bool
+) -> Iterator[Encoded]:
     training = method.training
     method.eval()
-    seed_streams(settings.seed, method)
-    streams = [capture_streams(method)] * len(choices)
     loader = make_loader(
         samples, method.transform, batch_size=settings.batch_size, workers=settings.workers, with_masks=with_masks
     )
@@ -124,25 +177,43 @@ def measure_each(
         batch = batch.to(device)
         with torch.no_grad(), autocast(settings.amp, device):
             features = method.encode(batch)
-        shared = time.perf_counter() - start
+        yield Encoded(batch, features, time.perf_counter() - start)
+        start = time.perf_counter()
+    method.train(training)
+
+
+def _measure(
+    method: Method,
+    batches: Iterable[Encoded],
+    settings: EvalSettings,
+    memories: Sequence[Memory] | None,
+    *,
+    device: torch.device,
+    shortlist: Shortlist | None,
+    advance: Advance | None,
+) -> list[ClassTotals]:
+    kept = method.memory
+    choices = [kept] if memories is None else list(memories)
+    totals = [ClassTotals(settings) for _ in choices]
+    seed_streams(settings.seed, method)
+    streams = [capture_streams(method)] * len(choices)
+    for one in batches:
         for number, memory in enumerate(choices):
             begin = time.perf_counter()
             if len(choices) > 1:
                 restore_streams(streams[number], method)
             method.memory = memory
             with torch.no_grad(), autocast(settings.amp, device):
-                prediction = method.score(features, batch)
-            totals[number].update(prediction, batch)
+                prediction = method.score(one.features, one.batch)
+            totals[number].update(prediction, one.batch)
             if len(choices) > 1:
                 streams[number] = capture_streams(method)
-            totals[number].seconds += shared + time.perf_counter() - begin
+            totals[number].seconds += one.seconds + time.perf_counter() - begin
         if shortlist is not None:
-            shortlist.offer(prediction, batch)
+            shortlist.offer(prediction, one.batch)
         if advance is not None:
-            advance(len(batch), {})
-        start = time.perf_counter()
+            advance(len(one.batch), {})
     method.memory = kept
-    method.train(training)
     return totals
 
 

@@ -47,7 +47,8 @@ def build_rows(
 ) -> list[Row]:
     """Rows of one data set for one (K, seed) of support sets.
 
-    `results`: per class "metrics", "n_images", "n_anomalous", "seconds" and "notes"; `support`: per class its set.
+    `results`: per class "metrics", "n_images", "n_anomalous", "seconds", "notes" and, where the method has selected
+    something by these images, "selected_on_test"; `support`: per class its set.
     """
     table = summarise({name: result["metrics"] for name, result in results.items()}, settings.protocol)
     metrics = METRICS + (OPTIONAL_METRICS if settings.aupro200 else ())
@@ -77,7 +78,7 @@ def build_rows(
                 "n_images": n_images,
                 "n_anomalous": result["n_anomalous"],
                 **{metric: table[name].get(metric, math.nan) for metric in metrics},
-                **_marks(dataset, classes, record, result["notes"]),
+                **_marks(dataset, classes, record, result),
                 "seconds": seconds,
                 "images_per_second": n_images / seconds if seconds else math.nan,
             }
@@ -117,14 +118,15 @@ def _total(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     sums: dict[str, Any] = {
         key: sum(result[key] for result in results.values()) for key in ("n_images", "n_anomalous", "seconds")
     }
-    return {**sums, "notes": list(dict.fromkeys(note for result in results.values() for note in result["notes"]))}
+    notes = list(dict.fromkeys(note for result in results.values() for note in result["notes"]))
+    return {**sums, "notes": notes, "selected_on_test": any(r.get("selected_on_test") for r in results.values())}
 
 
-def _marks(dataset: str, classes: list[str], record: WeightsRecord | None, notes: list[str]) -> dict[str, Any]:
+def _marks(dataset: str, classes: list[str], record: WeightsRecord | None, result: Mapping[str, Any]) -> dict[str, Any]:
     """What the training record says against these results. Without a record nothing was trained: all is well."""
     zero_shot: bool | None = True
-    selected = False
-    notes = list(notes)
+    selected = bool(result.get("selected_on_test"))
+    notes = list(result["notes"])
     if record is not None:
         trained = None if record.data is None else _overlap(dataset, classes, record.data)
         if trained is None:

@@ -8,6 +8,8 @@ outputs/<command>/<method>/<data>/<time>/
     best.safetensors        best weights so far (training with select=best_on_test)
     history.jsonl           the loss curve, one point per line
     tensorboard/            event files
+    classes/                finished classes of an unfinished evaluation
+    weights_*.safetensors   what a method has fitted to support images, with weights_*.json (evaluation only)
     results.json/.csv/.md, report.html, heatmaps/
 """
 
@@ -117,6 +119,11 @@ class RunFolder:
     def tensorboard_dir(self) -> Path:
         """tensorboard/."""
         return self.path / "tensorboard"
+
+    @property
+    def classes_dir(self) -> Path:
+        """classes/: where an unfinished evaluation goes on."""
+        return self.path / "classes"
 
     @property
     def heatmaps_dir(self) -> Path:

@@ -28,6 +28,7 @@ class WeightsRecord:
     data       per training set: {"name", "classes", "n_images", "fingerprint"}
     transform  the preprocessing, as it describes itself
     training   the settings that decide the result, seed included
+    adaptation of what was fitted to support images: {"dataset", "k", "seed", "supports": records of the sets}
     selection  None for the last epoch, else {"rule", "metric", "value", "epoch", "data": [{"name", "classes"}]}
     sha256     of the weights file
     source     the file that was read; not part of the record on disk
@@ -43,6 +44,7 @@ class WeightsRecord:
     epoch: int | None = None
     step: int | None = None
     selection: dict[str, Any] | None = None
+    adaptation: dict[str, Any] | None = None
     adbench_version: str = ""
     sha256: str = ""
     source: str = ""
@@ -149,7 +151,18 @@ def weights_file(path: Path) -> Path:
         return path
     if not path.exists():
         raise UserError("there is no such run or weights file", where=f"checkpoint={path}", mend="check the path")
+    if not (path / "run.json").exists() and any(path.glob("*.pt")):
+        return path  # several files of one method's authors
     run = RunFolder.open(path)
+    fitted = [file for file in sorted(path.glob("weights_*.safetensors")) if file.with_suffix(".json").exists()]
+    if len(fitted) > 1:
+        raise UserError(
+            f"this run holds weights for {len(fitted)} different supports",
+            where=str(path),
+            mend=f"name one of its files: {', '.join(file.name for file in fitted)}",
+        )
+    if fitted:
+        return fitted[0]
     if run.weights_path.with_suffix(".json").exists():
         return run.weights_path
     if run.checkpoint_path.exists():
@@ -160,8 +173,12 @@ def weights_file(path: Path) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """SHA-256 of a file, in hexadecimal; of a folder, of the hashes of its files."""
     digest = hashlib.sha256()
+    if path.is_dir():
+        for one in sorted(path.iterdir()):
+            digest.update(f"{one.name} {file_sha256(one)}\n".encode() if one.is_file() else b"")
+        return digest.hexdigest()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)

@@ -47,6 +47,9 @@ class Method(nn.Module):
     supervision  what training needs: "anomaly" (labels and masks), "segmentation" (label maps), "none" (no training)
     adapts       True when the method takes K normal images of a class, its support, as its memory
     needs_support  True when it cannot score a class without them
+    fits         True when `adapt` learns, which takes its time: what it makes of each class is part of the learnable
+                 state and kept with a run
+    selects_on_test  True when `select_on_test` is to be called, with the images to be scored
     in_context   True when training gives every query its own support (`Batch.support`)
     features_suffice  True when loss and score read no images: features can be kept and used again, masks and labels
                   beside them
@@ -61,6 +64,8 @@ class Method(nn.Module):
     supervision: ClassVar[Literal["anomaly", "segmentation", "none"]] = "anomaly"
     adapts: ClassVar[bool] = False
     needs_support: ClassVar[bool] = False
+    fits: ClassVar[bool] = False
+    selects_on_test: bool = False
     in_context: ClassVar[bool] = False
     features_suffice: ClassVar[bool] = False
     transform: Transform
@@ -120,6 +125,17 @@ class Method(nn.Module):
         features  what `encode` gives of the support, where the caller has it already
         """
         raise UserError(f"method {self.name} does not adapt to a class", mend="leave out support.k")
+
+    def select_on_test(self, class_name: str, batches: Sequence[tuple[Features, Batch]]) -> None:
+        """Choose among what `adapt` has left of a class by its results on the very images to be scored.
+
+        Some authors' code does this; results are marked as selected on test.
+        """
+        raise UserError(f"method {self.name} selects nothing")
+
+    def remembers(self, class_name: str) -> bool:
+        """Whether there is a memory to score this class with."""
+        return class_name in self.memory
 
     def learnable_state(self) -> dict[str, Tensor]:
         """Everything learned, by the authors' checkpoint names where they published any; never the backbone."""

@@ -18,6 +18,7 @@ from adbench.methods.promptad.fitting import FitSettings, Job, fit
 from adbench.methods.promptad.memory import ClassMemory, FittedPrompts, as_tensors, from_tensors, misfit
 from adbench.methods.promptad.official import read_files, write_file
 from adbench.methods.promptad.prompts import Contexts, PromptStyle, Prototype, Task, make_prompts, unit
+from adbench.methods.promptad.selection import use_best_epochs
 from adbench.methods.promptad.switches import decide
 from adbench.methods.promptad.transform import PromptAdTransform, exchange_red_and_blue
 from adbench.methods.registry import register
@@ -56,7 +57,7 @@ class PromptAd(Method):
     """
 
     supervision = "none"
-    adapts = needs_support = features_suffice = True
+    adapts = needs_support = fits = features_suffice = True
     memory: dict[str, ClassMemory]
 
     def __init__(
@@ -102,7 +103,7 @@ class PromptAd(Method):
         switches = decide(self.hyperparameters)
         self.tasks: list[Task] = ["cls", "seg"] if task == "both" else [task]
         self.bgr = switches.test_channel_order == "bgr"
-        self.select = select
+        self.selects_on_test = select == "best_on_test"
         self.scale = float(clip.model.logit_scale.exp() if switches.logit_scale == "exp" else clip.model.logit_scale)
         self.style = PromptStyle(
             n_ctx=n_ctx,
@@ -235,6 +236,10 @@ class PromptAd(Method):
             order=torch.arange(len(visual)).split(self.batch_size) if order is None else order,
         )
 
+    def select_on_test(self, class_name: str, batches: Sequence[tuple[Features, Batch]]) -> None:
+        """Put into use the prompts of the epoch that does best on these images, per task."""
+        use_best_epochs(self, class_name, self._memory(class_name), batches)
+
     # Scores
 
     def score(self, features: Features, batch: Batch) -> Prediction:
@@ -250,7 +255,7 @@ class PromptAd(Method):
             if scores is not None:
                 scores[rows] = self.image_score(visual, self.text_score(part, name)).float()
             if maps is not None:
-                maps[rows] = self.pixel_map(fuse(self.text_grid(part, name), visual)).float()
+                maps[rows] = self.pixel_map(visual, self.text_grid(part, name)).float()
         return Prediction(scores, maps)
 
     def visual_grid(self, features: Features, class_name: str) -> Tensor:
@@ -278,6 +283,10 @@ class PromptAd(Method):
         normal, abnormal = (self.scale * features @ prompts[task].prototypes.T).unbind(-1)
         return (abnormal - normal).sigmoid()
 
+    def remembers(self, class_name: str) -> bool:
+        """Whether the class was fitted, or a checkpoint that does not name its class waits for one."""
+        return class_name in self.memory or self._nameless is not None
+
     def _memory(self, class_name: str) -> ClassMemory:
         if class_name not in self.memory:
             if self._nameless is None:
@@ -289,9 +298,9 @@ class PromptAd(Method):
         """Fuse the largest value of the resized visual map, neither blurred nor mixed with text, with the text's."""
         return fuse(text, resize_bilinear(visual, self.map_size, align_corners=False).flatten(1).amax(dim=1))
 
-    def pixel_map(self, fused: Tensor) -> Tensor:
-        """Resized and smoothed, (B, R, R)."""
-        resized = resize_bilinear(fused, self.map_size, align_corners=False)[:, 0]
+    def pixel_map(self, visual: Tensor, text: Tensor) -> Tensor:
+        """Fuse both grids; resized and smoothed, (B, R, R)."""
+        resized = resize_bilinear(fuse(text, visual), self.map_size, align_corners=False)[:, 0]
         return smooth(resized, self.sigma, truncate=self.truncate)
 
     # Checkpoints

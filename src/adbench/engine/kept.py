@@ -1,0 +1,151 @@
+"""What an evaluation keeps of its classes: finished ones while it runs, so that it can go on after an interruption; and
+the memories that a method has fitted, as weights that evaluate again without fitting.
+
+<run>/classes/<data set>/<number>.safetensors   per finished class: results per (K, seed), fitted memories
+<run>/weights_<data set>_k<K>_seed<S>.safetensors   all classes of one (K, seed), with weights_....json beside it
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from adbench.data.catalogue import fingerprint
+from adbench.data.sample import Sample
+from adbench.data.support import SupportSet
+from adbench.engine.adapt import Memory, joined
+from adbench.engine.rows import Draw
+from adbench.engine.run_folder import RunFolder
+from adbench.engine.settings import EvalData, EvalSettings, Supports
+from adbench.engine.tensor_file import read_tensors, write_tensors
+from adbench.engine.weights import BACKBONE_KEYS, WeightsRecord, backbone, hyperparameters, save_weights
+from adbench.methods.base import Method
+
+_MARK = "|"  # between the number of a draw and a tensor's name
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A class that has been evaluated: results per draw; memories per draw of a method that fits, else none."""
+
+    results: list[dict[str, Any]]
+    memories: list[Memory]
+
+
+class Kept:
+    """The finished classes of one data set in a run. Files of other settings, data or weights are passed over."""
+
+    def __init__(
+        self, run: RunFolder, method: Method, data: EvalData, settings: EvalSettings, record: WeightsRecord | None
+    ) -> None:
+        self._folder = run.classes_dir / data.name
+        self._method, self._data = method, data
+        shown = backbone(method)
+        self._common = {
+            "method": method.name,
+            "hyperparameters": hyperparameters(method),
+            "transform": method.transform.describe(),
+            "backbone": {key: shown.get(key) for key in BACKBONE_KEYS},
+            "weights": None if record is None else record.sha256,
+            "settings": {key: value for key, value in asdict(settings).items() if key not in ("workers", "heat_maps")},
+        }
+
+    def load(self, class_name: str, samples: Sequence[Sample]) -> Finished | None:
+        """What was kept of the class; None if it has to be evaluated."""
+        path = self._path(class_name)
+        if not path.is_file():
+            return None
+        tensors, record = read_tensors(path)
+        if record is None or record.get("key") != self._key(class_name, samples):
+            return None
+        memories = []
+        if self._method.fits:
+            kept = self._method.memory
+            for number in range(len(record["results"])):
+                prefix = f"{number}{_MARK}"
+                part = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+                self._method.load_learnable_state(part)
+                memories.append(self._method.memory)
+            self._method.memory = kept
+        return Finished(record["results"], memories)
+
+    def save(self, class_name: str, samples: Sequence[Sample], finished: Finished) -> None:
+        """Keep a class, whole or not at all."""
+        tensors: dict[str, Tensor] = {}
+        kept = self._method.memory
+        for number, memory in enumerate(finished.memories if self._method.fits else ()):
+            self._method.memory = memory
+            tensors |= {f"{number}{_MARK}{key}": value for key, value in self._method.learnable_state().items()}
+        self._method.memory = kept
+        record = {"key": self._key(class_name, samples), "results": finished.results}
+        write_tensors(self._path(class_name), tensors, record)
+
+    def _path(self, class_name: str) -> Any:
+        return self._folder / f"{list(self._data.classes).index(class_name):03d}.safetensors"
+
+    def _key(self, class_name: str, samples: Sequence[Sample]) -> dict[str, Any]:
+        supports = [
+            [*draw, sets[class_name].id if class_name in sets else None] for draw, sets in self._data.supports.items()
+        ]
+        key = {**self._common, "class_name": class_name, "data": fingerprint(samples), "supports": supports}
+        return dict(json.loads(json.dumps(key)))
+
+
+def forget_classes(run: RunFolder) -> None:
+    """Remove what was kept of single classes: the results are complete and written."""
+    shutil.rmtree(run.classes_dir, ignore_errors=True)
+
+
+def save_fitted(
+    run: RunFolder, method: Method, data: EvalData, memories: Mapping[Draw, Sequence[Memory]], seed: int
+) -> None:
+    """Write, for each (K, seed) of support sets, what `method` has fitted to all classes, as a weights file."""
+    kept = method.memory
+    for (k, support_seed), by_class in memories.items():
+        method.memory = joined(by_class)
+        sets = data.supports[k, support_seed]
+        record = WeightsRecord(
+            method=method.name,
+            hyperparameters=hyperparameters(method),
+            backbone=backbone(method),
+            data=[],
+            transform=method.transform.describe(),
+            seed=seed,
+            adaptation={
+                "dataset": data.name,
+                "k": k,
+                "seed": support_seed,
+                "supports": [one.record() for one in sets.values()],
+            },
+        )
+        suffix = "" if support_seed is None else f"_seed{support_seed}"
+        save_weights(method, run.path / f"weights_{data.name}_k{k}{suffix}.safetensors", record)
+    method.memory = kept
+
+
+def restored_supports(record: WeightsRecord | None, data: EvalData) -> Supports:
+    """The support sets, by name only, that loaded weights were fitted to; none if they do not say."""
+    if record is None or record.adaptation is None:
+        return {}
+    fitted = record.adaptation
+    sets = {
+        one["class_name"]: SupportSet(
+            dataset=one["dataset"],
+            class_name=one["class_name"],
+            k=one["k"],
+            source=one["source"],
+            seed=one["seed"],
+            names=tuple(one["paths"]),
+            pool_size=one["pool_size"],
+            pool_sha256=one["pool_sha256"],
+            flags=one["flags"],
+        )
+        for one in fitted["supports"]
+        if one["class_name"] in data.classes and one["dataset"] == data.name
+    }
+    return {(fitted["k"], fitted["seed"]): sets}

@@ -1,0 +1,52 @@
+"""What the authors' training keeps: the epoch whose prompts do best on the test set itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from adbench.data.sample import Batch
+from adbench.methods.base import Features
+from adbench.methods.promptad.memory import ClassMemory
+from adbench.methods.promptad.prompts import Task
+from adbench.metrics import ImageMetrics, PixelMetrics
+
+if TYPE_CHECKING:
+    from adbench.methods.promptad.method import PromptAd
+
+Batches = Sequence[tuple[Features, Batch]]
+
+
+@torch.no_grad()
+def use_best_epochs(method: PromptAd, class_name: str, memory: ClassMemory, batches: Batches) -> None:
+    """Put the best epoch's prompts into use: by image AUROC for cls, by pixel AUROC for seg, the first one on ties.
+
+    Features are of all test images of the class; nothing is encoded again. Where the epochs are not known (the authors'
+    checkpoints) or the metric is undefined, the prompts stay as they are.
+    """
+    grids = [method.visual_grid(features, class_name) for features, _ in batches]
+    for task, fitted in list(memory.prompts.items()):
+        best, chosen = -math.inf, fitted.prototypes
+        for prototypes in fitted.per_epoch if fitted.per_epoch is not None else ():
+            memory.prompts[task] = replace(fitted, prototypes=prototypes)
+            auroc = _auroc(method, class_name, task, batches, grids)
+            if auroc > best:
+                best, chosen = auroc, prototypes
+        memory.prompts[task] = replace(fitted, prototypes=chosen)
+
+
+def _auroc(method: PromptAd, class_name: str, task: Task, batches: Batches, grids: Sequence[Tensor]) -> float:
+    image, pixel = ImageMetrics(), PixelMetrics()
+    for (features, batch), visual in zip(batches, grids, strict=True):
+        if task == "cls":
+            scores = method.image_score(visual, method.text_score(features, class_name))
+            image.update(scores.float().cpu().numpy(), batch.labels.cpu().numpy())
+        elif batch.masks is not None:
+            maps = method.pixel_map(visual, method.text_grid(features, class_name))
+            pixel.update(maps.float().cpu().numpy(), batch.masks.cpu().numpy())
+    return image.compute()["image_auroc"] if task == "cls" else pixel.compute()["pixel_auroc"]
