@@ -28,6 +28,7 @@ import torch
 from PIL import Image
 
 from adbench.clip import Clip
+from adbench.clip.prompts import INCTRL_ENSEMBLE
 from adbench.data.sample import Batch, Sample
 from adbench.engine.progress import Advance, Quiet
 from adbench.engine.run_folder import RunFolder
@@ -66,13 +67,11 @@ def cpu_seconds(work: Callable[[], object], repeats: int) -> float:
 
 
 def the_authors_way(method: Method, query: Batch, support: Batch) -> None:
-    """What their code does for one query, on our towers."""
+    """What their code does for one query, on open_clip's text tower and our image tower."""
     clip = method.clip
-    from adbench.clip.prompts import INCTRL_ENSEMBLE
-
     normal, abnormal = INCTRL_ENSEMBLE.sentences(CLASS)
     with torch.no_grad():
-        clip.encode_text(clip.tokenize(normal + abnormal))
+        clip.model.encode_text(clip.tokenize(normal + abnormal))
         features, known = method.encode(query), method.encode(support)
         for layer in range(features["patches"].shape[1]):
             bank = known["patches"][:, layer].flatten(0, 1)

@@ -30,14 +30,20 @@ SETTINGS = TrainSettings(
 )
 
 
+def with_support(data, tmp_path, **settings):
+    pool = [replace(sample, split="train") for sample in write_dataset(tmp_path / "pool", seed=5, n_anomalous=0)]
+    pools = {name: [one for one in pool if one.class_name == name] for name in data.classes}
+    return replace(data, supports=draw_supports(SupportSettings(**settings), pools, dataset="tiny"))
+
+
 @pytest.fixture
 def samples(tmp_path):
     return write_dataset(tmp_path / "data", masks=False)
 
 
-def make_method():
+def make_method(**settings):
     torch.manual_seed(0)
-    return build("inctrl", make_tiny_clip(), out_layers=(2, 3))
+    return build("inctrl", make_tiny_clip(), out_layers=(2, 3), **settings)
 
 
 def run_training(method, samples, folder, settings=SETTINGS, **more):
@@ -99,10 +105,7 @@ def test_no_support_or_too_few_normals_are_refused(tmp_path, samples):
 
 
 def test_trained_weights_are_evaluated_with_support_sets(tmp_path, samples):
-    pool = [replace(sample, split="train") for sample in write_dataset(tmp_path / "pool", seed=5, n_anomalous=0)]
-    pools = {name: [one for one in pool if one.class_name == name] for name in ("dots", "lines")}
-    supports = draw_supports(SupportSettings(k=(1, 2), seed=(0, 1)), pools, dataset="tiny")
-    data = EvalData(name="tiny", samples=samples, supports=supports)
+    data = with_support(EvalData(name="tiny", samples=samples), tmp_path, k=(1, 2), seed=(0, 1))
     method = make_method()
     result = run_training(method, samples, tmp_path / "run", validation=[data])
     rows = evaluate(method, data, EvalSettings(batch_size=3), device=CPU, record=result.record)
@@ -117,3 +120,12 @@ def test_trained_weights_are_evaluated_with_support_sets(tmp_path, samples):
     assert all(row["zero_shot"] is False for row in rows)
     with pytest.raises(UserError, match="compares with normal images of each class"):
         evaluate(method, replace(data, supports={}), EvalSettings(), device=CPU)
+
+
+@pytest.mark.parametrize("layout", ["corrected", "official"])
+def test_results_do_not_depend_on_the_batch_size(tmp_path, samples, layout):
+    data = with_support(EvalData(name="tiny", samples=samples), tmp_path, k=(2,))
+    method = make_method(batch_layout=layout)
+    tables = [evaluate(method, data, EvalSettings(batch_size=size), device=CPU) for size in (1, 5)]
+    values = [[row["image_auroc"] for row in rows] for rows in tables]
+    assert values[0] == values[1]

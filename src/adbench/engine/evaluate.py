@@ -169,9 +169,8 @@ def _encoded(
 ) -> Iterator[Encoded]:
     training = method.training
     method.eval()
-    loader = make_loader(
-        samples, method.transform, batch_size=settings.batch_size, workers=settings.workers, with_masks=with_masks
-    )
+    size = 1 if method.mixes_batch else settings.batch_size
+    loader = make_loader(samples, method.transform, batch_size=size, workers=settings.workers, with_masks=with_masks)
     start = time.perf_counter()
     for batch in loader:
         batch = batch.to(device)

@@ -53,6 +53,7 @@ class Method(nn.Module):
     in_context   True when training gives every query its own support (`Batch.support`)
     features_suffice  True when loss and score read no images: features can be kept and used again, masks and labels
                   beside them
+    mixes_batch  True when a prediction depends on the other images of its batch: evaluation takes one at a time
     transform    the method's own preprocessing
     map_size     side of its anomaly maps in pixels
     memory       class name -> what `adapt` has made of its support. Whoever evaluates may put another dictionary in
@@ -68,6 +69,7 @@ class Method(nn.Module):
     selects_on_test: bool = False
     in_context: ClassVar[bool] = False
     features_suffice: ClassVar[bool] = False
+    mixes_batch: bool = False
     transform: Transform
     map_size: int
     memory: dict[str, Any]

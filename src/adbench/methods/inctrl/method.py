@@ -35,7 +35,7 @@ class InCtrl(Method):
     variant          "official" follows the authors' code; "paper": the score is not halved, the residual is 1 - cosine,
                      the image-level score has a plain cross-entropy loss (all three at second hand)
     batch_layout     "corrected": every query against its own prompts; "official": the authors' regrouping, which mixes
-                     the images of a batch (`layout`). Equal for one query at a time
+                     the images of a batch (`layout`). Equal for one query at a time, which is how `eval` has it then
     out_layers       blocks (from 1) whose patch tokens are compared
     alpha            weight of the largest residual in the score, which is then divided by `final_divisor`;
                      None: 2, or 1 in the paper variant
@@ -83,6 +83,7 @@ class InCtrl(Method):
         self.final_loss: Loss = final_loss or "focal"
         self.focal_gamma, self.loss_applies_sigmoid = focal_gamma, loss_applies_sigmoid
         self._check()
+        self.mixes_batch = batch_layout == "official"
         self.map_size = clip.image_size
         self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, resize="short_side", rgb="after")
         self._text: dict[str, Tensor] = {}
