@@ -102,8 +102,17 @@ def remembered(checkpoint: Checkpoint, settings: Sequence[Setting]) -> dict[str,
     if checkpoint.record is None:
         return {}
     sections = {"method": dict(checkpoint.record.hyperparameters)}
-    if "clip" not in {setting.key for setting in settings}:
+    asked = next((setting for setting in settings if setting.key == "clip"), None)
+    if asked is None:
         sections["clip"] = _clip_settings(checkpoint)
+    elif asked.value != checkpoint.record.backbone.get("name"):
+        # Said here, before a backbone that cannot serve is downloaded.
+        name = checkpoint.record.backbone.get("name")
+        raise UserError(
+            f"these weights were trained on the backbone {name}, not {asked.value}",
+            where=asked.word,
+            mend=f"leave out clip, or give weights that were trained on {asked.value}",
+        )
     return sections
 
 
