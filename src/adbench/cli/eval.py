@@ -88,7 +88,8 @@ def run(argv: Sequence[str]) -> int:
     words = [word for word in argv if word != "--show"]
     settings = parse(words, "eval")
     if "--show" in argv:
-        print(eval_config(settings).to_yaml(), end="")
+        from_weights = any(setting.key == "checkpoint" for setting in settings)
+        print((resolve(settings)[0] if from_weights else eval_config(settings)).to_yaml(), end="")
         return 0
     evaluated = execute(settings, words, make_reporter())
     print_table(console_table(evaluated.rows))
@@ -106,11 +107,16 @@ def print_table(table: Table) -> None:
 
 def execute(settings: Sequence[Setting], words: Sequence[str], reporter: Reporter) -> Evaluated:
     """Evaluate as `settings` say; `words` are those after `eval`, for the record."""
+    config, checkpoint = resolve(settings)
+    return _evaluate(config, checkpoint, words, reporter)
+
+
+def resolve(settings: Sequence[Setting]) -> tuple[EvalConfig, Checkpoint]:
+    """The whole configuration, with what the checkpoint remembers, and the checkpoint."""
     checkpoint = find_checkpoint(settings)
     if "method" not in {setting.key for setting in settings}:
         settings = [*settings, *parse([f"method={checkpoint.method}"], "eval")]
-    config = eval_config(settings, remembered(checkpoint, settings))
-    return _evaluate(config, checkpoint, words, reporter)
+    return eval_config(settings, remembered(checkpoint, settings)), checkpoint
 
 
 def _evaluate(config: EvalConfig, checkpoint: Checkpoint, words: Sequence[str], reporter: Reporter) -> Evaluated:
