@@ -99,13 +99,7 @@ def clip_from_state(
     given = {key: value for key, value in state.items() if key not in _NOT_WEIGHTS and key != "attn_mask"}
     if "logit_scale" in given:
         given["logit_scale"] = given["logit_scale"].reshape(own["logit_scale"].shape)
-    faults = [f"missing {key}" for key in own if key not in given]
-    faults += [f"unexpected {key}" for key in given if key not in own]
-    faults += [
-        f"{key} is {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in given and given[key].shape != own[key].shape
-    ]
+    faults = misfits(own, given)
     if faults:
         raise UserError(
             f"the weights are not those of {name}: {len(faults)} tensors do not fit, first: {faults[0]}",
@@ -114,6 +108,18 @@ def clip_from_state(
         )
     model.load_state_dict(given)
     return Clip(model, name=name, source=source, quick_gelu=quick_gelu, image_size=image_size, mean=mean, std=std)
+
+
+def misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    """Say what keeps the tensors `given` from replacing `own`: missing, unexpected and misshapen ones."""
+    faults = [f"missing {key}" for key in own if key not in given]
+    faults += [f"unexpected {key}" for key in given if key not in own]
+    faults += [
+        f"{key} is {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in given and given[key].shape != own[key].shape
+    ]
+    return faults
 
 
 def read_state(file: Path) -> dict[str, Tensor]:

@@ -22,8 +22,8 @@ def open_image(path: Path) -> Image.Image:
     Grey images stay grey and palette images stay palette images: when to convert to RGB is the transform's choice.
     16-bit values are divided by 256 and rounded down, as OpenCV does for a plain read (AdaCLIP reads .tif files so),
     never stretched to the image's own range, which would make pictures of one class incomparable. A .tif of 8 bits
-    without alpha gives the pixels that OpenCV gives after BGR -> RGB. EXIF orientation is not applied. Raises UserError naming the
-    file when it is missing, truncated, no image, or holds floating-point values.
+    without alpha gives the pixels that OpenCV gives after BGR -> RGB. EXIF orientation is not applied. Raises UserError
+    naming the file when it is missing, truncated, no image, or holds floating-point values.
     """
     if is_member(path):
         return open_member(path)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from adbench.clip.loading import misfits
 from adbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -177,14 +178,7 @@ def not_adapted(method: Method, class_name: str) -> UserError:
 
 def load_strictly(module: nn.Module, state: Mapping[str, Any], *, where: str = "") -> None:
     """Load `state` into `module`; a missing, unexpected or misshapen tensor raises UserError and changes nothing."""
-    own = module.state_dict()
-    faults = [f"missing {key}" for key in own if key not in state]
-    faults += [f"unexpected {key}" for key in state if key not in own]
-    faults += [
-        f"{key} is {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
+    faults = misfits(module.state_dict(), state)
     if faults:
         more = f" and {len(faults) - 4} more" if len(faults) > 4 else ""
         raise UserError(

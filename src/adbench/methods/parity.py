@@ -19,7 +19,7 @@ from adbench.clip import Clip
 from adbench.clip.loading import clip_from_state
 from adbench.data.sample import Batch
 from adbench.methods.base import Method
-from adbench.methods.registry import build
+from adbench.methods.registry import build, method_class
 from adbench.metrics import ImageMetrics, PixelMetrics, aupro200
 
 Arrays = Mapping[str, np.ndarray]
@@ -84,6 +84,33 @@ def case_batches(case: Mapping[str, Any], tensors: Arrays, size: int | None = No
         )
         for start in range(0, n, size)
     ]
+
+
+def zero_shot_case(
+    case: Mapping[str, Any],
+    tensors: Arrays,
+    infer: Callable[[Any, Batch], dict[str, Tensor]],
+    forward: Callable[[Any, Batch], tuple[dict[str, Tensor], dict[str, Tensor]]],
+) -> dict[str, Tensor]:
+    """A case of kind infer (all images as one batch) or train, of a method whose authors save {"prompt_learner": ...}.
+
+    infer, forward  compute with the method and a batch; forward as in `adam_steps`
+    """
+    settings = case["hyperparameters"]
+    known = method_class(case["method"]).hyperparameter_names()
+    given = {key: value for key, value in settings.items() if key in known}
+    method = case_method(case, tensors, given, wrap=lambda state: {"prompt_learner": state})
+    if case["kind"] == "infer":
+        (batch,) = case_batches(case, tensors)
+        with torch.no_grad():
+            return infer(method, batch)
+    batches = case_batches(case, tensors, case["batch_size"])[: settings["steps"]]
+    return adam_steps(method, batches, settings, lambda batch: forward(method, batch))
+
+
+def recorded(found: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Tensors as arrays under the fixtures' `expected/` keys."""
+    return {f"expected/{key}": value.detach().cpu().numpy() for key, value in found.items()}
 
 
 def adam_steps(

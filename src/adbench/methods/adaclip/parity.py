@@ -13,7 +13,7 @@ from adbench.clip.prompts import ADACLIP_ENSEMBLE
 from adbench.data.sample import Batch
 from adbench.methods.adaclip.method import AdaClip, Outputs
 from adbench.methods.maps import smooth, to_grid
-from adbench.methods.parity import case_batches, case_method
+from adbench.methods.parity import case_batches, case_method, recorded
 
 Arrays = dict[str, np.ndarray]
 Tensors = dict[str, Tensor]
@@ -60,7 +60,7 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Arra
         found |= _train(method, case_batches(case, tensors, 1), settings)
     else:
         found |= _losses_and_gradients(method, batch)
-    return {f"expected/{key}": value.detach().cpu().numpy() for key, value in found.items()}
+    return recorded(found)
 
 
 def _frozen(method: AdaClip, batch: Batch) -> Tensors:

@@ -13,7 +13,7 @@ from adbench.data.sample import Batch
 from adbench.methods.anomalyclip.method import AnomalyClip
 from adbench.methods.learned_prompts import abnormal_probability, visual_features
 from adbench.methods.maps import smooth
-from adbench.methods.parity import adam_steps, case_batches, case_method, class_metrics
+from adbench.methods.parity import class_metrics, recorded, zero_shot_case
 
 Tensors = dict[str, Tensor]
 # Positions of a prompt that the fixtures record.
@@ -22,19 +22,7 @@ _RECORDED_POSITIONS = 24
 
 def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Compute a case of kind infer (all images as one batch) or train."""
-    settings = case["hyperparameters"]
-    known = AnomalyClip.hyperparameter_names()
-    given = {key: value for key, value in settings.items() if key in known}
-    method = case_method(case, tensors, given, wrap=lambda state: {"prompt_learner": state})
-    assert isinstance(method, AnomalyClip)
-    if case["kind"] == "infer":
-        (batch,) = case_batches(case, tensors)
-        with torch.no_grad():
-            found = _infer(method, case, batch)
-    else:
-        batches = case_batches(case, tensors, case["batch_size"])[: settings["steps"]]
-        found = adam_steps(method, batches, settings, lambda batch: _forward(method, batch))
-    return {f"expected/{key}": value.detach().cpu().numpy() for key, value in found.items()}
+    return recorded(zero_shot_case(case, tensors, lambda method, batch: _infer(method, case, batch), _forward))
 
 
 def _visual(method: AnomalyClip, batch: Batch) -> Tensors:

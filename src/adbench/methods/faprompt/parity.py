@@ -15,7 +15,7 @@ from adbench.data.transforms import ClipTransform
 from adbench.methods.faprompt.method import FaPrompt, Outputs, overlap
 from adbench.methods.learned_prompts import visual_features
 from adbench.methods.maps import smooth
-from adbench.methods.parity import adam_steps, case_batches, case_method, class_metrics
+from adbench.methods.parity import class_metrics, recorded, zero_shot_case
 
 Tensors = dict[str, Tensor]
 # Positions of a prompt that the fixtures record.
@@ -25,21 +25,8 @@ _RECORDED_POSITIONS = 20
 def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Compute a case of kind infer (all images as one batch), train or preprocess."""
     if case["kind"] == "preprocess":
-        found = _preprocess(case, tensors)
-    else:
-        settings = case["hyperparameters"]
-        known = FaPrompt.hyperparameter_names()
-        given = {key: value for key, value in settings.items() if key in known}
-        method = case_method(case, tensors, given, wrap=lambda state: {"prompt_learner": state})
-        assert isinstance(method, FaPrompt)
-        if case["kind"] == "infer":
-            (batch,) = case_batches(case, tensors)
-            with torch.no_grad():
-                found = _infer(method, case, batch)
-        else:
-            batches = case_batches(case, tensors, case["batch_size"])[: settings["steps"]]
-            found = adam_steps(method, batches, settings, lambda batch: _forward(method, batch))
-    return {f"expected/{key}": value.detach().cpu().numpy() for key, value in found.items()}
+        return recorded(_preprocess(case, tensors))
+    return recorded(zero_shot_case(case, tensors, lambda method, batch: _infer(method, case, batch), _forward))
 
 
 def _preprocess(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Tensors:
