@@ -32,6 +32,7 @@ SETTINGS = [
     {"prompting_type": ""},
     {"dice_mode": "image", "prompt_fp16_rounding": True},
     {"prompting_depth": 1},
+    {"prompting_depth": 4, "prompting_length": 12},
 ]
 
 
@@ -130,7 +131,7 @@ def test_checkpoint_of_other_settings_is_refused_whole(tmp_path):
     [
         ({"prompting_type": "X"}, "prompting_type is 'X'"),
         ({"k_clusters": 17}, "k_clusters is 17, outside 1 to 16"),
-        ({"prompting_depth": 4}, "prompting_depth is 4, outside 1 to 3"),
+        ({"prompting_depth": 5}, "prompting_depth is 5, outside 1 to 4"),
         ({"output_layers": [5]}, "output_layers is 5"),
         ({"promting_type": "S"}, "did you mean 'prompting_type'"),
     ],

@@ -55,7 +55,7 @@ class Outputs:
 class AdaClip(Method):
     """AdaCLIP with hybrid (static + dynamic) prompts in the visual and the language branch.
 
-    prompting_depth       J: prompts enter the first J blocks (text: blocks 2 to J)
+    prompting_depth       J: prompts enter the first J blocks (text: blocks 2 to J), as far as a tower has them
     prompting_length      L: tokens per prompt
     prompting_type        "SD" static + dynamic, "S", "D", or "" for no prompts
     prompting_branch      "VL" both towers, "V", "L", or "" for none
@@ -97,7 +97,7 @@ class AdaClip(Method):
         _one_of("variant", variant, ("official", "paper"))
         _one_of("hsf_variant", hsf_variant, ("official", "paper", None))
         _one_of("dice_mode", dice_mode, ("rows", "image"))
-        _in_range("prompting_depth", prompting_depth, 1, min(clip.n_layers, clip.n_text_layers))
+        _in_range("prompting_depth", prompting_depth, 1, max(clip.n_layers, clip.n_text_layers))
         _in_range("prompting_length", prompting_length, 1, clip.context_length - 2)
         if use_hsf:
             _in_range("k_clusters", k_clusters, 1, clip.grid**2)
