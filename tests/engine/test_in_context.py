@@ -14,7 +14,7 @@ from adbench.engine.settings import EvalData, EvalSettings, OptimizerSpec, Train
 from adbench.engine.train import train
 from adbench.errors import UserError
 from adbench.methods import build
-from engine.tiny_engine import write_dataset
+from engine.tiny_engine import build_method, write_dataset
 from tiny import make_tiny_clip
 
 CPU = torch.device("cpu")
@@ -102,6 +102,13 @@ def test_no_support_or_too_few_normals_are_refused(tmp_path, samples):
         run_training(make_method(), samples, tmp_path / "a", replace(SETTINGS, shots=0))
     with pytest.raises(UserError, match="has 4 normal images to train with, every query needs 4 others"):
         run_training(make_method(), samples, tmp_path / "b", replace(SETTINGS, shots=4))
+
+
+def test_a_method_that_takes_no_support_refuses_it(tmp_path, samples):
+    run = RunFolder.create("train", "tiny", "tiny", out=tmp_path / "run")
+    settings = TrainSettings(batch_size=4, shots=1)
+    with pytest.raises(UserError, match="takes no support images"):
+        train(build_method(), [TrainData(name="tiny", samples=samples)], settings, run, device=CPU)
 
 
 def test_trained_weights_are_evaluated_with_support_sets(tmp_path, samples):

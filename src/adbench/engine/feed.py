@@ -17,7 +17,13 @@ from adbench.methods.base import Features, Method, beside
 
 
 def check_shots(method: Method, settings: TrainSettings) -> None:
-    """Raise UserError where a method that learns in context is given no normal images to learn with."""
+    """Raise UserError where a method that learns in context gets no normal images, or one that takes none gets some."""
+    if settings.shots and not (method.in_context or method.adapts):
+        raise UserError(
+            f"method {method.name} takes no support images",
+            where=f"support.k={settings.shots}",
+            mend="leave out support.k",
+        )
     if method.in_context and not settings.shots:
         raise UserError(
             f"method {method.name} learns from normal images given with every query, and K is 0",
