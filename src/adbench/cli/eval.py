@@ -121,13 +121,11 @@ def resolve(settings: Sequence[Setting]) -> tuple[EvalConfig, Checkpoint]:
 
 def _evaluate(config: EvalConfig, checkpoint: Checkpoint, words: Sequence[str], reporter: Reporter) -> Evaluated:
     from adbench.cli import parts
-    from adbench.engine.adapt import check_support
     from adbench.engine.device import resolve_device
     from adbench.engine.evaluate import evaluate
     from adbench.engine.kept import forget_classes
     from adbench.engine.provenance import describe_run
     from adbench.engine.run_folder import RunFolder
-    from adbench.engine.settings import EvalData
     from adbench.engine.weights import load_weights
     from adbench.report.heatmaps import paint
     from adbench.report.html import write_html
@@ -138,17 +136,7 @@ def _evaluate(config: EvalConfig, checkpoint: Checkpoint, words: Sequence[str], 
     clip = parts.load_backbone(config.clip, device)
     method = parts.build_method(config, clip, device)
     record = None if checkpoint.path is None else load_weights(method, checkpoint.path)
-    evaluated = [
-        EvalData(
-            name=one.spec.name,
-            samples=one.samples,
-            classes=one.classes,
-            supports=one.supports(config.support, method),
-        )
-        for one in data
-    ]
-    for part in evaluated:
-        check_support(method, part)
+    evaluated = [one.for_evaluation(config.support, method) for one in data]
     config = replace(config, checkpoint=str(checkpoint.path or "untrained"))
     folder = RunFolder.create("eval", config.method, config.data_names, outputs=config.outputs, out=config.out)
     folder.write_config(config.to_yaml())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adbench.data.sample import Sample
     from adbench.data.support import SupportSettings
     from adbench.engine.progress import Reporter
-    from adbench.engine.settings import Supports, TrainSettings
+    from adbench.engine.settings import EvalData, Supports, TrainSettings
     from adbench.methods import Method
 
 
@@ -50,13 +50,21 @@ class OpenData:
                 pools[sample.class_name].append(sample)
         return pools
 
-    def supports(self, settings: SupportSettings, method: Method) -> Supports:
-        """The support sets that `method` is evaluated with; none where it takes none and none are asked for."""
-        from adbench.data.support import draw_supports
+    def for_evaluation(self, settings: SupportSettings, method: Method) -> EvalData:
+        """The test images with the support sets that `method` is evaluated with; none where it takes none.
 
-        if not method.adapts and settings.k == (0,):
-            return {}
-        return draw_supports(settings, self.pools, dataset=self.spec.name)
+        Raises UserError where sets cannot be drawn, are missing, or hold images to be scored.
+        """
+        from adbench.data.support import draw_supports
+        from adbench.engine.adapt import check_support
+        from adbench.engine.settings import EvalData
+
+        supports: Supports = {}
+        if method.adapts or settings.k != (0,):
+            supports = draw_supports(settings, self.pools, dataset=self.spec.name)
+        data = EvalData(name=self.spec.name, samples=self.samples, classes=self.classes, supports=supports)
+        check_support(method, data)
+        return data
 
 
 def open_data(

@@ -101,7 +101,7 @@ def execute(config: TrainConfig, words: Sequence[str], reporter: Reporter) -> Tr
     from adbench.cli import parts
     from adbench.engine.device import resolve_device
     from adbench.engine.run_folder import RunFolder
-    from adbench.engine.settings import EvalData, TrainData
+    from adbench.engine.settings import TrainData
     from adbench.engine.train import train
     from adbench.report.heatmaps import paint
 
@@ -112,10 +112,7 @@ def execute(config: TrainConfig, words: Sequence[str], reporter: Reporter) -> Tr
         validation = parts.open_data(config.validation, config.data_dir, reporter)
     clip = parts.load_backbone(config.clip, device)
     method = parts.build_method(config, clip, device)
-    checked = []
-    if validation is not None:
-        supports = validation.supports(config.support, method)
-        checked = [EvalData(name=validation.spec.name, samples=validation.samples, supports=supports)]
+    checked = [] if validation is None else [validation.for_evaluation(config.support, method)]
     folder = RunFolder.create("train", config.method, config.data_names, outputs=config.outputs, out=config.out)
     if not (config.resume and (folder.path / "config.yaml").exists()):  # a resumed run keeps its own
         folder.write_config(config.to_yaml())
