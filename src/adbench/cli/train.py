@@ -89,7 +89,7 @@ def run(argv: Sequence[str]) -> int:
     if result.already_finished:
         print(f"this training had finished before: {path}")
     else:
-        print(f"trained {result.steps} steps in {result.seconds:.0f} s ({result.images_per_second:.1f} images/s)")
+        print(f"trained {result.steps} steps in {result.seconds:.0f} s ({result.images_per_second:.3g} images/s)")
     print(f"weights      {trained.run.weights_path}")
     print(f"curves       tensorboard --logdir {path}")
     print(f"evaluate it  python -m adbench eval checkpoint={shlex.quote(str(path))} data=NAME")
