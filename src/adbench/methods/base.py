@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ class Prediction:
     maps: Tensor | Sequence[Tensor] | None
 
 
-class Method(nn.Module):
+class Method(nn.Module, ABC):
     """A learnable (or training-free) head on a frozen CLIP.
 
     Work is split in two: `encode` uses frozen weights only and is a pure function of images and backbone;
@@ -101,9 +102,9 @@ class Method(nn.Module):
             parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
         }
 
+    @abstractmethod
     def encode(self, batch: Batch) -> Features:
         """Frozen features of the batch, without gradient: a pure function of the images and the backbone."""
-        raise NotImplementedError
 
     def feature_settings(self) -> Mapping[str, Any] | None:
         """What decides the result of `encode` beside images, transform and backbone, as JSON types; None: anything."""
@@ -113,9 +114,9 @@ class Method(nn.Module):
         """Loss terms by name (scalars, already weighted): training minimises their sum."""
         raise UserError(f"method {self.name} is not trained", mend="run `eval` with it directly")
 
+    @abstractmethod
     def score(self, features: Features, batch: Batch) -> Prediction:
         """Anomaly scores and maps of the batch."""
-        raise NotImplementedError
 
     def predict(self, batch: Batch) -> Prediction:
         """Score a batch from its images."""
