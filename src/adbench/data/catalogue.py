@@ -223,14 +223,27 @@ def open_dataset(
     is missing (which one was looked for, how to get the data) or does not hold what is expected.
     """
     spec = get(name)
+    return spec, spec.index(find_root(spec, root=root, data_dir=data_dir, progress=progress), classes, options)
+
+
+def find_root(
+    spec: DatasetSpec,
+    *,
+    root: str | Path | None = None,
+    data_dir: str | Path = "data",
+    progress: Progress | None = None,
+) -> Path:
+    """The folder of a data set, rendered first where the set renders itself. Raises UserError where it is missing."""
     # Shells do not expand "~" behind an equals sign.
     folder = spec.default_root(Path(data_dir).expanduser()) if root is None else Path(root).expanduser()
     spec.prepare(folder, progress)
     if not folder.is_dir():
         looked = "" if root is not None else f", data_dir={data_dir}"
         mend = f"give its folder by data.root=DIR (or the folder above by data_dir=DIR). {spec.how_to_get}"
-        raise UserError(f"the folder of data set {name} is missing", where=f"looked for {folder}{looked}", mend=mend)
-    return spec, spec.index(folder, classes, options)
+        raise UserError(
+            f"the folder of data set {spec.name} is missing", where=f"looked for {folder}{looked}", mend=mend
+        )
+    return folder
 
 
 def fingerprint(samples: Iterable[Sample]) -> str:

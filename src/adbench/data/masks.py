@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from adbench.data.gaps import are_tolerated
 from adbench.errors import UserError
 
 MASK_SUFFIXES = ("", "_mask", "_label", "_gt", "-mask", "-label", "-gt", "_groundtruth", "_segmentation")
@@ -16,7 +17,8 @@ def pair_masks(images: Sequence[str], masks: Sequence[str], *, where: Path) -> d
 
     A mask has the stem of its image, with or without a suffix such as `_mask`, `_label`, `_gt`; extension and case of
     letters do not matter. If not a single pair is found in this way and there are as many masks as images, they are
-    paired in sorted order. Anything else raises UserError: a mask is never guessed.
+    paired in sorted order. Anything else raises UserError: a mask is never guessed. Where `gaps` are tolerated, an
+    image without a mask is paired with the name that its mask should have.
     """
     by_stem: dict[str, str] = {}
     for mask in masks:
@@ -35,11 +37,21 @@ def pair_masks(images: Sequence[str], masks: Sequence[str], *, where: Path) -> d
     if not pairs and len(masks) == len(images):
         return dict(zip(sorted(images), sorted(masks), strict=True))
     missing = [image for image in images if image not in pairs]
+    if are_tolerated():
+        return pairs | {image: _expected(image, pairs) for image in missing}
     raise UserError(
         f"{len(missing)} of {len(images)} anomalous images have no mask among {len(masks)} files, first {missing[0]!r}",
         where=str(where),
         mend="name each mask as its image, with or without _mask, _label or _gt",
     )
+
+
+def _expected(image: str, pairs: Mapping[str, str]) -> str:
+    """The name of a missing mask, formed as the names of the other masks are."""
+    for other, mask in pairs.items():
+        suffix = _stem(mask).removeprefix(_stem(other))
+        return f"{os.path.splitext(image)[0]}{suffix}{os.path.splitext(mask)[1]}"
+    return f"{os.path.splitext(image)[0]}_mask.png"
 
 
 def split_off_masks(names: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adbench.data.gaps import are_tolerated
 from adbench.errors import UserError, unknown
 
 IMAGE_SUFFIXES = frozenset(
@@ -58,8 +59,10 @@ def select(found: Iterable[str], classes: Collection[str] | None, *, where: Path
 def require_files(root: Path, keys: Sequence[str], *, listed_in: Path) -> None:
     """Check that all files `keys` (paths relative to `root`, or complete) exist, by one listing per folder.
 
-    Raises UserError with the number of missing files and the first one's name.
+    Raises UserError with the number of missing files and the first one's name, unless `gaps` are tolerated.
     """
+    if are_tolerated():
+        return
     present: dict[str, frozenset[str]] = {}
     missing = []
     for key in keys:

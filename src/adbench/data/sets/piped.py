@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
+from adbench.data.gaps import are_tolerated
 from adbench.data.sample import Sample
 from adbench.data.tree import Listing, listing, select
 from adbench.errors import UserError
@@ -105,7 +106,7 @@ def _defective(folder: Listing, name: str, dataset: str) -> Iterator[Sample]:
     masks = _masks(folder)
     for image in folder.images:
         mask = image.replace("_D_", "_GT_")
-        if mask not in masks:
+        if mask not in masks and not are_tolerated():
             where = str(folder.path / image)
             raise UserError(
                 f"the mask {mask} is missing", where=where, mend="get the masks folder of the release again"
@@ -115,7 +116,7 @@ def _defective(folder: Listing, name: str, dataset: str) -> Iterator[Sample]:
             key=f"{name}/Defects/{image}",
             class_name=name,
             label=1,
-            mask_path=masks[mask],
+            mask_path=masks.get(mask, folder.path / _TRUTH_FOLDERS[0] / mask),
             split="test",
             defect="impurity",
             dataset=dataset,
