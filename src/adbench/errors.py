@@ -22,10 +22,14 @@ class UserError(Exception):
         return " ".join(f"{self.what}{place}{cure}".split())
 
 
-def unknown(kind: str, name: str, choices: Iterable[str], *, where: str = "") -> UserError:
+class UnknownName(UserError):
+    """A name that is not among the valid ones."""
+
+
+def unknown(kind: str, name: str, choices: Iterable[str], *, where: str = "") -> UnknownName:
     """Describe an unknown `kind` called `name`: the nearest valid choice first, then all of them."""
     known = sorted(choices)
     folded = {choice.lower(): choice for choice in known}
     near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
     hint = f"did you mean {folded[near[0]]!r}? " if near else ""
-    return UserError(f"unknown {kind} {name!r}", where=where, mend=f"{hint}known: {', '.join(known) or 'none'}")
+    return UnknownName(f"unknown {kind} {name!r}", where=where, mend=f"{hint}known: {', '.join(known) or 'none'}")
