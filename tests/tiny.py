@@ -30,6 +30,27 @@ def make_tiny_clip(*, image_size: int | None = None, seed: int = 0, quick_gelu: 
     return Clip(model, name="tiny", source="random", quick_gelu=quick_gelu, image_size=image_size)
 
 
+def tiny_convnext_config(depths=(1, 1, 1, 1), dims=(16, 24, 32, 40), head="mlp"):
+    """Configuration of a CLIP with a ConvNeXt tower of these depths and channels per stage."""
+    from adbench.clip.dense import register_convnext
+
+    name = register_convnext(depths, dims)
+    vision = {"timm_model_name": name, "timm_pool": "", "timm_proj": head, "timm_drop_path": 0.5, "image_size": 64}
+    return {"embed_dim": 32, "vision_cfg": vision, "text_cfg": TINY["text_cfg"]}
+
+
+def make_tiny_convnext(*, seed: int = 0, **settings):
+    """A CLIP with a ConvNeXt image tower of a few thousand weights, reproducible from its seed."""
+    import open_clip
+
+    from adbench.clip import Clip
+    from adbench.clip.dense import randomise
+
+    model = open_clip.CLIP(**tiny_convnext_config(**settings))
+    randomise(model, seed)
+    return Clip(model, name="tiny_convnext", source="random", quick_gelu=False)
+
+
 def make_batch(n=4, size=32, seed=3):
     """Random images of three classes, every second one anomalous with a rectangular mask."""
     generator = torch.Generator().manual_seed(seed)

@@ -161,8 +161,8 @@ def test_half_precision_weights_are_cast_up(state):
     assert_close(clip.model.visual.proj, half["visual.proj"].float())
 
 
-def test_convnext_towers_are_refused_clearly():
-    with pytest.raises(UserError, match="not a classic CLIP"):
-        clip_from_state(
-            {"vision_cfg": {"timm_model_name": "convnext_base"}}, {}, name="c", source="-", quick_gelu=False
-        )
+def test_towers_of_other_kinds_are_refused_clearly():
+    for tower in ({"timm_model_name": "vit_medium_patch16_gap_256"}, {"layers": [3, 4, 6, 3], "width": 64}):
+        config = {"embed_dim": 32, "vision_cfg": tower, "text_cfg": TINY["text_cfg"]}
+        with pytest.raises(UserError, match=r"ViT .*or a ConvNeXt image tower"):
+            clip_from_state(config, {}, name="c", source="-", quick_gelu=False)

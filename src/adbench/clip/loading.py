@@ -1,4 +1,4 @@
-"""Where CLIP weights come from: open_clip's pretrained tags, local files of three formats, or the shipped demo CLIP."""
+"""Where CLIP weights come from: open_clip's pretrained tags, local files, the shipped demo CLIP, or chance."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from adbench.clip.dense import randomise, register_convnext
 from adbench.clip.model import OPENAI_MEAN, OPENAI_STD, Clip
-from adbench.clip.presets import DEMO, PRESETS
+from adbench.clip.presets import DEMO, PRESETS, TOY_CONVNEXT
 from adbench.errors import UserError, unknown
 
 _DEMO_FILE = Path(__file__).with_name("demo_clip.safetensors")
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+# What precedes the names in files that keep a CLIP inside something larger: FC-CLIP's checkpoints (the frozen tower).
+_INSIDE = "backbone.clip_model."
+_TOY_DEPTHS, _TOY_DIMS, _TOY_SEED = (1, 1, 1, 1), (32, 64, 96, 128), 0
 
 
 def load_clip(
@@ -35,20 +39,24 @@ def load_clip(
 ) -> Clip:
     """Load a frozen CLIP in float32.
 
-    name        "demo", or an open_clip model name such as "ViT-L-14-336"
+    name        "demo", "toy_convnext" (tiny, random weights), or an open_clip model name such as "ViT-L-14-336" or
+                "convnext_large_d_320"
     pretrained  an open_clip tag, downloaded by open_clip on first use; default: the preset's
-    checkpoint  a local file instead: OpenAI's TorchScript .pt, open_clip's .pt/.bin, or .safetensors
+    checkpoint  a local file instead: OpenAI's TorchScript .pt, open_clip's .pt/.bin, .safetensors, or a checkpoint of
+                FC-CLIP, whose frozen CLIP is taken
     quick_gelu  activation to build. None follows the model's configuration and raises UserError where the weights are
                 known to be trained with the other one; True or False is taken as meant
     image_size  input side for the methods; default: the weights' own
     """
     if name == DEMO:
         return _load_demo(checkpoint, quick_gelu, image_size).to(device)
+    if name == TOY_CONVNEXT:
+        return _toy_convnext(checkpoint).to(device)
     import open_clip
 
     config = open_clip.get_model_config(name)
     if config is None:
-        raise unknown("backbone", name, [*open_clip.list_models(), DEMO], where="clip")
+        raise unknown("backbone", name, [*open_clip.list_models(), DEMO, TOY_CONVNEXT], where="clip")
     mean, std = OPENAI_MEAN, OPENAI_STD
     if checkpoint is not None:
         file, source = Path(checkpoint), Path(checkpoint).name
@@ -91,11 +99,15 @@ def clip_from_state(
     import open_clip
 
     settings: dict[str, Any] = copy.deepcopy(dict(config))
-    if settings.pop("custom_text", False) or "timm_model_name" in settings.get("vision_cfg", {}):
-        raise UserError(f"backbone {name!r} is not a classic CLIP with a ViT image tower", where="clip")
+    vision = settings.get("vision_cfg", {})
+    known_kind = "convnext" in vision.get("timm_model_name", "convnext") and isinstance(vision.get("layers", 12), int)
+    if settings.pop("custom_text", False) or not known_kind:
+        raise UserError(f"backbone {name!r} is not a CLIP with a classic ViT or a ConvNeXt image tower", where="clip")
     settings["quick_gelu"] = quick_gelu
     model = open_clip.CLIP(**settings).float()
     own = model.state_dict()
+    if any(key.startswith(_INSIDE) for key in state):
+        state = {key.removeprefix(_INSIDE): value for key, value in state.items() if key.startswith(_INSIDE)}
     given = {key: value for key, value in state.items() if key not in _NOT_WEIGHTS and key != "attn_mask"}
     if "logit_scale" in given:
         given["logit_scale"] = given["logit_scale"].reshape(own["logit_scale"].shape)
@@ -143,7 +155,7 @@ def read_state(file: Path) -> dict[str, Tensor]:
         if type(error).__name__ != "SafetensorError":
             raise
         raise UserError(f"cannot read the weights: {error}", where=str(file), mend="download the file again") from error
-    state = stored.get("state_dict", stored) if isinstance(stored, dict) else None
+    state = stored.get("state_dict", stored.get("model", stored)) if isinstance(stored, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError("the file holds no state dict", where=str(file), mend="give one that does")
     return {key.removeprefix("module."): value for key, value in state.items()}
@@ -188,6 +200,19 @@ def _activation(asked: bool | None, configured: bool, trained_with: bool | None,
             f"or {str(configured).lower()} to run them with {built} on purpose",
         )
     return configured
+
+
+def _toy_convnext(checkpoint: str | Path | None) -> Clip:
+    import open_clip
+
+    if checkpoint is not None:
+        raise UserError(f"the weights of {TOY_CONVNEXT} are drawn at random", where=f"clip.checkpoint={checkpoint}")
+    tower = {"timm_model_name": register_convnext(_TOY_DEPTHS, _TOY_DIMS), "timm_pool": "", "timm_proj": "mlp"}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+    with torch.random.fork_rng(devices=[]):  # building draws weights too, which are replaced
+        model = open_clip.CLIP(embed_dim=64, vision_cfg={**tower, "image_size": 96}, text_cfg=text)
+    randomise(model, _TOY_SEED)
+    return Clip(model, name=TOY_CONVNEXT, source="random", quick_gelu=False)
 
 
 def _load_demo(checkpoint: str | Path | None, quick_gelu: bool | None, image_size: int | None) -> Clip:

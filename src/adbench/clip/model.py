@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Literal
@@ -12,7 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adbench.clip.towers import Edit, Streams, run_blocks
+from adbench.clip.dense import (
+    DenseFeatures,
+    TowerFacts,
+    as_map,
+    check_sides,
+    convnext_features,
+    fit_to_patches,
+    project_convnext,
+    tower_facts,
+)
+from adbench.clip.towers import Edit, KeysValues, Streams, run_blocks
 from adbench.errors import UserError
 
 Interpolation = Literal["bicubic", "bilinear"]
@@ -41,11 +51,12 @@ def _tokenizer() -> Any:
 
 
 class Clip(nn.Module):
-    """A frozen CLIP with a ViT image tower.
+    """A frozen CLIP with a ViT or a ConvNeXt image tower (`kind`).
 
     `image_size` is the input side in pixels that methods use; it may differ from the weights' own size, any multiple
     of the patch size works (a remainder is dropped by the patch convolution, as in every ViT). `name` and `source`
     say which weights these are. Nothing here has a gradient, but gradients flow through to edited tokens.
+    Both kinds have text, `dense` and `project_dense`; tokens, blocks, `project` and `encode_image` are the ViT's.
     """
 
     model: Any  # open_clip.CLIP, which ships no types
@@ -62,20 +73,21 @@ class Clip(nn.Module):
         std: tuple[float, float, float] = OPENAI_STD,
     ) -> None:
         super().__init__()
-        _check_architecture(model, name)
+        tower = _check_architecture(model, name)
+        self.kind, self.pyramid_channels, self.dense_dim = tower.kind, dict(tower.pyramid_channels), tower.width
         self.model = model.eval().requires_grad_(False)
         self.name, self.source, self.quick_gelu = name, source, quick_gelu
         self.mean, self.std = mean, std
         visual = model.visual
-        self.patch_size = int(visual.conv1.kernel_size[0])
+        self.patch_size = tower.patch_size
         self.native_size = int(visual.image_size[0])
         self.image_size = self.native_size if image_size is None else image_size
         if self.image_size < self.patch_size:
             raise UserError(f"image size {self.image_size} is below the patch size {self.patch_size}", where="clip")
-        self.vision_width = int(visual.conv1.out_channels)
-        self.embed_dim = int(visual.proj.shape[1])
+        self.vision_width = tower.width
+        self.embed_dim = int(model.text_projection.shape[1])
         self.text_width = int(model.ln_final.weight.shape[0])
-        self.n_layers = len(visual.transformer.resblocks)
+        self.n_layers = tower.n_layers
         self.n_text_layers = len(model.transformer.resblocks)
         self.context_length = int(model.context_length)
 
@@ -86,12 +98,12 @@ class Clip(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the weights."""
-        return self.model.visual.proj.dtype  # type: ignore[no-any-return]
+        return self.model.text_projection.dtype  # type: ignore[no-any-return]
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.model.visual.proj.device  # type: ignore[no-any-return]
+        return self.model.text_projection.device  # type: ignore[no-any-return]
 
     @property
     def grid(self) -> int:
@@ -182,6 +194,35 @@ class Clip(nn.Module):
         tokens = self.embed_image(images, interpolation=interpolation)
         return self.project(self.image_blocks(tokens, class_token_only=True).tokens[:, 0])
 
+    @torch.no_grad()
+    def dense(self, images: Tensor) -> DenseFeatures:
+        """Feature maps of (B, 3, H, W) images at several strides, without gradient. H and W are multiples of 32.
+
+        A ViT gives one map, of its last block's patch tokens; as the dense map they have passed ln_post.
+        """
+        check_sides(images)
+        visual = self.model.visual
+        if self.kind == "convnext":
+            return convnext_features(visual, images.to(self.dtype))
+        images = fit_to_patches(images, self.patch_size)
+        grid = (images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size)
+        tokens = self.image_blocks(self.embed_image(images)).tokens[:, 1:]
+        (stride,) = self.pyramid_channels
+        return DenseFeatures({stride: as_map(tokens, grid)}, as_map(visual.ln_post(tokens), grid))
+
+    def project_dense(self, x: Tensor) -> Tensor:
+        """Vectors of the dense map, or means of such, (..., dense_dim) into the joint space (..., C); not normalised.
+
+        For a ConvNeXt the mean of the whole map gives CLIP's own image feature.
+        """
+        x = x.to(self.dtype)
+        return project_convnext(self.model.visual, x) if self.kind == "convnext" else self.project(x, ln_post=False)
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor of CLIP's own cosine logits, at most 100."""
+        return min(float(self.model.logit_scale.exp()), 100.0)
+
     # Text tower
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
@@ -198,26 +239,60 @@ class Clip(nn.Module):
             ids[row, : len(codes)] = torch.tensor(codes)
         return ids
 
-    def embed_text(self, ids: Tensor, *, embeddings: Tensor | None = None, min_length: int = 0) -> TextInput:
+    def embed_text(
+        self, ids: Tensor, *, embeddings: Tensor | None = None, min_length: int = 0, first: int = 0
+    ) -> TextInput:
         """Make blocks' input from token ids (n, 77), or from given token embeddings (n, T, width) of these ids.
 
-        Cropped after the longest end-of-text token, but not below `min_length` positions.
+        Cropped after the longest end-of-text token, but not below `min_length` positions. The positions before `first`
+        are left out: `embeddings` and the result's `end` count from there.
         """
         ids = ids.to(self.device)
         end = ids.argmax(dim=-1)
         length = min(max(int(end.max()) + 1, min_length), ids.shape[1])
-        tokens = self.model.token_embedding(ids[:, :length]) if embeddings is None else embeddings[:, :length]
-        return TextInput(tokens + self.model.positional_embedding[:length], end)
+        tokens = self.model.token_embedding(ids[:, first:length]) if embeddings is None else embeddings
+        return TextInput(tokens[:, : length - first] + self.model.positional_embedding[first:length], end - first)
 
     def first_text_blocks(self, text: TextInput, n_blocks: int) -> TextInput:
         """Run the first `n_blocks` blocks unedited, for work that many edited passes share."""
         blocks = self.model.transformer.resblocks[:n_blocks]
         return TextInput(run_blocks(blocks, text.tokens, causal=True).tokens, text.end)
 
-    def text_blocks(self, text: TextInput, *, edit: Edit | None = None, start: int = 1) -> Tensor:
-        """Run embedded sentences through the text blocks from number `start` on: (n, C), not normalised."""
+    def begin_text(
+        self, tokens: Tensor, *, overwrite: Mapping[int, Tensor] | None = None, earlier: KeysValues | None = None
+    ) -> KeysValues:
+        """Keys and values of a beginning (n, T, width), embedded with positions, for sentences that continue it.
+
+        `earlier` is what comes before it, contained in the result.
+        """
         blocks = self.model.transformer.resblocks
-        last = run_blocks(blocks, text.tokens, causal=True, edit=edit, start=start, last_row=text.end).tokens
+        return run_blocks(
+            blocks, tokens, causal=True, overwrite=overwrite, earlier=earlier, keep_keys_values=True, last_row=0
+        ).keys_values
+
+    def text_blocks(
+        self,
+        text: TextInput,
+        *,
+        edit: Edit | None = None,
+        overwrite: Mapping[int, Tensor] | None = None,
+        start: int = 1,
+        earlier: KeysValues | None = None,
+    ) -> Tensor:
+        """Run embedded sentences through the text blocks from number `start` on: (n, C), not normalised.
+
+        earlier: keys and values of `begin_text` where `text` is the continuation; see `run_blocks` for the others.
+        """
+        last = run_blocks(
+            self.model.transformer.resblocks,
+            text.tokens,
+            causal=True,
+            edit=edit,
+            overwrite=overwrite,
+            start=start,
+            earlier=earlier,
+            last_row=text.end,
+        ).tokens
         return self.model.ln_final(last[:, 0]) @ self.model.text_projection  # type: ignore[no-any-return]
 
     def encode_text(self, ids: Tensor) -> Tensor:
@@ -225,19 +300,13 @@ class Clip(nn.Module):
         return self.text_blocks(self.embed_text(ids))
 
 
-def _check_architecture(model: Any, name: str) -> None:
-    visual = getattr(model, "visual", None)
-    blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
-    classic = (
-        blocks is not None
-        and all(isinstance(getattr(block, "attn", None), nn.MultiheadAttention) for block in blocks)
-        and getattr(visual, "attn_pool", None) is None
-        and getattr(visual, "pool_type", "") == "tok"
-        and isinstance(getattr(model, "text_projection", None), nn.Parameter)
-    )
-    if not classic:
+def _check_architecture(model: Any, name: str) -> TowerFacts:
+    tower = tower_facts(getattr(model, "visual", None))
+    if tower is None or not isinstance(getattr(model, "text_projection", None), nn.Parameter):
         raise UserError(
-            f"backbone {name!r} is not a classic CLIP with a ViT image tower (class token pooling, linear projections)",
+            f"backbone {name!r} is no CLIP with a classic ViT (class token pooling, linear projections) or a ConvNeXt "
+            "image tower",
             where="clip",
             mend="choose one of `python -m adbench list clip`",
         )
+    return tower

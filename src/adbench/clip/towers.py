@@ -1,13 +1,14 @@
 """One loop over the residual blocks of a CLIP tower, edited from outside.
 
 Every method changes what happens *between* CLIP's blocks. So the loop reads the parameters of open_clip's own blocks
-and offers three openings: an edit of the tokens before a block, a second stream with local (V-V) attention from a
-given block on, and a choice of what to collect. Blocks are numbered from 1, as in the papers.
+and offers four openings: an edit of the tokens before a block, a beginning that was run before, a second stream with
+local (V-V) attention from a given block on, and a choice of what to collect. Blocks are numbered from 1, as in the
+papers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Edit = Callable[[int, Tensor], Tensor]
+# Keys and values (n, heads, T, d) by block number; one copy (n = 1) serves any number of sequences.
+KeysValues = Mapping[int, tuple[Tensor, Tensor]]
 
 
 @dataclass(slots=True)
@@ -27,6 +30,7 @@ class Streams:
     blocks          collected block outputs
     post_attention  collected streams after a block's attention residual and before its MLP
     local_blocks    collected local streams; before the local path begins, the ordinary one
+    keys_values     keys and values of each block, of earlier positions and these: kept on request
     """
 
     tokens: Tensor
@@ -34,6 +38,7 @@ class Streams:
     blocks: dict[int, Tensor] = field(default_factory=dict)
     post_attention: dict[int, Tensor] = field(default_factory=dict)
     local_blocks: dict[int, Tensor] = field(default_factory=dict)
+    keys_values: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 def _heads(x: Tensor, n_heads: int) -> Tensor:
@@ -59,28 +64,44 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, c
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The rows of a stream that a block's output is wanted at: all (B, T, width), or one per sequence (B, 1, width)."""
+    """The rows of a stream (B, T, width) that a block's output is wanted at: all, those from `first` on, or one each.
 
-    index: Tensor | int | None
+    one  a row index, or one per sequence (B,); picked as (B, 1, width)
+    """
+
+    first: int = 0
+    one: Tensor | int | None = None
+
+    @property
+    def all(self) -> bool:
+        return self.one is None and self.first == 0
 
     def pick(self, x: Tensor) -> Tensor:
-        if self.index is None:
-            return x
-        if isinstance(self.index, int):
-            return x[:, self.index : self.index + 1]
-        return x[torch.arange(len(x), device=x.device), self.index].unsqueeze(1)
+        if self.one is None:
+            return x[:, self.first :]
+        if isinstance(self.one, int):
+            return x[:, self.one : self.one + 1]
+        return x[torch.arange(len(x), device=x.device), self.one].unsqueeze(1)
 
-    def seen(self, x: Tensor) -> Tensor | None:
-        """Which rows each picked one may look at under causal attention, (B, 1, 1, T); None: `x` as a whole."""
-        if self.index is None:
+    def seen(self, x: Tensor, n_earlier: int) -> Tensor | None:
+        """Which positions each picked row may look at under causal attention, (B or 1, 1, rows, n_earlier + T).
+
+        None where PyTorch's own causal mask says the same.
+        """
+        if self.all and n_earlier == 0:
             return None
-        last = torch.as_tensor(self.index, device=x.device).reshape(-1, 1)
-        return (torch.arange(x.shape[1], device=x.device) <= last)[:, None, None, :]
+        position = torch.arange(x.shape[1], device=x.device)
+        if self.one is None:
+            own = position[None, self.first :]
+        else:
+            own = torch.as_tensor(self.one, device=x.device).reshape(-1, 1)
+        seen = position <= own.unsqueeze(-1)  # (B or 1, rows, T)
+        return F.pad(seen, (n_earlier, 0), value=True).unsqueeze(1)
 
 
 def _project(attention: Any, h: Tensor, rows: _Rows) -> tuple[Tensor, Tensor, Tensor]:
     """Queries of the rows wanted, keys and values of all rows: (B, heads, rows, d) and twice (B, heads, T, d)."""
-    if rows.index is None:
+    if rows.all:
         parts = F.linear(h, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
     else:
         sizes = (h.shape[-1], 2 * h.shape[-1])
@@ -92,13 +113,22 @@ def _project(attention: Any, h: Tensor, rows: _Rows) -> tuple[Tensor, Tensor, Te
     return query, key, value
 
 
+def _after(earlier: tuple[Tensor, Tensor], key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values with those of earlier positions before them, repeated where one copy serves all."""
+    old_key, old_value = (part.expand(len(key), -1, -1, -1) for part in earlier)
+    return torch.cat([old_key, key], dim=2), torch.cat([old_value, value], dim=2)
+
+
 def run_blocks(
     blocks: Sequence[Any],
     tokens: Tensor,
     *,
     causal: bool = False,
     edit: Edit | None = None,
+    overwrite: Mapping[int, Tensor] | None = None,
     start: int = 1,
+    earlier: KeysValues | None = None,
+    keep_keys_values: bool = False,
     local_from: int | None = None,
     collect: Collection[int] = (),
     collect_post_attention: Collection[int] = (),
@@ -108,15 +138,19 @@ def run_blocks(
     """Run `tokens` (B, T, width) through open_clip residual attention blocks.
 
     edit        called as `edit(block, tokens)` before each block; may change the number of tokens
+    overwrite   by block number, tokens (B or 1, n, width) that replace the first n rows before that block; what the
+                block before would compute at these rows is left out (so it cannot be collected)
     start       number of the first block to run: `tokens` is then the output of block start - 1
+    earlier     what rows see besides `tokens`: the keys and values kept of a run over the positions before them. With
+                causal attention a beginning that many sequences share is run once. Not for a local path
     local_from  first block with a local path: a second stream, starting as a copy of the tokens entering that block,
                 adds the block's attention with the value in place of query and key (softmax(v v^T / sqrt(d)) v, same
                 output projection), without MLP; it reads the ordinary stream and never feeds back
     last_row    one row index, or one per sequence (B,): compute the last block at that row only (exact, cheaper)
     """
     streams = Streams(tokens)
-    x, local = tokens, None
-    final = len(blocks)
+    x, local, n_dropped = tokens, None, 0
+    final, overwrite = len(blocks), overwrite or {}
     has_local = local_from is not None and local_from <= final
     # The last block is run at one row where nobody wants the others.
     one_row = last_row is not None and final not in {*collect, *collect_post_attention}
@@ -126,13 +160,21 @@ def run_blocks(
             continue
         if edit is not None:
             x = edit(number, x)
-        rows = _Rows(last_row if one_row and number == final else None)
+        if number in overwrite:
+            fresh = overwrite[number]
+            x = torch.cat([fresh.expand(len(x), -1, -1), x[:, fresh.shape[1] - n_dropped :]], dim=1)
+        n_dropped = overwrite[number + 1].shape[1] if number + 1 in overwrite and number < final else 0
+        rows = _Rows(n_dropped, last_row if one_row and number == final else None)
         attention = block.attn
         query, key, value = _project(attention, block.ln_1(x), rows)
         if local_from is not None and number >= local_from:
             added = attention.out_proj(_attend(value, value, value, mask=None, causal=causal))
             local = (x if local is None else local) + block.ls_1(added)
-        mask = rows.seen(x) if causal else None
+        mask = rows.seen(x, 0 if earlier is None else earlier[number][0].shape[2]) if causal else None
+        if earlier is not None:
+            key, value = _after(earlier[number], key, value)
+        if keep_keys_values:
+            streams.keys_values[number] = (key, value)
         attended = _attend(query, key, value, mask=mask, causal=causal and mask is None)
         x = rows.pick(x) + block.ls_1(attention.out_proj(attended))
         if number in collect_post_attention:
@@ -142,5 +184,5 @@ def run_blocks(
             streams.blocks[number] = x
         if number in collect_local:
             streams.local_blocks[number] = x if local is None else local
-    streams.tokens, streams.local = x if one_row else _Rows(last_row).pick(x), local
+    streams.tokens, streams.local = x if one_row else _Rows(one=last_row).pick(x), local
     return streams

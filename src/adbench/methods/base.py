@@ -55,6 +55,8 @@ class Method(nn.Module, ABC):
     in_context   True when training gives every query its own support (`Batch.support`)
     features_suffice  True when loss and score read no images: features can be kept and used again, masks and labels
                   beside them
+    towers       kinds of image towers that it works on
+    scoring_only  names of hyperparameters that only `encode` in testing and `score` read: weights fit whatever they are
     mixes_batch  True when a prediction depends on the other images of its batch: evaluation takes one at a time
     transform    the method's own preprocessing
     map_size     side of its anomaly maps in pixels
@@ -71,6 +73,8 @@ class Method(nn.Module, ABC):
     selects_on_test: bool = False
     in_context: ClassVar[bool] = False
     features_suffice: ClassVar[bool] = False
+    towers: ClassVar[frozenset[str]] = frozenset({"vit"})
+    scoring_only: ClassVar[frozenset[str]] = frozenset()
     mixes_batch: bool = False
     transform: Transform
     map_size: int

@@ -60,6 +60,12 @@ def build(name: str, clip: Clip, **hyperparameters: Any) -> Method:
     for key in hyperparameters:
         if key not in known:
             raise unknown(f"hyperparameter of method {name}", key, known, where=f"method.{key}")
+    if clip.kind not in cls.towers:
+        raise UserError(
+            f"method {name} works on {' or '.join(sorted(cls.towers))} image towers, {clip.name} has a {clip.kind}",
+            where="clip",
+            mend="choose another of `python -m adbench list clip`",
+        )
     try:
         method = cls(clip, **hyperparameters)
     except ValueError as error:
