@@ -212,14 +212,6 @@ def test_elpv_grades_and_split(tmp_path: Path, draw: Callable[..., Path], below:
         index("elpv", tmp_path, uncertain="maybe")
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 148, 1508])
-def test_elpv_split_is_scikit_learns(n: int) -> None:
-    from adbench.data.sets.elpv import _test_part
-
-    expected = train_test_split(range(n), test_size=0.25, random_state=42)[1] if n > 1 else [0]
-    assert _test_part(n) == frozenset(expected)
-
-
 def test_elpv_with_an_odd_row_or_missing_image(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("images/cell0001.png  0.0  mono\nimages/cell0002.png\n")
     with pytest.raises(UserError, match=r"labels\.csv, line 2"):

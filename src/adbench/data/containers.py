@@ -1,7 +1,8 @@
-"""Images that lie inside larger files, as CIFAR-10 and MNIST are published: `file/00042` is image 42 of `file`.
+"""Images that lie inside larger files: `file/00042` is image 42 of a file that holds many, as CIFAR-10 and MNIST are
+published; `Part0.jpg/0-420-500-840` is a tile: the box (left, upper, right, lower) of a picture that is used in pieces.
 
-Such a member's path does not exist on disk: its parent is a file. Everything that opens, hashes or measures the image
-files of a data set goes through `open_member`, `content_sha256` and `content_size`, which know both kinds.
+Such paths do not exist on disk: their parent is a file. Everything that opens, hashes or measures the image files of a
+data set goes through `open_member`, `tile_box`, `content_sha256` and `content_size`, which know both kinds.
 
 Read are CIFAR-10's binary (.bin) and Python (pickled) batches and MNIST's idx files, packed (.gz) or not.
 """
@@ -12,6 +13,7 @@ import gzip
 import hashlib
 import io
 import pickle
+import re
 import struct
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +25,8 @@ from PIL import Image
 
 from adbench.errors import UserError
 
+Box = tuple[int, int, int, int]  # left, upper, right, lower
+_BOX = re.compile(r"(\d+)-(\d+)-(\d+)-(\d+)")
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE
 # All that a pickled array of numpy 1 needs. Anything else in a file is refused.
@@ -45,6 +49,20 @@ def is_member(path: Path) -> bool:
     return path.name.isdecimal() and path.parent.is_file()
 
 
+def tile(file: Path, box: Box) -> Path:
+    """The path that stands for a part of an image file."""
+    return file / "-".join(map(str, box))
+
+
+def tile_box(path: Path) -> Box | None:
+    """The box of a path that stands for a part of an image file, None for any other path."""
+    found = _BOX.fullmatch(path.name)
+    if found is None or not path.parent.is_file():
+        return None
+    left, upper, right, lower = map(int, found.groups())
+    return left, upper, right, lower
+
+
 def open_member(path: Path) -> Image.Image:
     """The image as 8-bit RGB (CIFAR-10) or grey (MNIST). Raises UserError for one that the file does not hold."""
     images, _ = read_container(path.parent)
@@ -57,10 +75,16 @@ def open_member(path: Path) -> Image.Image:
 
 
 def content_sha256(path: Path) -> str:
-    """Hash of a file's bytes, or of the pixels of an image inside a file. Raises UserError for a missing file."""
+    """Hash of a file's bytes, or of the pixels of an image inside a file; for a tile, of its file's bytes and its box.
+
+    Raises UserError for a missing file.
+    """
     if is_member(path):
         return hashlib.sha256(open_member(path).tobytes()).hexdigest()
     digest = hashlib.sha256()
+    if tile_box(path) is not None:
+        digest.update(path.name.encode())
+        path = path.parent
     try:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
@@ -73,7 +97,7 @@ def content_sha256(path: Path) -> str:
 
 def content_size(path: Path) -> int:
     """Size of an image file, or of the file that an image lies in."""
-    return (path.parent if is_member(path) else path).stat().st_size
+    return (path.parent if is_member(path) or tile_box(path) else path).stat().st_size
 
 
 @lru_cache(maxsize=8)

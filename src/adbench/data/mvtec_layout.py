@@ -5,14 +5,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.gaps import are_tolerated
 from adbench.data.masks import pair_masks
 from adbench.data.sample import Sample
-from adbench.data.tree import listing
+from adbench.data.tree import listing, select
 from adbench.errors import UserError
+
+
+def index_classes(
+    root: Path, classes: Sequence[str] | None, *, names: Collection[str], dataset: str, normal: str = "good"
+) -> Iterator[Sample]:
+    """Yield the samples of all class folders below `root`, or of `classes`.
+
+    `names` are the classes of the set; other folders are left alone, and any class may be missing. `normal` and the
+    errors raised are those of `index_class`.
+    """
+    found = [name for name in listing(root).folders if name in names]
+    for name in select(found, classes, where=root):
+        yield from index_class(root, name, dataset=dataset, class_name=name, normal=normal)
 
 
 def index_class(

@@ -44,6 +44,18 @@ def listing(folder: Path) -> Listing:
     return Listing(Path(folder), tuple(sorted(images)), tuple(sorted(folders)))
 
 
+def unwrapped(root: Path, folder: str) -> str:
+    """The place below `root` where the images of `folder` lie: archives often hold a lone folder in a folder.
+
+    Follows folders that hold nothing but one folder. Raises UserError for a folder that is missing.
+    """
+    here = listing(root / folder)
+    while not here.images and len(here.folders) == 1:
+        folder = f"{folder}/{here.folders[0]}"
+        here = listing(root / folder)
+    return folder
+
+
 def select(found: Iterable[str], classes: Collection[str] | None, *, where: Path) -> list[str]:
     """The class folders to read: all that were found, or those that were asked for.
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from adbench.data.catalogue import Counts, register
 from adbench.data.sample import Sample
+from adbench.data.splits import quarter_for_test
 from adbench.data.tree import require_files
 from adbench.errors import UserError
 
@@ -58,7 +56,7 @@ def index(root: Path, classes: Sequence[str] | None, *, uncertain: str = "drop")
     require_files(root, [key for key, _ in rows], listed_in=root / _TABLE)
     normal = [key for key, probability in rows if probability == 0]
     anomalous = [key for key, probability in rows if probability == 1 or (probability > 0 and uncertain == "anomaly")]
-    test = _test_part(len(normal))
+    test = quarter_for_test(len(normal))
     samples = [_sample(root, key, 0, "test" if number in test else "train") for number, key in enumerate(normal)]
     return samples + [_sample(root, key, 1, "test") for key in anomalous]
 
@@ -77,12 +75,6 @@ def _rows(table: Path) -> list[tuple[str, float]]:
             raise UserError(f"a row is {line!r}", where=f"{table}, line {number}", mend=mend) from error
         rows.append((key, probability))
     return rows
-
-
-def _test_part(n: int) -> frozenset[int]:
-    """Row numbers that train_test_split(range(n), test_size=0.25, random_state=42) puts into the test part."""
-    order = np.random.RandomState(42).permutation(n)
-    return frozenset(order[: math.ceil(0.25 * n)].tolist())
 
 
 def _sample(root: Path, key: str, label: int, split: str) -> Sample:

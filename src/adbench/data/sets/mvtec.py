@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
-from adbench.data.mvtec_layout import index_class
+from adbench.data.mvtec_layout import index_classes
 from adbench.data.sample import Sample
-from adbench.data.tree import listing, select
 
 # class: training images, normal and anomalous test images (table of the data set's paper).
 _COUNTS = {
@@ -53,6 +52,4 @@ _COUNTS = {
 )
 def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
     """Index the raw layout; folders that are not classes of the set are left alone."""
-    found = [name for name in listing(root).folders if name in _COUNTS]
-    for name in select(found, classes, where=root):
-        yield from index_class(root, name, dataset="mvtec", class_name=name)
+    return index_classes(root, classes, names=_COUNTS, dataset="mvtec")

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
-from adbench.data.mvtec_layout import index_class
+from adbench.data.mvtec_layout import index_classes
 from adbench.data.sample import Sample
-from adbench.data.tree import listing, require_files, select
+from adbench.data.tree import require_files
 from adbench.errors import UserError
 
 # class: training images, normal and anomalous test images of the one-class split.
@@ -65,9 +65,7 @@ def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
         yield from _from_table(root, classes)
         return
     arranged = root / "1cls" if (root / "1cls").is_dir() else root
-    found = [name for name in listing(arranged).folders if name in _COUNTS]
-    for name in select(found, classes, where=arranged):
-        yield from index_class(arranged, name, dataset="visa", class_name=name)
+    yield from index_classes(arranged, classes, names=_COUNTS, dataset="visa")
 
 
 def _from_table(root: Path, classes: Sequence[str] | None) -> list[Sample]:
