@@ -74,7 +74,7 @@ def open_data(
 
     Raises UserError where the folder is missing or holds something else.
     """
-    from adbench.data.catalogue import open_dataset
+    from adbench.data.catalogue import SPLIT, open_dataset
 
     spec, samples = open_dataset(
         data.name,
@@ -87,7 +87,7 @@ def open_data(
     for line in spec.deviations(samples):
         reporter.say(f"note: {line}")
     if auxiliary is None:
-        return OpenData(spec, spec.evaluation(samples), samples)
+        return OpenData(spec, spec.evaluation(samples, data.options.get(SPLIT)), samples)
     chosen = spec.auxiliary(
         samples,
         train_normals=auxiliary.aux_normals == "train_and_test",

@@ -17,24 +17,34 @@ import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from adbench.data.containers import content_size
 from adbench.data.meta import META_NAME, read_meta
 from adbench.data.sample import Sample
+from adbench.data.tree import listing
 from adbench.errors import UserError, unknown
+
+_DEPTH = 4  # levels at which a set is looked for: the folder itself and those that archives add
 
 Progress = Callable[[int, int], None]  # (done, total)
 Indexer = Callable[..., Iterable[Sample]]  # (root, classes, *, options)
 
 
+Supervision = Literal["anomaly", "segmentation", "none"]
+
+SPLIT = "split"
+"""The option of every set that can be evaluated on several splits."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """Published numbers of images of one class."""
+    """Published numbers of images of one class; `mapped`: with a label map that says what is anomalous in them."""
 
     train: int
-    normal: int
-    anomalous: int
+    normal: int = 0
+    anomalous: int = 0
+    mapped: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +53,14 @@ class DatasetSpec:
 
     classes         in the official order, which tables follow; empty: whatever the folder holds
     expected        class -> published counts (train, normal test, anomalous test), where they are known for certain
+    metric_set      "industrial": a table per class; "road": pixels pooled over the set, unknown ones ignored, and
+                    components (see `metrics.road`)
+    component_sizes of a road set: pixels of the smallest predicted and of the smallest annotated component that count
+    supervision     what training on this set gives: "anomaly" (labels, masks), "segmentation" (label maps), "none"
+    class_names     of segmentation: the train ids' names, in order
     auxiliary_split the split that a method is trained on when this set is auxiliary data
+    evaluation_splits  splits that can be evaluated, the first by default (option `split`); none: there are no anomalies
+    split_notes     what a reader of results on a split must know
     folders         further names under which the set is looked for in the data folder (the archive's own)
     marks           glob patterns of which one at least is found in the raw layout; empty: the index function decides
     bundled         the folder of a set that ships with the package, else None
@@ -63,8 +80,13 @@ class DatasetSpec:
     index_files: Indexer
     quirks: tuple[str, ...] = ()
     expected: Mapping[str, Counts] = field(default_factory=dict)
-    metric_set: str = "industrial"
+    metric_set: Literal["industrial", "road"] = "industrial"
+    component_sizes: tuple[int, int] = (500, 100)
+    supervision: Supervision = "anomaly"
+    class_names: tuple[str, ...] = ()
     auxiliary_split: str = "test"
+    evaluation_splits: tuple[str, ...] = ("test",)
+    split_notes: Mapping[str, str] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     bundled: Path | None = None
@@ -74,7 +96,8 @@ class DatasetSpec:
     def options(self) -> tuple[str, ...]:
         """Names of the data set's own options."""
         parameters = inspect.signature(self.index_files).parameters.values()
-        return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+        own = tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+        return own if len(self.evaluation_splits) < 2 else (*own, SPLIT)
 
     def default_root(self, data_dir: Path) -> Path:
         """The set's folder below the user's data folder: its own name, else the archive's name if that exists."""
@@ -100,6 +123,8 @@ class DatasetSpec:
         for option in options:
             if option not in self.options:
                 raise unknown(f"option of data set {self.name}", option, self.options, where=f"data.{option}")
+        if SPLIT in options and SPLIT in self.options:
+            self._evaluation_split(options.pop(SPLIT))
         for class_name in classes or ():
             if self.classes and class_name not in self.classes:
                 raise unknown(f"class of data set {self.name}", class_name, self.classes, where="data.classes")
@@ -129,9 +154,21 @@ class DatasetSpec:
             chosen += [s for s in normals if not (skip_upper_jpg and s.path.suffix == ".JPG")]
         return chosen
 
-    def evaluation(self, samples: Iterable[Sample]) -> list[Sample]:
-        """The samples of the test split."""
-        return [sample for sample in samples if sample.split == "test"]
+    def evaluation(self, samples: Iterable[Sample], split: str | None = None) -> list[Sample]:
+        """The samples to be scored: of `split`, or of the set's default (the test split, of most sets).
+
+        Raises UserError for a split that is not for evaluation, and for a set that holds no anomalies.
+        """
+        chosen = self._evaluation_split(split)
+        return [sample for sample in samples if sample.split == chosen]
+
+    def _evaluation_split(self, split: str | None) -> str:
+        if not self.evaluation_splits:
+            mend = f"train on it; sets of this kind to evaluate on have the metrics {self.metric_set!r}"
+            raise UserError(f"data set {self.name} holds no anomalies to be found", where="data", mend=mend)
+        if split is not None and split not in self.evaluation_splits:
+            raise unknown(f"split of data set {self.name}", split, self.evaluation_splits, where=f"data.{SPLIT}")
+        return split or self.evaluation_splits[0]
 
     def support_pool(self, samples: Iterable[Sample], class_name: str) -> list[Sample]:
         """The normal samples of a class's train split, from which support sets are drawn."""
@@ -141,24 +178,49 @@ class DatasetSpec:
         """One line for each class of `samples` whose numbers of images differ from the published ones."""
         counts: dict[str, list[int]] = {}
         for sample in samples:
-            entry = counts.setdefault(sample.class_name, [0, 0, 0])
-            entry[0 if sample.split == "train" else 1 + sample.label] += 1
+            if sample.label_ids is not None and sample.mask_path is None:
+                continue  # of splits whose labels are held back anything may be missing
+            entry = counts.setdefault(sample.class_name, [0, 0, 0, 0])
+            entry[0 if sample.split == "train" else (3 if sample.label < 0 else 1 + sample.label)] += 1
         lines = []
-        for class_name, (train, normal, anomalous) in counts.items():
+        for class_name, numbers in counts.items():
             expected = self.expected.get(class_name)
-            if expected is not None and expected != Counts(train=train, normal=normal, anomalous=anomalous):
-                lines.append(
-                    f"{self.name}/{class_name} has {train} training, {normal} normal and {anomalous} anomalous test "
-                    f"images; published: {expected.train}, {expected.normal} and {expected.anomalous}"
-                )
+            found = Counts(**dict(zip(("train", "normal", "anomalous", "mapped"), numbers, strict=True)))
+            if expected is not None and expected != found:
+                lines.append(f"{self.name}/{class_name} has {_shown(found)} images; published: {_shown(expected)}")
         return lines
 
+    def is_raw(self, root: Path) -> bool:
+        """Whether `root`, or a folder below it that an archive added, has the raw layout, as far as its marks tell."""
+        return self._has_marks(self._place(root))
+
+    def _has_marks(self, folder: Path) -> bool:
+        return not self.marks or any(next(folder.glob(mark), None) is not None for mark in self.marks)
+
     def _read(self, root: Path, classes: Sequence[str] | None, options: Mapping[str, Any]) -> list[Sample]:
-        if not self.marks or any(next(root.glob(mark), None) is not None for mark in self.marks):
+        root = self._place(root)
+        if self._has_marks(root):
             return list(self.index_files(root, classes, **options))
         if (root / META_NAME).is_file():
             return read_meta(root, dataset=self.name)
         raise UserError(f"the folder does not hold data set {self.name}", where=str(root), mend=self._expectation())
+
+    def _place(self, root: Path) -> Path:
+        """Where the set lies at or below `root`: an unpacked archive often brings a folder of its own.
+
+        Followed are lone folders and folders with a name of the set; `root` itself where that leads nowhere.
+        """
+        place = root
+        for _ in range(_DEPTH):
+            if self._has_marks(place) or (place / META_NAME).is_file():
+                return place
+            inner = listing(place).folders
+            own = [name for name in inner if name in (self.name, *self.folders)]
+            candidates = own if len(inner) > 1 else inner
+            if len(candidates) != 1:
+                return root
+            place = place / candidates[0]
+        return root
 
     def _expectation(self) -> str:
         layout = " ".join(self.layout.split("\n")[0].split())
@@ -168,6 +230,12 @@ class DatasetSpec:
         rank = {name: number for number, name in enumerate(self.classes)}
         splits = {"train": 0, "test": 1}
         return lambda s: (rank.get(s.class_name, len(rank)), s.class_name, splits.get(s.split, 2), s.key)
+
+
+def _shown(counts: Counts) -> str:
+    if counts.mapped:
+        return f"{counts.train} training and {counts.mapped} evaluation"
+    return f"{counts.train} training, {counts.normal} normal and {counts.anomalous} anomalous test"
 
 
 _SPECS: dict[str, DatasetSpec] = {}
@@ -254,7 +322,7 @@ def fingerprint(samples: Iterable[Sample]) -> str:
     digest = hashlib.sha256()
     lines = []
     for s in samples:
-        sizes = [_size(path) for path in (s.path, s.mask_path) if path is not None]
+        sizes = [_size(path) for path in s.files]
         lines.append("\0".join([s.dataset, s.class_name, s.key, s.split, str(s.label), *map(str, sizes)]) + "\n")
     for line in sorted(lines):
         digest.update(line.encode("utf-8", "surrogateescape"))

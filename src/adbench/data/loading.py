@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from adbench.data.episodes import ORDER, Episode
-from adbench.data.images import open_image, open_mask
+from adbench.data.images import open_mask, open_picture, stored_size
+from adbench.data.label_maps import open_labels
 from adbench.data.mosaic import Mosaic, paste
 from adbench.data.sample import Batch, Sample
-from adbench.data.transforms import Transform
+from adbench.data.transforms import SceneTransform, Transform
 from adbench.errors import UserError
 
-# A stream of randomness of its own below one seed, beside those of `adbench.data.episodes`.
-_ITEM = 2
+# Streams of randomness of their own below one seed, beside those of `adbench.data.episodes`.
+_ITEM, _CROP = 2, 5
 
 
 class BatchLoader:
@@ -75,6 +75,9 @@ def make_loader(
     `mosaic` maps data set names to the share of training images that are replaced by mosaics (`Mosaic`).
     `with_masks` says whether batches carry masks; None: if any of `samples` has one. In batches with masks, normal
     images and anomalous images without a mask file have all-zero masks.
+    Label maps come at their own size, as they are to be evaluated (`make_episode_loader` is for training), and a batch
+    without any where they are held back. With label maps or a `SceneTransform`, a batch ends where the images' size
+    changes: batches may then be smaller, never mixed.
     """
     for name, value, least in (("batch_size", batch_size, 1), ("skip", skip, 0), ("workers", workers, 0)):
         if value < least:
@@ -86,7 +89,7 @@ def make_loader(
     batches = _Batches(
         samples=list(samples),
         transform=transform,
-        episodes=[Episode(tuple(indices[i : i + batch_size].tolist())) for i in range(0, stop, batch_size)],
+        episodes=_episodes(samples, indices[:stop].tolist(), batch_size, transform),
         with_masks=has_masks(samples) if with_masks is None else with_masks,
         mosaic=Mosaic(samples, mosaic) if mosaic else None,
         seed=(seed, epoch),
@@ -107,8 +110,16 @@ def make_episode_loader(
 ) -> BatchLoader:
     """Return the batches that `episodes` (see `EpisodePlan`) name, with their support where they have any.
 
-    The other arguments mean what they mean in `make_loader`; support images are never mosaics.
+    The other arguments mean what they mean in `make_loader`; support images are never mosaics. Images with label maps
+    are augmented (`SceneTransform.augmented`), a pure function of (seed, epoch, index). Raises UserError for label maps
+    and a transform that cannot.
     """
+    if any(sample.label_ids is not None for sample in samples) and not isinstance(transform, SceneTransform):
+        raise UserError(
+            "the training data hold label maps, and the method's preprocessing takes masks",
+            where="data",
+            mend="train a method that learns segmentation, or choose other data",
+        )
     batches = _Batches(
         samples=list(samples),
         transform=transform,
@@ -116,6 +127,7 @@ def make_episode_loader(
         with_masks=has_masks(samples),
         mosaic=Mosaic(samples, mosaic) if mosaic else None,
         seed=(seed, epoch),
+        augment=True,
     )
     return BatchLoader(batches, skip=skip, workers=workers)
 
@@ -123,7 +135,7 @@ def make_episode_loader(
 def load_batch(samples: Sequence[Sample], transform: Transform, *, with_masks: bool | None = None) -> Batch:
     """Return all `samples` as one batch, in order, without augmentation (support sets, single images)."""
     with_masks = has_masks(samples) if with_masks is None else with_masks
-    return _collate(samples, [_load(sample, transform, with_masks, None) for sample in samples], with_masks)
+    return _collate(samples, [_load(sample, transform, with_masks) for sample in samples])
 
 
 def has_masks(samples: Sequence[Sample]) -> bool:
@@ -143,9 +155,10 @@ class _Batches(Dataset["Batch | _Fault"]):
         with_masks: bool,
         mosaic: Mosaic | None,
         seed: tuple[int, int],
+        augment: bool = False,
     ) -> None:
         self.samples, self.transform, self.episodes = samples, transform, episodes
-        self.with_masks, self.mosaic, self.seed = with_masks, mosaic, seed
+        self.with_masks, self.mosaic, self.seed, self.augment = with_masks, mosaic, seed, augment
 
     def __len__(self) -> int:
         return len(self.episodes)
@@ -159,18 +172,21 @@ class _Batches(Dataset["Batch | _Fault"]):
     def load(self, number: int) -> Batch:
         """Decode batch `number`."""
         episode = self.episodes[number]
-        items = []
-        for index in episode.queries:
-            parts = None
-            if self.mosaic is not None:
-                random = np.random.default_rng([*self.seed, _ITEM, index])
-                parts = self.mosaic.draw(self.samples[index], random)
-            items.append(_load(self.samples[index], self.transform, self.with_masks, parts))
-        batch = _collate([self.samples[index] for index in episode.queries], items, self.with_masks)
+        items = [self._item(index) for index in episode.queries]
+        batch = _collate([self.samples[index] for index in episode.queries], items)
         if not episode.support:
             return batch
         support = load_batch([self.samples[i] for i in episode.support], self.transform, with_masks=False)
         return replace(batch, support=support)
+
+    def _item(self, index: int) -> _Item:
+        sample = self.samples[index]
+        if self.augment and sample.label_ids is not None:
+            return _load_augmented(sample, self.transform, np.random.default_rng([*self.seed, _CROP, index]))
+        parts = None
+        if self.mosaic is not None:
+            parts = self.mosaic.draw(sample, np.random.default_rng([*self.seed, _ITEM, index]))
+        return _load(sample, self.transform, self.with_masks, parts)
 
 
 class _Fault:
@@ -188,31 +204,82 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _load(
-    sample: Sample, transform: Transform, with_masks: bool, parts: list[Sample] | None
-) -> tuple[Tensor, Tensor | None]:
-    mask: Image.Image | None
-    if parts is not None:
-        image, mask = paste(parts)
-    else:
-        image = open_image(sample.path)
-        mask = open_mask(sample, image.size) if with_masks else None
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One image of a batch: its tensor, its mask or label map, its stored (height, width), its label."""
+
+    image: Tensor
+    mask: Tensor | None
+    size: tuple[int, int]
+    label: int
+
+
+def _load(sample: Sample, transform: Transform, with_masks: bool, parts: list[Sample] | None = None) -> _Item:
+    mask: Tensor | None = None
+    label = sample.label
+    image, pasted = (open_picture(sample), None) if parts is None else paste(parts)
     try:
-        return transform.image(image), transform.mask(mask) if with_masks and mask is not None else None
+        if sample.label_ids is not None:
+            if with_masks and sample.mask_path is not None:
+                values = open_labels(sample, image.size)  # (h, w)
+                mask = torch.from_numpy(values.astype(np.int64))
+                label = int((values == 1).any()) if label < 0 else label
+        elif with_masks:
+            mask = transform.mask(open_mask(sample, image.size) if pasted is None else pasted)
+        return _Item(transform.image(image), mask, (image.height, image.width), label)
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"image cannot be prepared: {error}", where=str(sample.path), mend="replace the file"
-        ) from error
+        raise _unprepared(sample, error) from error
 
 
-def _collate(samples: Sequence[Sample], items: list[tuple[Tensor, Tensor | None]], with_masks: bool) -> Batch:
+def _load_augmented(sample: Sample, transform: Transform, random: np.random.Generator) -> _Item:
+    if not isinstance(transform, SceneTransform) or sample.mask_path is None:
+        raise UserError("there is no label map to train on", where=str(sample.path), mend="leave the image out")
+    image = open_picture(sample)
+    labels = open_labels(sample, image.size)
+    try:
+        tensor, target = transform.augmented(image, labels, random)
+    except (OSError, ValueError) as error:
+        raise _unprepared(sample, error) from error
+    return _Item(tensor, target, (image.height, image.width), sample.label)
+
+
+def _unprepared(sample: Sample, error: Exception) -> UserError:
+    return UserError(f"image cannot be prepared: {error}", where=str(sample.path), mend="replace the file")
+
+
+def _episodes(samples: Sequence[Sample], order: list[int], batch_size: int, transform: Transform) -> list[Episode]:
+    """Cut the order into batches; where images keep their own size, also between images of different sizes."""
+    if not any(sample.label_ids is not None for sample in samples) and not isinstance(transform, SceneTransform):
+        return [Episode(tuple(order[i : i + batch_size])) for i in range(0, len(order), batch_size)]
+    groups: list[list[int]] = []
+    kind = None
+    for index in order:
+        sample = samples[index]
+        held_back = sample.label_ids is not None and sample.mask_path is None
+        own = (stored_size(sample.path), held_back)
+        if own != kind or len(groups[-1]) == batch_size:
+            groups.append([])
+        groups[-1].append(index)
+        kind = own
+    return [Episode(tuple(group)) for group in groups]
+
+
+def _collate(samples: Sequence[Sample], items: list[_Item]) -> Batch:
     if not samples:
         raise UserError("no images to load", mend="give at least one sample")
+    masks = [item.mask for item in items if item.mask is not None]
+    if len({(item.image.shape, None if item.mask is None else item.mask.shape) for item in items}) > 1:
+        raise UserError(
+            "images of several sizes cannot be one batch",
+            where=", ".join(sample.key for sample in samples[:4]),
+            mend="use a batch size of 1, or a preprocessing that crops them",
+        )
     return Batch(
-        images=torch.stack([image for image, _ in items]),  # (B, 3, H, W)
-        labels=torch.tensor([sample.label for sample in samples], dtype=torch.int64),
+        images=torch.stack([item.image for item in items]),  # (B, 3, H, W)
+        labels=torch.tensor([item.label for item in items], dtype=torch.int64),
         class_names=[sample.class_name for sample in samples],
         paths=[sample.key for sample in samples],
         dataset="+".join(dict.fromkeys(sample.dataset for sample in samples)),
-        masks=torch.stack(cast("list[Tensor]", [mask for _, mask in items])) if with_masks else None,  # (B, H', W')
+        masks=torch.stack(masks) if masks else None,  # (B, H', W')
+        sizes=[item.size for item in items],
     )

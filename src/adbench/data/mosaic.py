@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from adbench.data.images import open_image, open_mask
+from adbench.data.images import open_mask, open_picture
 from adbench.data.sample import Sample
 from adbench.errors import UserError
 
@@ -49,14 +49,14 @@ def paste(parts: Sequence[Sample]) -> tuple[Image.Image, Image.Image]:
     The canvas is twice the first image in width and height. Images of another size than the first are resized to it
     (image bicubic, mask nearest neighbour); in MVTec AD all images of a class have one size.
     """
-    first = open_image(parts[0].path)
+    first = open_picture(parts[0])
     width, height = first.size
     canvas, canvas_mask = (
         Image.new("RGB", (_GRID * width, _GRID * height)),
         Image.new("L", (_GRID * width, _GRID * height)),
     )
     for place, part in enumerate(parts):
-        image = first if place == 0 else open_image(part.path)
+        image = first if place == 0 else open_picture(part)
         mask = open_mask(part, image.size)
         row, column = divmod(place, _GRID)
         corner = (column * width, row * height)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,15 @@ class Sample:
     """One image of a data set, as an index returns it: nothing is opened or decoded yet.
 
     `key` is the path relative to the data set's root with forward slashes: the image's stable name in support draws,
-    results and fingerprints. `label` is 1 for an anomalous image. `mask_path` is None where no mask exists
-    (normal images, and sets without pixel annotation). `defect` is the kind of defect, "good" for normal images.
+    results and fingerprints. `label` is 1 for an anomalous image, 0 for a normal one, and -1 where only the image's
+    label map can say it. `mask_path` is None where no mask exists (normal images, and sets without pixel annotation).
+    `defect` is the kind of defect, "good" for normal images.
     `inverted_mask` is True where a mask file marks the defect by 0 and the background by anything else.
+    `label_ids` is None where the mask is binary. Otherwise `mask_path` is a label map (None: labels held back), and
+    this maps every id that may be stored in it to its value: 0 normal, 1 anomalous, 255 ignore in data to be evaluated;
+    train ids and 255 in data to train a segmentation on.
+    `further_masks` are joined with `mask_path` where an image's defects are drawn in several files.
+    `overlay_path` is an .npz of signed differences ("rgb") to add to the image, where a set is published so.
     """
 
     path: Path
@@ -29,6 +36,15 @@ class Sample:
     defect: str
     dataset: str
     inverted_mask: bool = False
+    label_ids: Mapping[int, int] | None = field(default=None, hash=False)
+    overlay_path: Path | None = None
+    further_masks: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that the sample is read from: image, masks or label map, overlay."""
+        paths = (self.path, self.mask_path, *self.further_masks, self.overlay_path)
+        return tuple(path for path in paths if path is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +53,14 @@ class Batch:
 
     images       (B, 3, H, W) float32, normalised
     masks        (B, H', W') bool, True = anomalous, at the method's map size; None for data without pixel annotation.
-                 For methods with supervision "segmentation": (B, H', W') int64 label map, 255 = ignore
-    labels       (B,) int64, 1 = anomalous
+                 Of label maps: (B, h, w) int64. To be evaluated, at the image's own size: 0 normal, 1 anomalous, 255
+                 ignore; to be trained on, of the size of the tensor: train ids, 255 ignore
+    labels       (B,) int64, 1 = anomalous, 0 = normal, -1 = unknown (a label map that is held back)
     class_names  B names, as they enter prompts
     paths        B keys (paths relative to the data set's root)
     dataset      name of the data set, or several joined by "+"
     support      normal images given with the queries (in-context training): K per query, query-major, else None
+    sizes        (height, width) of each image as it is stored, before any resizing; None where nobody looked
     """
 
     images: torch.Tensor
@@ -52,6 +70,7 @@ class Batch:
     dataset: str
     masks: torch.Tensor | None = None
     support: Batch | None = None
+    sizes: list[tuple[int, int]] | None = None
 
     def __len__(self) -> int:
         return len(self.class_names)

@@ -8,10 +8,11 @@ class with the same three calls.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -23,7 +24,7 @@ class Transform(Protocol):
 
     @property
     def image_size(self) -> int:
-        """Side of the square image tensor in pixels."""
+        """Side of the square image tensor in pixels; its shorter side where images keep their aspect."""
 
     def image(self, image: Image.Image) -> Tensor:
         """Turn a decoded image of any PIL mode into a normalised (3, image_size, image_size) float32 tensor."""
@@ -33,6 +34,19 @@ class Transform(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Everything that decides the result, as JSON-able values, for the record of a run."""
+
+
+@runtime_checkable
+class SceneTransform(Transform, Protocol):
+    """A transform that keeps the aspect of pictures, so that tensors of several sizes come out (road scenes)."""
+
+    def content_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width that a picture of this size has in its tensor: its upper left part, the rest is padding."""
+
+    def augmented(
+        self, image: Image.Image, labels: NDArray[np.uint8], random: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Turn an image and its label map (h, w) into a training pair: (3, H, W) float32 and (H, W) int64."""
 
 
 @dataclass(frozen=True, slots=True)

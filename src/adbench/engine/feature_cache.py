@@ -248,8 +248,8 @@ def _facts(method: Method, samples: Sequence[Sample], settings: TrainSettings, d
     deciding = method.feature_settings()
     digest = hashlib.sha256()
     for sample in samples:
-        files = [path for path in (sample.path, sample.mask_path) if path is not None]
-        digest.update(f"{sample.label} {sample.inverted_mask} {[content_sha256(path) for path in files]}\n".encode())
+        hashes = [content_sha256(path) for path in sample.files]
+        digest.update(f"{sample.label} {sample.inverted_mask} {hashes}\n".encode())
     return {
         "version": VERSION,
         "method": method.name,

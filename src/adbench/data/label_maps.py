@@ -1,0 +1,75 @@
+"""Label maps: pictures whose values are class numbers. Values are read as they are stored, never as colours."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from adbench.data.sample import Sample
+from adbench.errors import UserError
+
+IGNORE = 255
+_N_IDS = 256
+# What PIL raises on files that are cut short, garbled or not images at all.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+# PIL stretches grey values of 2 and 4 bits to 8 by these factors; 1 bit becomes a boolean.
+_STRETCHED = {"L;2": 85, "L;4": 17}
+
+
+def open_labels(sample: Sample, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the label map (height, width) of a sample for an image of `size` (width, height).
+
+    Stored ids are the palette's indices or, of several channels, the first; `sample.label_ids` turns them into values.
+    Raises UserError naming the file for one that is missing or broken, for another size than the image's, and for an
+    id that the data set does not know. The sample must have a label map.
+    """
+    if sample.mask_path is None or sample.label_ids is None:
+        raise ValueError(f"sample {sample.key} has no label map")
+    where = f"{sample.mask_path}, of image {sample.path}"
+    try:
+        with Image.open(sample.mask_path) as opened:
+            stored = _ids(opened)
+    except FileNotFoundError as error:
+        raise UserError("label file is missing", where=where, mend="restore it or index the folder again") from error
+    except _BROKEN as error:
+        raise UserError(
+            f"label file cannot be read: {error}", where=where, mend="replace the file: it may be truncated"
+        ) from error
+    height, width = stored.shape
+    if (width, height) != size:
+        raise UserError(
+            f"the label map is {width}x{height} pixels but its image {size[0]}x{size[1]}",
+            where=where,
+            mend="pair the image with its own labels, at the image's size",
+        )
+    return _mapped(stored, sample.label_ids, where)
+
+
+def _ids(opened: Image.Image) -> NDArray[np.int64]:
+    """Stored ids (H, W)."""
+    tiles = getattr(opened, "tile", None)  # only images from files have it
+    raw_mode = tiles[0][3] if tiles else None
+    if opened.mode == "F":
+        raise ValueError("it holds floating-point values")
+    values = np.asarray(opened)
+    ids: NDArray[np.int64] = (values if values.ndim == 2 else values[..., 0]).astype(np.int64)
+    return ids // _STRETCHED.get(str(raw_mode), 1)
+
+
+def _mapped(stored: NDArray[np.int64], label_ids: Mapping[int, int], where: str) -> NDArray[np.uint8]:
+    table = np.full(_N_IDS, -1, np.int64)
+    table[list(label_ids)] = list(label_ids.values())
+    inside = (stored >= 0) & (stored < _N_IDS)
+    values = np.where(inside, table[stored.clip(0, _N_IDS - 1)], -1)
+    if values.min() < 0:
+        strange = np.unique(stored[values < 0])
+        raise UserError(
+            f"the label map holds the unexpected value {', '.join(map(str, strange[:4]))}",
+            where=where,
+            mend=f"values of this data set: {', '.join(map(str, sorted(label_ids)))}",
+        )
+    return values.astype(np.uint8)
