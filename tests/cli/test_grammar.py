@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adbench.cli.grammar import choices, configs_dir, parse, unknown_setting
+from adbench.cli.grammar import choices, parse, unknown_setting
 from adbench.errors import UserError
+from adbench.shipped import configs_dir
 
 AWKWARD_PATHS = [
     "~/my data (v2)",

@@ -10,9 +10,10 @@ import pytest
 
 from adbench.cli import demo
 from adbench.cli.config import EvalConfig, TrainConfig, eval_config, train_config
-from adbench.cli.grammar import configs_dir, parse
+from adbench.cli.grammar import parse
 from adbench.cli.main import SETTINGS, command_names
 from adbench.cli.main import main as run_command_line
+from adbench.shipped import configs_dir
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

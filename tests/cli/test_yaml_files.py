@@ -12,13 +12,14 @@ import yaml
 
 from adbench import methods
 from adbench.cli.config import train_config
-from adbench.cli.grammar import choices, configs_dir, parse
+from adbench.cli.grammar import choices, parse
 from adbench.cli.list import read_header
 from adbench.clip.presets import PRESETS
 from adbench.data import catalogue
 from adbench.data.support import SupportSettings
 from adbench.data.support_sources import SOURCES
 from adbench.engine.settings import EvalSettings, TrainSettings
+from adbench.shipped import configs_dir
 
 
 def defaults(cls: Any) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from adbench.cli.convert import make
-from adbench.cli.grammar import Setting, choices, configs_dir, unknown_setting
+from adbench.cli.grammar import Setting, choices, unknown_setting
 from adbench.data.support import SupportSettings
 from adbench.engine.settings import EvalSettings, TrainSettings
 from adbench.errors import UserError, unknown
+from adbench.shipped import configs_dir
 
 _KINDS = {
     "method": "method",

@@ -6,10 +6,10 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from adbench.errors import UserError, unknown
+from adbench.shipped import configs_dir
 
 OPTIONS = ("--debug", "--help", "--show")
 
@@ -27,15 +27,6 @@ class Setting:
     value: Any
     word: str
     hydra: str
-
-
-def configs_dir() -> Path:
-    """The folder of the YAML files: inside an installed package, at the top of a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "configs", package.parents[1] / "configs"):
-        if (folder / "train.yaml").is_file():
-            return folder
-    raise UserError("the configuration files are missing", where=str(package), mend="reinstall adbench-clip")
 
 
 def choices(group: str) -> list[str]:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from adbench.cli.grammar import choices, configs_dir
+from adbench.cli.grammar import choices
 from adbench.errors import UserError, unknown
+from adbench.shipped import configs_dir
 
 SUMMARY = "show the methods, data sets and backbones there are"
 
