@@ -41,7 +41,7 @@ SPLIT = "split"
 class Counts:
     """Published numbers of images of one class; `mapped`: with a label map that says what is anomalous in them."""
 
-    train: int
+    train: int = 0
     normal: int = 0
     anomalous: int = 0
     mapped: int = 0
@@ -176,19 +176,23 @@ class DatasetSpec:
 
     def deviations(self, samples: Iterable[Sample]) -> list[str]:
         """One line for each class of `samples` whose numbers of images differ from the published ones."""
-        counts: dict[str, list[int]] = {}
-        for sample in samples:
-            if sample.label_ids is not None and sample.mask_path is None:
-                continue  # of splits whose labels are held back anything may be missing
-            entry = counts.setdefault(sample.class_name, [0, 0, 0, 0])
-            entry[0 if sample.split == "train" else (3 if sample.label < 0 else 1 + sample.label)] += 1
         lines = []
-        for class_name, numbers in counts.items():
+        for class_name, found in self.counts(samples).items():
             expected = self.expected.get(class_name)
-            found = Counts(**dict(zip(("train", "normal", "anomalous", "mapped"), numbers, strict=True)))
             if expected is not None and expected != found:
                 lines.append(f"{self.name}/{class_name} has {_shown(found)} images; published: {_shown(expected)}")
         return lines
+
+    def counts(self, samples: Iterable[Sample]) -> dict[str, Counts]:
+        """Numbers of images by class, of those whose labels are public."""
+        numbers: dict[str, list[int]] = {}
+        for sample in samples:
+            if sample.label_ids is not None and sample.mask_path is None:
+                continue  # of splits whose labels are held back anything may be missing
+            entry = numbers.setdefault(sample.class_name, [0, 0, 0, 0])
+            entry[0 if sample.split == "train" else (3 if sample.label < 0 else 1 + sample.label)] += 1
+        names = ("train", "normal", "anomalous", "mapped")
+        return {name: Counts(**dict(zip(names, entry, strict=True))) for name, entry in numbers.items()}
 
     def is_raw(self, root: Path) -> bool:
         """Whether `root`, or a folder below it that an archive added, has the raw layout, as far as its marks tell."""
