@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from adbench.cli.data import has_masks, whereabouts
 from adbench.cli.grammar import choices
 from adbench.errors import UserError, unknown
 from adbench.shipped import configs_dir
@@ -84,18 +85,9 @@ def _data(data_dir: Path) -> list[list[str]]:
     rows = [["data", "where", "classes", "masks", "what it is", "licence"]]
     for name in catalogue.names():
         spec = catalogue.get(name)
-        root = spec.default_root(data_dir)
-        if spec.bundled is not None:
-            where = "ships with adbench"
-        elif root.is_dir():
-            where = str(root)
-        elif spec.domain == "any":
-            where = "data.root=DIR"
-        else:
-            where = "rendered on first use" if spec.prepare_root is not None else f"not in {data_dir}"
+        _, where = whereabouts(spec, data_dir)
         n_classes = str(len(spec.classes)) if spec.classes else "any"
-        masks = "yes" if "localisation" in spec.task else "no"
-        rows.append([name, where, n_classes, masks, spec.title, spec.licence])
+        rows.append([name, where, n_classes, "yes" if has_masks(spec) else "no", spec.title, spec.licence])
     return rows
 
 
