@@ -95,9 +95,13 @@ class DatasetSpec:
     @property
     def options(self) -> tuple[str, ...]:
         """Names of the data set's own options."""
-        parameters = inspect.signature(self.index_files).parameters.values()
-        own = tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+        own = tuple(self._own_options())
         return own if len(self.evaluation_splits) < 2 else (*own, SPLIT)
+
+    def _own_options(self) -> dict[str, inspect.Parameter]:
+        """The keyword-only parameters of the index function, by name."""
+        parameters = inspect.signature(self.index_files).parameters
+        return {name: one for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
 
     def default_root(self, data_dir: Path) -> Path:
         """The set's folder below the user's data folder: its own name, else the archive's name if that exists."""
@@ -206,6 +210,10 @@ class DatasetSpec:
         if self._has_marks(root):
             return list(self.index_files(root, classes, **options))
         if (root / META_NAME).is_file():
+            for option, parameter in self._own_options().items():
+                if options.get(option) and options[option] != parameter.default:
+                    where, mend = f"data.{option}, {root / META_NAME}", "leave it out, or give the raw layout"
+                    raise UserError("the option is for the raw layout, not for a meta.json", where=where, mend=mend)
             return read_meta(root, dataset=self.name)
         raise UserError(f"the folder does not hold data set {self.name}", where=str(root), mend=self._expectation())
 

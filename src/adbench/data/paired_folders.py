@@ -8,7 +8,7 @@ from pathlib import Path
 from adbench.data.masks import pair_masks
 from adbench.data.mvtec_layout import index_class
 from adbench.data.sample import Sample
-from adbench.data.tree import listing, select, unwrapped
+from adbench.data.tree import listing, unwrapped
 from adbench.errors import UserError
 
 NO_NORMAL = (
@@ -24,45 +24,45 @@ def arranged_layout(name: str, *, masks: bool = True) -> str:
 
 def index_pairs(
     root: Path,
-    classes: Sequence[str] | None,
     *,
     dataset: str,
     class_name: str,
     defect: str,
     pairs: Sequence[tuple[str, str]],
+    arranged: str | None = None,
     is_image: Callable[[str], bool] = lambda name: True,
 ) -> Iterator[Sample]:
     """Yield the samples of a set with one class: as AdaCLIP arranges it where that is there, else of a pair of folders.
 
     `pairs` lists (folder of images, folder of masks); the first of which both exist is read, all of it as test images.
+    `arranged` is the class folder of AdaCLIP's arrangement, where it has another name than the class.
     `is_image` tells images from other pictures beside them by the file's name. Raises UserError where no pair exists
     and where masks are missing or cannot be paired.
     """
-    for name in select([class_name], classes, where=root):
-        if (root / name / "test").is_dir():
-            yield from index_class(root, name, dataset=dataset, class_name=name)
-            continue
-        pair = next(iter(present(root, pairs)), None)
-        if pair is None:
-            raise UserError(
-                "no folders of images and masks",
-                where=str(root),
-                mend=f"expected {' or '.join(' + '.join(pair) for pair in pairs)}, or {name}/test",
-            )
-        folder, masks = (unwrapped(root, part) for part in pair)
-        images = [image for image in listing(root / folder).images if is_image(image)]
-        paired = pair_masks(images, listing(root / masks).images, where=root / masks)
-        for image in images:
-            yield Sample(
-                path=root / folder / image,
-                key=f"{folder}/{image}",
-                class_name=name,
-                label=1,
-                mask_path=root / masks / paired[image],
-                split="test",
-                defect=defect,
-                dataset=dataset,
-            )
+    if (root / (arranged or class_name) / "test").is_dir():
+        yield from index_class(root, arranged or class_name, dataset=dataset, class_name=class_name)
+        return
+    pair = next(iter(present(root, pairs)), None)
+    if pair is None:
+        raise UserError(
+            "no folders of images and masks",
+            where=str(root),
+            mend=f"expected {' or '.join(' + '.join(pair) for pair in pairs)}, or {arranged or class_name}/test",
+        )
+    folder, masks = (unwrapped(root, part) for part in pair)
+    images = [image for image in listing(root / folder).images if is_image(image)]
+    paired = pair_masks(images, listing(root / masks).images, where=root / masks)
+    for image in images:
+        yield Sample(
+            path=root / folder / image,
+            key=f"{folder}/{image}",
+            class_name=class_name,
+            label=1,
+            mask_path=root / masks / paired[image],
+            split="test",
+            defect=defect,
+            dataset=dataset,
+        )
 
 
 def present(root: Path, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

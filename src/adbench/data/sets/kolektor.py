@@ -1,0 +1,131 @@
+"""KSDD (called SDD by the papers) and KSDD2: surfaces of electrical commutators and of production parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from adbench.data.catalogue import Counts, register
+from adbench.data.containers import Box, tile
+from adbench.data.gaps import are_tolerated
+from adbench.data.images import read_mask, stored_size
+from adbench.data.masks import pair_masks, split_off_masks
+from adbench.data.mvtec_layout import index_class
+from adbench.data.paired_folders import arranged_layout
+from adbench.data.sample import Sample
+from adbench.data.splits import quarter_for_test
+from adbench.data.tiles import marked, thirds
+from adbench.data.tree import listing
+
+_LICENCE = "CC BY-NC-SA 4.0 (non-commercial)"
+_PART = re.compile(r"kos\d+", re.IGNORECASE)
+
+
+@register(
+    "sdd",
+    title="Kolektor Surface-Defect Dataset (KSDD, SDD)",
+    domain="industrial",
+    task="classification and localisation",
+    classes=("SDD",),
+    licence=_LICENCE,
+    source="https://www.vicos.si/resources/kolektorsdd/",
+    citation="D. Tabernik, S. Šela, J. Skvarč, D. Skočaj: Segmentation-Based Deep-Learning Approach for Surface-Defect "
+    "Detection. Journal of Intelligent Manufacturing 31, 2020",
+    how_to_get="Download the archive (fine annotations) from the source page and unpack it to data/sdd",
+    folders=("KolektorSDD", "SDD_anomaly_detection", "KSDD", "SDD"),
+    marks=("kos*/Part*", "SDD/test"),
+    layout="kosNN/PartM.jpg\nkosNN/PartM_label.bmp\n" + arranged_layout("SDD"),
+    quirks=(
+        "399 pictures of 50 commutators, 52 of them with a defect. As in AdaCLIP and InCTRL each is cut along its "
+        "height into three, at floor(H/3) and floor(2H/3); a piece is anomalous where its label has any value above 0, "
+        "so that one defect can make two pieces anomalous. The pieces are cut when they are opened; nothing is "
+        "written.",
+        "There is no official split: of the normal pieces a quarter is drawn for the test (scikit-learn's "
+        "train_test_split, test_size=0.25, random_state=42). The papers' scripts draw in the order in which the file "
+        "system lists the files, ours sorted by commutator, part and piece: the same numbers, not the same pieces.",
+        "AnomalyCLIP's meta.json calls the class `electrical commutators`; a file's own name is kept.",
+    ),
+)
+def index_sdd(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
+    """Index AdaCLIP's arrangement where it is there, else the pieces of the raw pictures."""
+    if (root / "SDD" / "test").is_dir():
+        yield from index_class(root, "SDD", dataset="sdd", class_name="SDD")
+        return
+    pieces = [piece for folder in listing(root).folders if _PART.fullmatch(folder) for piece in _pieces(root, folder)]
+    normal = [number for number, (_, _, _, anomalous) in enumerate(pieces) if not anomalous]
+    test = {normal[place] for place in quarter_for_test(len(normal))}
+    for number, (key, label, box, anomalous) in enumerate(pieces):
+        yield Sample(
+            path=tile(root / key, box),
+            key=tile(Path(key), box).as_posix(),
+            class_name="SDD",
+            label=int(anomalous),
+            mask_path=tile(label, box) if anomalous else None,
+            split="test" if anomalous or number in test else "train",
+            defect="defect" if anomalous else "good",
+            dataset="sdd",
+        )
+
+
+def _pieces(root: Path, folder: str) -> Iterator[tuple[str, Path, Box, bool]]:
+    """Yield (picture, its label, place of a piece, whether that is anomalous) of one commutator's folder."""
+    images, labels = split_off_masks(listing(root / folder).images)
+    pairs = pair_masks(images, labels, where=root / folder)
+    for image in images:
+        path, label = root / folder / image, root / folder / pairs[image]
+        height, width = stored_size(path)
+        boxes = thirds((width, height))
+        # Where a check tolerates gaps, a label may be named that is not there: the pieces are for it to complain about.
+        absent = are_tolerated() and not label.is_file()
+        anomalous = [True] * len(boxes) if absent else marked(path, label, boxes)
+        yield from ((f"{folder}/{image}", label, box, mark) for box, mark in zip(boxes, anomalous, strict=True))
+
+
+@register(
+    "ksdd2",
+    title="Kolektor Surface-Defect Dataset 2 (KSDD2)",
+    domain="industrial",
+    task="classification and localisation",
+    classes=("KSDD2",),
+    # 246 of the training images show a defect.
+    expected={"KSDD2": Counts(train=2331, normal=894, anomalous=110)},
+    licence=_LICENCE,
+    source="https://www.vicos.si/resources/kolektorsdd2/",
+    citation="J. Božič, D. Tabernik, D. Skočaj: Mixed supervision for surface-defect detection: from weakly to fully "
+    "supervised learning. Computers in Industry 129, 2021",
+    how_to_get="Download the archive from the source page and unpack it to data/ksdd2",
+    folders=("KolektorSDD2", "KSDD2"),
+    marks=("test/*_GT.*",),
+    layout="""\
+train/NNNNN.png    train/NNNNN_GT.png
+test/NNNNN.png     test/NNNNN_GT.png""",
+    quirks=(
+        "Every image has a mask beside it; an image is anomalous where its mask has any value above 0.",
+        "246 of the 2331 training images are anomalous. They stay in the train split; support sets are drawn from the "
+        "normal ones alone.",
+        "No specification followed here names the class: its name in prompts, KSDD2, is ours.",
+    ),
+)
+def index_ksdd2(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
+    """Index both splits."""
+    for split in ("train", "test"):
+        folder = root / split
+        images, masks = split_off_masks(listing(folder).images)
+        pairs = pair_masks(images, masks, where=folder)
+        for image in images:
+            mask = folder / pairs[image]
+            absent = are_tolerated() and not mask.is_file()
+            anomalous = absent or bool(np.any(read_mask(mask, image=folder / image) > 0))
+            yield Sample(
+                path=folder / image,
+                key=f"{split}/{image}",
+                class_name="KSDD2",
+                label=int(anomalous),
+                mask_path=mask if anomalous else None,
+                split=split,
+                defect="defect" if anomalous else "good",
+                dataset="ksdd2",
+            )
