@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adbench.engine.optim import parameter_names
 from adbench.engine.rng import capture_streams, restore_streams
 from adbench.engine.tensor_file import read_tensors, write_tensors
 from adbench.errors import UserError
@@ -75,7 +76,7 @@ def save_checkpoint(
     tensors = {f"method/{name}": tensor for name, tensor in method.learnable_state().items()}
     scalars: dict[str, Any] = {}
     state = optimizer.state_dict()["state"]
-    for index, name in enumerate(method.learnable_parameters()):
+    for index, name in enumerate(parameter_names(method)):
         for key, value in state.get(index, {}).items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer/{name}/{key}"] = value
@@ -114,7 +115,7 @@ class Checkpoint:
     def restore_rest(self, method: Method, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> Position:
         """Put optimiser, gradient scaler and random streams back; returns the position."""
         state: dict[int, dict[str, Any]] = {}
-        for index, name in enumerate(method.learnable_parameters()):
+        for index, name in enumerate(parameter_names(method)):
             own: dict[str, Any] = dict(self._below(f"optimizer/{name}/"))
             start = f"{name}/"
             own |= {key[len(start) :]: v for key, v in self.record["optimizer"].items() if key.startswith(start)}

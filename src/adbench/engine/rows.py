@@ -50,6 +50,7 @@ def build_rows(
     `results`: per class "metrics", "n_images", "n_anomalous", "seconds", "notes" and, where the method has selected
     something by these images, "selected_on_test"; `support`: per class its set.
     """
+    results = {name: {**result, "notes": [*result["notes"], *method.remarks]} for name, result in results.items()}
     table = summarise({name: result["metrics"] for name, result in results.items()}, settings.protocol)
     metrics = METRICS + (OPTIONAL_METRICS if settings.aupro200 else ())
     shown = backbone(method)

@@ -16,6 +16,7 @@ Row = dict[str, Any]
 """One line of a result table, keyed by name (see `engine.rows`)."""
 
 OptimizerName = Literal["adamw", "adam", "sgd"]
+Schedule = Literal["constant", "poly"]
 Amp = Literal["off", "bf16", "fp16"]
 Cache = Literal["auto", "off", "ram", "disk"]
 Selection = Literal["last", "best_on_test"]
@@ -31,7 +32,9 @@ Supports = Mapping[tuple[int, int | None], Mapping[str, SupportSet]]
 class OptimizerSpec:
     """An optimiser over all of a method's learnable parameters. Fields mean what they mean in torch.optim.
 
-    `betas` and `eps` are read by adam and adamw, `momentum` by sgd.
+    `betas` and `eps` are read by adam and adamw, `momentum` by sgd. Parameters that a method names as undecayed get no
+    weight decay. Step s of S (from 0) has learning rate lr, or with "poly" lr * (1 - s / S) ** power. `clip_norm` is
+    the largest 2-norm of all gradients together; None: they are left as they are.
     """
 
     name: OptimizerName = "adamw"
@@ -40,6 +43,9 @@ class OptimizerSpec:
     eps: float = 1e-8
     weight_decay: float = 0.01
     momentum: float = 0.0
+    schedule: Schedule = "constant"
+    power: float = 0.9
+    clip_norm: float | None = None
 
     def __post_init__(self) -> None:
         _choice("optimizer", self.name, get_args(OptimizerName), "trainer.optimizer.name")
@@ -48,6 +54,10 @@ class OptimizerSpec:
         _at_least("eps", self.eps, 0.0, "trainer.optimizer.eps")
         _at_least("weight decay", self.weight_decay, 0.0, "trainer.optimizer.weight_decay")
         _at_least("momentum", self.momentum, 0.0, "trainer.optimizer.momentum")
+        _choice("schedule", self.schedule, get_args(Schedule), "trainer.optimizer.schedule")
+        _at_least("power", self.power, 0.0, "trainer.optimizer.power")
+        if self.clip_norm is not None:
+            _at_least("largest norm of gradients", self.clip_norm, 0.0, "trainer.optimizer.clip_norm")
         if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise UserError(
                 f"betas are {list(self.betas)}",
@@ -55,13 +65,18 @@ class OptimizerSpec:
                 mend="give two numbers of at least 0 and below 1",
             )
 
+    def lr_at(self, step: int, n_steps: int) -> float:
+        """Learning rate of step number `step` (from 0) of `n_steps`."""
+        return self.lr * (1 - step / n_steps) ** self.power if self.schedule == "poly" else self.lr
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainSettings:
     """How a method is trained.
 
     epochs, batch_size       passes over the data; images per step (the last batch of an epoch may be smaller)
-    optimizer                see OptimizerSpec; constant learning rate
+    optimizer                see OptimizerSpec
+    init_from                weights to start from: a run, a file of weights, or of the authors; None: fresh ones
     seed                     order of images, initial random streams, augmentation
     amp                      "off" (float32), "bf16" or "fp16" autocast of encode and loss
     workers                  loader processes; does not change the result
@@ -108,6 +123,7 @@ class TrainSettings:
     cache: Cache = "auto"
     cache_mib: int | None = None
     cache_dir: str | None = None
+    init_from: str | None = None
 
     def __post_init__(self) -> None:
         _at_least("number of epochs", self.epochs, 1, "trainer.epochs")

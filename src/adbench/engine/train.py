@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from adbench.engine.checkpoint import Position, load_checkpoint, save_checkpoint
 from adbench.engine.device import autocast, check_amp
 from adbench.engine.feed import Feed, check_shots
 from adbench.engine.journal import Journal
-from adbench.engine.optim import build_optimizer
+from adbench.engine.optim import build_optimizer, take_step
 from adbench.engine.pictures import Painter
 from adbench.engine.progress import Quiet, Reporter
 from adbench.engine.provenance import describe_data
@@ -120,12 +121,15 @@ def train(
 def _train(job: _Job) -> TrainResult:
     method, settings = job.method, job.settings
 
-    # Where to start: the run's own checkpoint, else the method as it was built
+    # Where to start: the run's own checkpoint, else given weights, else the method as it was built
     seed_streams(settings.seed, method)
     checkpoint = load_checkpoint(job.run.checkpoint_path) if job.run.checkpoint_path.exists() else None
     if checkpoint is not None:
         check_same_training(checkpoint.training, job.record, job.run.checkpoint_path)
         checkpoint.restore_method(method)
+    elif settings.init_from is not None:
+        load_weights(method, Path(settings.init_from).expanduser())
+        job.reporter.say(f"starting from {settings.init_from}")
     optimizer = build_optimizer(method, settings.optimizer)
     scaler = torch.amp.GradScaler(job.device.type, enabled=settings.amp == "fp16")
     position = Position()
@@ -184,7 +188,7 @@ def _train_epoch(
     label, total = f"epoch {position.epoch + 1}/{settings.epochs}", feed.plan.n_batches
     with job.reporter.track(label, total, done=position.batch) as advance:
         for batch, features in feed.epoch(position.epoch, skip=position.batch):
-            losses = _step(job, optimizer, scaler, batch, features, position)
+            losses = _step(job, optimizer, scaler, batch, features, position, settings.epochs * total)
             position.batch, position.step = position.batch + 1, position.step + 1
             position.window.add(losses, len(batch))
             position.whole.add(losses, len(batch))
@@ -193,7 +197,7 @@ def _train_epoch(
             now = time.perf_counter()
             if position.step % settings.log_every == 0:
                 rate = (n_images - n_logged) / (now - logged)
-                facts = {"learning_rate": settings.optimizer.lr, "images_per_second": rate}
+                facts = {"learning_rate": optimizer.param_groups[0]["lr"], "images_per_second": rate}
                 journal.step(position.step, position.epoch + 1, position.window.take(), facts)
                 n_logged, logged = n_images, now
             if _due(settings, position.step, now - saved):
@@ -209,8 +213,9 @@ def _step(
     batch: Batch,
     features: Features | None,
     position: Position,
+    n_steps: int,
 ) -> dict[str, float]:
-    """One optimiser step. Returns the loss terms and their sum "loss"; raises UserError if it is not finite."""
+    """One optimiser step of `n_steps`. Returns the loss terms and their sum "loss"; UserError if it is not finite."""
     method, amp = job.method, job.settings.amp
     if features is None:
         with torch.no_grad(), autocast(amp, job.device):
@@ -224,10 +229,7 @@ def _step(
     if not math.isfinite(losses["loss"]):
         bad = ", ".join(f"{name} {value}" for name, value in losses.items() if not math.isfinite(value))
         raise _not_finite(f"the loss is not finite: {bad}", job, position.step + 1)
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(scaler.scale(loss))
-    scaler.step(optimizer)
-    scaler.update()
+    take_step(optimizer, scaler, loss, job.settings.optimizer, step=position.step, n_steps=n_steps)
     return losses
 
 

@@ -126,7 +126,8 @@ def check_fits(record: WeightsRecord, method: Method) -> None:
             mend="load the backbone that they were trained on (clip=..., clip.checkpoint=...)",
         )
     now = hyperparameters(method)
-    known = [key for key in now if key in record.hyperparameters]  # a later version may have more
+    # A later version may have more; what only scoring reads may be chosen anew.
+    known = [key for key in now if key in record.hyperparameters and key not in method.scoring_only]
     differing = differences("method.", record.hyperparameters, now, known)
     if differing:
         raise UserError(

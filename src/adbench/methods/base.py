@@ -57,6 +57,7 @@ class Method(nn.Module, ABC):
                   beside them
     towers       kinds of image towers that it works on
     scoring_only  names of hyperparameters that only `encode` in testing and `score` read: weights fit whatever they are
+    remarks      what must stand beside every result, in words
     mixes_batch  True when a prediction depends on the other images of its batch: evaluation takes one at a time
     transform    the method's own preprocessing
     map_size     side of its anomaly maps in pixels
@@ -75,6 +76,7 @@ class Method(nn.Module, ABC):
     features_suffice: ClassVar[bool] = False
     towers: ClassVar[frozenset[str]] = frozenset({"vit"})
     scoring_only: ClassVar[frozenset[str]] = frozenset()
+    remarks: Sequence[str] = ()
     mixes_batch: bool = False
     transform: Transform
     map_size: int
@@ -160,6 +162,10 @@ class Method(nn.Module, ABC):
     def save_official(self, path: str | Path) -> None:
         """Write the learned weights in the format that the authors' code loads."""
         raise UserError(f"no official checkpoint format is known for method {self.name}", where=str(path))
+
+    def undecayed_parameters(self) -> frozenset[str]:
+        """Names of the learnable parameters that weight decay leaves alone."""
+        return frozenset()
 
     def learnable_parameters(self) -> dict[str, nn.Parameter]:
         """Trainable parameters by name, in the order in which the authors' optimiser holds them."""

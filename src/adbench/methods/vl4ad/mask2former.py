@@ -1,0 +1,199 @@
+"""Mask2Former's pixel decoder, masked transformer decoder and matching loss: the modules of Hugging Face transformers.
+
+Built with exported names only: a backbone that is never called tells the library the channels of our feature maps, and
+the two halves of `Mask2FormerModel` are then called by hand. transformers is an optional dependency, imported when the
+first decoder is built.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adbench.errors import UserError
+
+STRIDES = (4, 8, 16, 32)
+_MAJOR = 5
+_PYRAMID = "adbench_pyramid"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecoderSizes:
+    """Sizes of the decoder and settings of its loss, named as in `VL4AD`; channels per stride 4, 8, 16, 32."""
+
+    channels: tuple[int, int, int, int]
+    n_classes: int
+    num_queries: int
+    hidden_dim: int
+    num_heads: int
+    encoder_layers: int
+    encoder_ffn: int
+    decoder_layers: int
+    decoder_ffn: int
+    num_points: int
+    oversample_ratio: float
+    importance_sample_ratio: float
+    class_weight: float
+    mask_weight: float
+    dice_weight: float
+    no_object_weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What the decoder says of a batch: from the initial queries first to the last layer, S = layers + 1 stages.
+
+    hidden       S tensors (B, N, C), normalised queries; masks: S tensors (B, N, H/4, W/4), logits
+    mask_features (B, C, H/4, W/4); multi_scale: (B, C, H/s, W/s) for s = 32, 16, 8
+    """
+
+    hidden: tuple[Tensor, ...]
+    masks: tuple[Tensor, ...]
+    mask_features: Tensor
+    multi_scale: tuple[Tensor, ...]
+
+
+class MaskDecoder(nn.Module):
+    """Pixel decoder and transformer decoder on given feature maps."""
+
+    def __init__(self, sizes: DecoderSizes) -> None:
+        super().__init__()
+        library = load_library()
+        with _without_advice():
+            model = library.Mask2FormerModel(decoder_config(sizes))
+        self.pixel_decoder, self.transformer = model.pixel_level_module.decoder, model.transformer_module
+        _initialise(self.pixel_decoder)
+
+    def forward(self, pyramid: Mapping[int, Tensor]) -> Stages:
+        """Run on the maps of strides 4, 8, 16, 32. The pixel decoder runs in float32 under autocast too."""
+        maps = [pyramid[stride] for stride in STRIDES]
+        with torch.autocast(maps[0].device.type, enabled=False):
+            pixels = self.pixel_decoder([one.to(self.pixel_decoder.level_embed.dtype) for one in maps])
+        found = self.transformer(list(pixels.multi_scale_features), pixels.mask_features)
+        hidden = tuple(one.transpose(0, 1) for one in found.intermediate_hidden_states)  # (N, B, C) -> (B, N, C)
+        return Stages(hidden, tuple(found.masks_queries_logits), pixels.mask_features, pixels.multi_scale_features)
+
+
+class MatchingLoss(nn.Module):
+    """Hungarian matching, then cross-entropy, mask and dice losses of every stage, weighted."""
+
+    def __init__(self, sizes: DecoderSizes) -> None:
+        super().__init__()
+        load_library()
+        module = importlib.import_module("transformers.models.mask2former.modeling_mask2former")
+        self.weights = {"cross_entropy": sizes.class_weight, "mask": sizes.mask_weight, "dice": sizes.dice_weight}
+        with _without_advice():
+            config = decoder_config(sizes)
+        self.criterion = module.Mask2FormerLoss(config, self.weights)
+
+    def forward(
+        self, masks: Sequence[Tensor], logits: Sequence[Tensor], target_masks: list[Tensor], classes: list[Tensor]
+    ) -> dict[str, Tensor]:
+        """Weighted terms "loss_cross_entropy", "loss_mask" and "loss_dice" of the last stage, with _i of stage i.
+
+        masks, logits          per stage (B, N, h, w) and (B, N, K + 1), void last
+        target_masks, classes  per image (n, H, W) float and (n,) int64
+        """
+        earlier = [
+            {"masks_queries_logits": mask, "class_queries_logits": logit}
+            for mask, logit in zip(masks[:-1], logits[:-1], strict=True)
+        ]
+        terms = self.criterion(masks[-1], logits[-1], target_masks, classes, earlier)
+        kinds = {f"loss_{kind}": weight for kind, weight in self.weights.items()}
+        return {
+            key: kinds[next(kind for kind in kinds if key.startswith(kind))] * value for key, value in terms.items()
+        }
+
+
+def decoder_config(sizes: DecoderSizes) -> Any:
+    """The library's configuration; its `decoder_layers` counts the initial prediction too."""
+    library = load_library()
+    config = library.Mask2FormerConfig(
+        backbone_config=_pyramid_config()(channels=list(sizes.channels)),
+        feature_size=sizes.hidden_dim,
+        mask_feature_size=sizes.hidden_dim,
+        hidden_dim=sizes.hidden_dim,
+        num_queries=sizes.num_queries,
+        num_attention_heads=sizes.num_heads,
+        encoder_layers=sizes.encoder_layers,
+        encoder_feedforward_dim=sizes.encoder_ffn,
+        decoder_layers=sizes.decoder_layers + 1,
+        dim_feedforward=sizes.decoder_ffn,
+        dropout=0.0,  # the library would also drop whole layers
+        train_num_points=sizes.num_points,
+        oversample_ratio=sizes.oversample_ratio,
+        importance_sample_ratio=sizes.importance_sample_ratio,
+        class_weight=sizes.class_weight,
+        mask_weight=sizes.mask_weight,
+        dice_weight=sizes.dice_weight,
+        no_object_weight=sizes.no_object_weight,
+    )
+    config.num_labels = sizes.n_classes
+    return config
+
+
+@cache
+def load_library() -> Any:
+    """transformers. Raises UserError where it is absent or of another major version."""
+    mend = "pip install 'adbench-clip[vl4ad]', or: pip install 'transformers>=5,<6'"
+    try:
+        library = importlib.import_module("transformers")
+    except ImportError as error:
+        raise UserError("method vl4ad needs transformers >= 5, < 6, which is not installed", mend=mend) from error
+    if int(library.__version__.split(".")[0]) != _MAJOR:
+        raise UserError(f"method vl4ad needs transformers >= 5, < 6, and {library.__version__} is installed", mend=mend)
+    return library
+
+
+@cache
+def _pyramid_config() -> Any:
+    """The configuration class of a backbone that only has channels, known to the library."""
+    library = load_library()
+
+    class PyramidConfig(library.PreTrainedConfig):  # type: ignore[misc,name-defined]
+        model_type = _PYRAMID
+        channels: list[int] | None = None
+
+    class Pyramid(library.PreTrainedModel):  # type: ignore[misc,name-defined]
+        config_class = PyramidConfig
+
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            self.channels = list(config.channels)
+            self.post_init()
+
+    library.AutoConfig.register(_PYRAMID, PyramidConfig)
+    library.AutoBackbone.register(PyramidConfig, Pyramid)
+    return PyramidConfig
+
+
+def _initialise(pixel_decoder: nn.Module) -> None:
+    """Xavier weights and zero biases for the convolutions and the encoder's feed-forward layers, as in Mask2Former.
+
+    The library leaves these at N(0, 0.02); the deformable attention it draws as it should.
+    """
+    for name, module in pixel_decoder.named_modules():
+        is_feed_forward = name.startswith("encoder.") and name.endswith(("fc1", "fc2"))
+        if isinstance(module, nn.Conv2d) or is_feed_forward:
+            nn.init.xavier_uniform_(module.weight)
+            if isinstance(module.bias, Tensor):
+                nn.init.zeros_(module.bias)
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep the library from warning that it has seen Mask2Former on Swin backbones only."""
+    logger = logging.getLogger("transformers.models.mask2former.configuration_mask2former")
+    disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = disabled

@@ -1,0 +1,367 @@
+"""VL4AD: anomalies in road scenes as what no class of a mask transformer, told in words, accounts for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adbench.clip import Clip
+from adbench.clip.loading import misfits
+from adbench.data.label_maps import IGNORE
+from adbench.data.sample import Batch
+from adbench.data.segmentation import Augmentation, SegmentationTransform
+from adbench.errors import UserError
+from adbench.methods.base import Features, Method, Prediction
+from adbench.methods.registry import register
+from adbench.methods.vl4ad.head import ClassHead, pool_under_masks
+from adbench.methods.vl4ad.mask2former import DecoderSizes, MaskDecoder, MatchingLoss, Stages
+from adbench.methods.vl4ad.official import from_official, official_names, read_official, to_official
+from adbench.methods.vl4ad.pyramid import SimplePyramid
+from adbench.methods.vl4ad.scoring import (
+    PIXEL_SCORES,
+    Frame,
+    PixelScore,
+    class_probability,
+    class_sums,
+    ensembled_probability,
+    score_map,
+)
+from adbench.methods.vl4ad.settings import Sizes, resolve_sizes
+from adbench.methods.vl4ad.targets import targets
+from adbench.methods.vl4ad.views import Size, View, averaged, cut, lay_out, pad
+from adbench.methods.vl4ad.vocabulary import Columns, encode_concepts, make_columns, read_vocabulary
+
+_STRIDE, _DENSE = "stride", "dense"
+
+
+@register("vl4ad")
+class VL4AD(Method):
+    """A mask transformer on a frozen CLIP, classified by text; anomalous is what its classes do not explain.
+
+    vocabulary            the words: a name in configs/vocabulary, a YAML file, or its content
+    concepts_train, concepts  which of its lists of concepts training and testing use; "names": the classes' names
+    merge, ood            superclasses and OOD prompts in testing, by their names in the vocabulary; "none"
+    use_void              void takes part in the softmax over classes
+    out_vocab             geometric mean with frozen CLIP's classification of the masks; exponents alpha (classes that
+                          were trained on) and beta (others)
+    pixel_score           "max": minus the largest class sum; "one_minus_max"; "rba": minus the sum of their tanh
+    tta_flip              mean over the image and its mirror image
+    short_side, long_side  of test images, in pixels; training sides are `scales` times short_side, at most 4 times
+    crop                  (height, width) of training crops; jitter: their colours are changed
+    window, window_stride  side of test windows and distance of their corners; 0: the image as a whole
+    num_queries ... decoder_ffn  sizes of the decoder; num_points ... no_object_weight: its loss (Mask2Former's)
+    None stands for what suits the tower: see `resolve_sizes`.
+    """
+
+    supervision = "segmentation"
+    towers = frozenset({"vit", "convnext"})
+    scoring_only = frozenset(
+        {
+            *("concepts", "merge", "ood", "use_void", "out_vocab", "alpha", "beta", "pixel_score", "tta_flip"),
+            *("short_side", "long_side", "window", "window_stride"),
+        }
+    )
+
+    def __init__(
+        self,
+        clip: Clip,
+        *,
+        vocabulary: str | Mapping[str, Any] = "cityscapes",
+        concepts_train: str = "fcclip",
+        concepts: str = "fcclip",
+        merge: str = "cityscapes_categories",
+        ood: str = "none",
+        use_void: bool = True,
+        out_vocab: bool = False,
+        alpha: float = 0.4,
+        beta: float = 0.8,
+        pixel_score: PixelScore = "max",
+        tta_flip: bool = False,
+        short_side: int | None = None,
+        long_side: int | None = None,
+        scales: Sequence[float] = (0.5, 2.0),
+        crop: Sequence[int] | None = None,
+        jitter: bool = True,
+        window: int | None = None,
+        window_stride: int | None = None,
+        num_queries: int = 100,
+        hidden_dim: int = 256,
+        num_heads: int = 8,
+        encoder_layers: int = 6,
+        encoder_ffn: int = 1024,
+        decoder_layers: int = 9,
+        decoder_ffn: int = 2048,
+        num_points: int = 12544,
+        oversample_ratio: float = 3.0,
+        importance_sample_ratio: float = 0.75,
+        class_weight: float = 2.0,
+        mask_weight: float = 5.0,
+        dice_weight: float = 5.0,
+        no_object_weight: float = 0.1,
+    ) -> None:
+        super().__init__(clip)
+        if pixel_score not in PIXEL_SCORES:
+            raise ValueError(f"pixel_score is {pixel_score!r}, not one of {', '.join(map(repr, PIXEL_SCORES))}")
+        self.vocabulary = read_vocabulary(vocabulary)
+        self.words = self.vocabulary.concepts_of_classes(concepts)
+        self.words_train = self.vocabulary.concepts_of_classes(concepts_train)
+        self.groups = self.vocabulary.groups(merge)
+        self.ood_words = self.vocabulary.ood_columns(ood)
+        self.use_void, self.out_vocab, self.alpha, self.beta = use_void, out_vocab, alpha, beta
+        self.pixel_score, self.tta_flip = pixel_score, tta_flip
+        self.sizes = resolve_sizes(
+            clip.kind,
+            short_side=short_side,
+            long_side=long_side,
+            scales=scales,
+            crop=crop,
+            window=window,
+            window_stride=window_stride,
+        )
+        self.map_size = self.sizes.short_side
+        self.scenes = self.transform = _transform(clip, self.sizes, jitter=jitter)
+        self.remarks = () if ood == "none" else (f"OOD prompts: {ood}",)
+        self.pyramid = None if clip.kind == "convnext" else SimplePyramid(*next(iter(clip.pyramid_channels.items())))
+        four, eight, sixteen, thirtytwo = (
+            [clip.pyramid_channels[stride] for stride in (4, 8, 16, 32)]
+            if self.pyramid is None
+            else self.pyramid.channels
+        )
+        sizes = DecoderSizes(
+            channels=(four, eight, sixteen, thirtytwo),
+            n_classes=len(self.vocabulary.classes),
+            num_queries=num_queries,
+            hidden_dim=hidden_dim,
+            num_heads=num_heads,
+            encoder_layers=encoder_layers,
+            encoder_ffn=encoder_ffn,
+            decoder_layers=decoder_layers,
+            decoder_ffn=decoder_ffn,
+            num_points=num_points,
+            oversample_ratio=oversample_ratio,
+            importance_sample_ratio=importance_sample_ratio,
+            class_weight=class_weight,
+            mask_weight=mask_weight,
+            dice_weight=dice_weight,
+            no_object_weight=no_object_weight,
+        )
+        self.decoder = MaskDecoder(sizes)
+        self.head = ClassHead(hidden_dim, clip.embed_dim)
+        self.criterion = MatchingLoss(sizes)
+        self._columns: dict[str, Columns] = {}
+
+    # The text side: computed once, never in the training loop
+
+    def columns(self, use: str) -> Columns:
+        """Text columns of "train" (classes), "test" (merged, with OOD prompts) or "segment" (classes, test words)."""
+        if use not in self._columns:
+            words = self.words_train if use == "train" else self.words
+            classes, extra = len(words), self.ood_words if use == "test" else ()
+            trained = {concept for one in self.words_train for concept in one}
+            listed = [*words, *extra]
+            features = encode_concepts(
+                self.clip, [concept for one in listed for concept in one], self.vocabulary.templates
+            )
+            self._columns[use] = make_columns(
+                features,
+                [len(one) for one in listed],
+                n_id=classes,
+                seen=[not trained.isdisjoint(one) for one in listed],
+                groups=self.groups if use == "test" else [(index,) for index in range(classes)],
+            )
+        return self._columns[use].to(self.head.logit_scale.device)
+
+    def use_columns(self, **columns: Columns) -> None:
+        """Put other text features in the place of the text tower's: columns by use, as in `columns`."""
+        self._columns |= columns
+
+    # From images to queries
+
+    def encode(self, batch: Batch) -> Features:
+        """Feature maps of the images' views: stride4 ... and dense, each (B, views, c, h, w). One view in training."""
+        images = pad(batch.images)
+        contents = [frame.content for frame in self._frames(batch)]
+        views = cut(images, contents, self._views((images.shape[-2], images.shape[-1])))  # (B, V, 3, h, w)
+        found = self.clip.dense(views.flatten(0, 1))
+        maps = {f"{_STRIDE}{stride}": one for stride, one in found.pyramid.items()} | {_DENSE: found.dense}
+        return {name: one.unflatten(0, views.shape[:2]) for name, one in maps.items()}
+
+    def stages(self, features: Features, view: int = 0) -> Stages:
+        """What the decoder says of one view of each image."""
+        maps = {
+            int(name.removeprefix(_STRIDE)): one[:, view] for name, one in features.items() if name.startswith(_STRIDE)
+        }
+        return self.decoder(maps if self.pyramid is None else self.pyramid(next(iter(maps.values()))))  # type: ignore[no-any-return]
+
+    def embeddings(self, stages: Stages, number: int) -> Tensor:
+        """Class embeddings (B, N, E) of the queries of a stage."""
+        found: Tensor = self.head(stages.hidden[number], stages.masks[number], stages.mask_features)
+        return found
+
+    def clip_embeddings(self, mask_logits: Tensor, dense: Tensor) -> Tensor:
+        """Frozen CLIP's view of the masks (B, N, h, w): its dense map pooled under each, projected; (B, N, E)."""
+        small = F.interpolate(mask_logits, size=dense.shape[-2:], mode="bilinear", align_corners=False)
+        return self.clip.project_dense(pool_under_masks(dense, small))
+
+    # Training
+
+    def stage_losses(self, features: Features, batch: Batch) -> dict[str, Tensor]:
+        """Weighted terms of every stage (see `MatchingLoss`)."""
+        if batch.masks is None:
+            raise UserError("method vl4ad learns from label maps, and these data have none", where=batch.dataset)
+        stages, columns = self.stages(features), self.columns("train")
+        logits = [self.head.logits(self.embeddings(stages, i), columns).float() for i in range(len(stages.masks))]
+        masks, classes = targets(pad(batch.masks, IGNORE), len(self.vocabulary.classes), where=batch.dataset)
+        found: dict[str, Tensor] = self.criterion([one.float() for one in stages.masks], logits, masks, classes)
+        return found
+
+    def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
+        """Classification, mask and dice losses, weighted, summed over the stages."""
+        terms = self.stage_losses(features, batch)
+        kinds = {"class": "loss_cross_entropy", "mask": "loss_mask", "dice": "loss_dice"}
+        return {
+            name: torch.stack([value for key, value in terms.items() if key.startswith(kind)]).sum()
+            for name, kind in kinds.items()
+        }
+
+    def undecayed_parameters(self) -> frozenset[str]:
+        """Parameters of norm layers and of embedding tables (queries, levels, void), which get no weight decay."""
+        tables = (nn.LayerNorm, nn.GroupNorm, nn.Embedding)
+        return frozenset(
+            f"{name}.{key}"
+            for name, module in self.named_modules()
+            if isinstance(module, tables)
+            for key, _ in module.named_parameters(recurse=False)
+        )
+
+    # Testing
+
+    def score(self, features: Features, batch: Batch) -> Prediction:
+        """A map per image at its original size, unbounded; no image score."""
+        maps: list[list[Tensor]] = [[] for _ in range(len(batch))]
+        for views, outputs in self._looks(features, batch, "test"):
+            for index, frame in enumerate(self._frames(batch)):
+                of_image = [(masks[index], kept[index]) for masks, kept in outputs]
+                one = self._map(of_image, views, frame)
+                maps[index].append(one.flip(-1) if views[0].mirrored else one)
+        return Prediction(None, [torch.stack(looks).mean(dim=0) if len(looks) > 1 else looks[0] for looks in maps])
+
+    def class_maps(self, features: Features, batch: Batch, use: str = "test") -> list[Tensor]:
+        """The class sums P (K, H, W) of each image at its original size, without the mirror image."""
+        views, outputs = next(self._looks(features, batch, use))
+        return [
+            torch.cat(list(self._sums([(masks[i], kept[i]) for masks, kept in outputs], views, frame)), dim=1)
+            for i, frame in enumerate(self._frames(batch))
+        ]
+
+    def segment(self, batch: Batch) -> list[Tensor]:
+        """The most likely class of each pixel, (H, W) int64 per image: classes un-merged, no OOD prompts."""
+        with torch.no_grad():
+            return [maps.argmax(dim=0) for maps in self.class_maps(self.encode(batch), batch, "segment")]
+
+    def _looks(
+        self, features: Features, batch: Batch, use: str
+    ) -> Iterator[tuple[list[View], list[tuple[Tensor, Tensor]]]]:
+        """The views of the images as they are, then those of their mirror images: per view masks and probabilities."""
+        views = self._views(self._frames(batch)[0].padded)
+        for mirrored in dict.fromkeys(view.mirrored for view in views):
+            chosen = [number for number, view in enumerate(views) if view.mirrored == mirrored]
+            yield [views[number] for number in chosen], [self._view_output(features, one, use) for one in chosen]
+
+    def _view_output(self, features: Features, view: int, use: str) -> tuple[Tensor, Tensor]:
+        """Mask logits (B, N, h, w) of the last stage and the kept class probabilities (B, N, K) of its queries."""
+        stages, columns = self.stages(features, view), self.columns(use)
+        masks = stages.masks[-1].float()
+        logits = self.head.logits(self.embeddings(stages, -1), columns).float()
+        if not self.out_vocab:
+            return masks, class_probability(logits, columns.n_kept, use_void=self.use_void)
+        frozen = columns.logits(self.clip_embeddings(masks, features[_DENSE][:, view]), self.clip.logit_scale)
+        probability = ensembled_probability(
+            logits,
+            frozen.float(),
+            columns.n_kept,
+            seen=columns.seen,
+            alpha=self.alpha,
+            beta=self.beta,
+            use_void=self.use_void,
+        )
+        return masks, probability
+
+    def _map(self, outputs: Sequence[tuple[Tensor, Tensor]], views: Sequence[View], frame: Frame) -> Tensor:
+        if len(views) == 1:
+            return score_map(*outputs[0], frame, self.pixel_score)
+        return torch.cat([PIXEL_SCORES[self.pixel_score](sums) for sums in self._sums(outputs, views, frame)])
+
+    def _sums(self, outputs: Sequence[tuple[Tensor, Tensor]], views: Sequence[View], frame: Frame) -> Iterator[Tensor]:
+        """Class sums of one image at its original size, in strips of rows; of several windows, as one."""
+        if len(views) == 1:
+            yield from class_sums(*outputs[0], frame)
+            return
+        parts = [
+            torch.cat(list(class_sums(masks, probability, Frame(view.size, view.size, view.size))), dim=1)
+            for (masks, probability), view in zip(outputs, views, strict=True)
+        ]
+        whole = averaged(parts, views, frame.padded)[:, : frame.content[0], : frame.content[1]]
+        yield F.interpolate(whole[None], size=frame.original, mode="bilinear", align_corners=False)[0]
+
+    def _views(self, padded: Size) -> list[View]:
+        if self.training:
+            return lay_out(padded, window=None, stride=1, mirrored=False)
+        return lay_out(padded, window=self.sizes.window, stride=self.sizes.window_stride, mirrored=self.tta_flip)
+
+    def _frames(self, batch: Batch) -> list[Frame]:
+        """Sizes of each image. Without `batch.sizes` the tensors are taken for the images themselves."""
+        height, width = batch.images.shape[-2:]
+        padded = (height + -height % 32, width + -width % 32)
+        if batch.sizes is None or self.training:
+            return [Frame(padded, (height, width), (height, width))] * len(batch)
+        return [Frame(padded, self.scenes.content_size(*size), size) for size in batch.sizes]
+
+    # What is learned goes by the names of FC-CLIP's checkpoints
+
+    def learnable_state(self) -> dict[str, Tensor]:
+        """Everything learned, by FC-CLIP's names; the pyramid of a ViT tower by its own."""
+        return {key: value.detach() for key, value in to_official(self.state_dict()).items()}
+
+    def load_learnable_state(self, state: Mapping[str, Tensor]) -> None:
+        """Load what `learnable_state` returned."""
+        self._load(state, "")
+
+    def load_official(self, path: str | Path) -> None:
+        """Load the decoder of an FC-CLIP checkpoint; its frozen CLIP is left aside (`clip.checkpoint` takes it)."""
+        self._load(read_official(path), str(path))
+
+    def save_official(self, path: str | Path) -> None:
+        """Write the learned weights under FC-CLIP's names, as {"model": state}."""
+        torch.save({"model": {key: value.cpu() for key, value in self.learnable_state().items()}}, path)
+
+    def _load(self, state: Mapping[str, Tensor], where: str) -> None:
+        own = self.state_dict()
+        faults = misfits(to_official(own), state)
+        if faults:
+            raise UserError(
+                f"the weights do not fit the method: {'; '.join(faults[:4])}"
+                + (f" and {len(faults) - 4} more" if len(faults) > 4 else ""),
+                where=where,
+                mend="build it with the sizes (method.num_queries, ...) and the backbone that they were trained with",
+            )
+        learned = [key for keys in official_names(own).values() for key in keys]
+        self.load_state_dict(own | from_official(state, learned))
+
+
+def _transform(clip: Clip, sizes: Sizes, *, jitter: bool) -> SegmentationTransform:
+    augmentation = Augmentation(
+        short_sides=sizes.train_short_sides, long_side=4 * sizes.short_side, crop=sizes.crop, jitter=jitter
+    )
+    return SegmentationTransform(
+        mean=clip.mean,
+        std=clip.std,
+        short_side=sizes.short_side,
+        long_side=sizes.long_side,
+        augmentation=augmentation,
+    )

@@ -1,0 +1,118 @@
+"""From class logits and masks to pixel scores (paper, equations 1 to 3; FC-CLIP's out-of-vocabulary ensemble)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PixelScore = Literal["max", "one_minus_max", "rba"]
+# From class sums P (K, ...), which may exceed 1 and are never clipped; higher = more anomalous.
+PIXEL_SCORES: dict[PixelScore, Callable[[Tensor], Tensor]] = {
+    "max": lambda sums: -sums.amax(dim=0),  # equation 3
+    "one_minus_max": lambda sums: 1 - sums.amax(dim=0),  # Mask2Anomaly: the same ranking
+    "rba": lambda sums: -sums.tanh().sum(dim=0),  # RbA
+}
+# Values (queries x pixels) that are upsampled at a time: 64 MiB in float32.
+STRIP_VALUES = 1 << 24
+
+
+def class_probability(logits: Tensor, n_kept: int, *, use_void: bool) -> Tensor:
+    """Equation 1: softmax over the columns of (..., columns + void), of which the first `n_kept` are kept.
+
+    use_void  False leaves void out of the softmax
+    """
+    return (logits if use_void else logits[..., :-1]).softmax(dim=-1)[..., :n_kept]
+
+
+def ensembled_probability(
+    logits: Tensor, clip_logits: Tensor, n_kept: int, *, seen: Tensor, alpha: float, beta: float, use_void: bool
+) -> Tensor:
+    """Geometric mean of the learned classifier (..., columns + void) and frozen CLIP (..., columns), first kept.
+
+    The exponent of CLIP is `alpha` for columns that were trained on (`seen`), `beta` for others. Both softmaxes are
+    without void; with `use_void` the result is multiplied by the learned classifier's 1 - p(void).
+    """
+    exponent = torch.where(seen, alpha, beta).to(logits)
+    learned, frozen = logits[..., :-1].log_softmax(dim=-1), clip_logits.log_softmax(dim=-1)
+    found = ((1 - exponent) * learned + exponent * frozen).softmax(dim=-1)
+    if use_void:
+        found = found * (1 - logits.softmax(dim=-1)[..., -1:])
+    return found[..., :n_kept]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Sizes (height, width) of one image on its way back: padded tensor, its content without padding, stored image."""
+
+    padded: tuple[int, int]
+    content: tuple[int, int]
+    original: tuple[int, int]
+
+
+def class_sums(
+    mask_logits: Tensor, probability: Tensor, frame: Frame, *, strip_values: int = STRIP_VALUES
+) -> Iterator[Tensor]:
+    """Equation 2 in strips of rows: P_k = sum over queries of mask times class probability, each (K, rows, W).
+
+    Mask logits (N, h, w) are resized to the padded size, cropped to the content, resized to the original size, and only
+    then squashed, as FC-CLIP does it; of each of these no more than a strip is ever held. `probability` is (N, K).
+    """
+    height, width = frame.original
+    rows = max(1, strip_values // (len(mask_logits) * max(width, frame.padded[1])))
+    for start in range(0, height, rows):
+        stop = min(start + rows, height)
+        masks = _strip(mask_logits, frame, start, stop).sigmoid()  # (N, rows, W)
+        yield torch.einsum("nk,nhw->khw", probability, masks)
+
+
+def score_map(
+    mask_logits: Tensor, probability: Tensor, frame: Frame, score: PixelScore, *, strip_values: int = STRIP_VALUES
+) -> Tensor:
+    """The pixel scores (H, W) of one image at its original size."""
+    strips = class_sums(mask_logits, probability, frame, strip_values=strip_values)
+    return torch.cat([PIXEL_SCORES[score](sums) for sums in strips])
+
+
+def _strip(mask_logits: Tensor, frame: Frame, start: int, stop: int) -> Tensor:
+    """Rows start to stop - 1 of the masks at original size, still as logits: (N, stop - start, W)."""
+    if frame.content == frame.original:
+        return _columns(_rows(mask_logits, frame.padded[0], start, stop), frame.padded[1])[..., : frame.content[1]]
+    # The content's rows that these rows lie between, then these rows themselves.
+    low, high, _ = _between(frame.content[0], frame.original[0], start, stop)
+    first, last = int(low[0]), int(high[-1]) + 1
+    content = _columns(_rows(mask_logits, frame.padded[0], first, last), frame.padded[1])[..., : frame.content[1]]
+    rows = _rows(content, frame.original[0], start, stop, n_source=frame.content[0], first=first)
+    return _columns(rows, frame.original[1])
+
+
+def _columns(x: Tensor, width: int) -> Tensor:
+    """(N, h, w) resized along its rows to (N, h, width)."""
+    if x.shape[-1] == width:
+        return x
+    return F.interpolate(x.unsqueeze(0), size=(x.shape[-2], width), mode="bilinear", align_corners=False)[0]
+
+
+def _rows(x: Tensor, n_rows: int, start: int, stop: int, *, n_source: int | None = None, first: int = 0) -> Tensor:
+    """Rows start to stop - 1 of what (N, n_source, w) would be if it were resized to `n_rows`.
+
+    `x` may hold only a part of the source's rows, from `first` on.
+    """
+    n_source = x.shape[-2] if n_source is None else n_source
+    if n_source == n_rows:
+        return x[:, start - first : stop - first]
+    low, high, weight = _between(n_source, n_rows, start, stop)
+    weight = weight.to(x)[:, None]
+    low, high = low.to(x.device) - first, high.to(x.device) - first
+    return x[:, low] * (1 - weight) + x[:, high] * weight
+
+
+def _between(n_source: int, n_rows: int, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Bilinear interpolation, corners not aligned: the two source rows of each row, and the weight of the second."""
+    at = ((torch.arange(start, stop, dtype=torch.float64) + 0.5) * (n_source / n_rows) - 0.5).clamp(min=0)
+    low = at.floor().long()
+    return low, (low + 1).clamp(max=n_source - 1), at - low
