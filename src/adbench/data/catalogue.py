@@ -12,243 +12,19 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from adbench.data.containers import content_size
-from adbench.data.meta import META_NAME, read_meta
 from adbench.data.sample import Sample
-from adbench.data.tree import listing
+from adbench.data.spec import SPLIT as SPLIT
+from adbench.data.spec import Counts as Counts
+from adbench.data.spec import DatasetSpec as DatasetSpec
+from adbench.data.spec import Indexer
+from adbench.data.spec import Progress as Progress
 from adbench.errors import UserError, unknown
-
-_DEPTH = 4  # levels at which a set is looked for: the folder itself and those that archives add
-
-Progress = Callable[[int, int], None]  # (done, total)
-Indexer = Callable[..., Iterable[Sample]]  # (root, classes, *, options)
-
-
-Supervision = Literal["anomaly", "segmentation", "none"]
-
-SPLIT = "split"
-"""The option of every set that can be evaluated on several splits."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Counts:
-    """Published numbers of images of one class; `mapped`: with a label map that says what is anomalous in them."""
-
-    train: int = 0
-    normal: int = 0
-    anomalous: int = 0
-    mapped: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DatasetSpec:
-    """A data set: facts for people, and where its files are.
-
-    classes         in the official order, which tables follow; empty: whatever the folder holds
-    expected        class -> published counts (train, normal test, anomalous test), where they are known for certain
-    metric_set      "industrial": a table per class; "road": pixels pooled over the set, unknown ones ignored, and
-                    components (see `metrics.road`)
-    component_sizes of a road set: pixels of the smallest predicted and of the smallest annotated component that count
-    supervision     what training on this set gives: "anomaly" (labels, masks), "segmentation" (label maps), "none"
-    class_names     of segmentation: the train ids' names, in order
-    auxiliary_split the split that a method is trained on when this set is auxiliary data
-    evaluation_splits  splits that can be evaluated, the first by default (option `split`); none: there are no anomalies
-    split_notes     what a reader of results on a split must know
-    folders         further names under which the set is looked for in the data folder (the archive's own)
-    marks           glob patterns of which one at least is found in the raw layout; empty: the index function decides
-    bundled         the folder of a set that ships with the package, else None
-    prepare_root    makes a set that is rendered rather than downloaded, else None
-    """
-
-    name: str
-    title: str
-    domain: str
-    task: str
-    classes: tuple[str, ...]
-    licence: str
-    source: str
-    citation: str
-    how_to_get: str
-    layout: str
-    index_files: Indexer
-    quirks: tuple[str, ...] = ()
-    expected: Mapping[str, Counts] = field(default_factory=dict)
-    metric_set: Literal["industrial", "road"] = "industrial"
-    component_sizes: tuple[int, int] = (500, 100)
-    supervision: Supervision = "anomaly"
-    class_names: tuple[str, ...] = ()
-    auxiliary_split: str = "test"
-    evaluation_splits: tuple[str, ...] = ("test",)
-    split_notes: Mapping[str, str] = field(default_factory=dict)
-    folders: tuple[str, ...] = ()
-    marks: tuple[str, ...] = ()
-    bundled: Path | None = None
-    prepare_root: Callable[[Path, Progress | None], None] | None = None
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """Names of the data set's own options."""
-        own = tuple(self._own_options())
-        return own if len(self.evaluation_splits) < 2 else (*own, SPLIT)
-
-    def _own_options(self) -> dict[str, inspect.Parameter]:
-        """The keyword-only parameters of the index function, by name."""
-        parameters = inspect.signature(self.index_files).parameters
-        return {name: one for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
-
-    def default_root(self, data_dir: Path) -> Path:
-        """The set's folder below the user's data folder: its own name, else the archive's name if that exists."""
-        if self.bundled is not None:
-            return self.bundled
-        candidates = [Path(data_dir) / name for name in (self.name, *self.folders)]
-        return next((folder for folder in candidates if folder.is_dir()), candidates[0])
-
-    def prepare(self, root: Path, progress: Progress | None = None) -> None:
-        """Render the set to `root` if it is one that renders itself and is not there yet; otherwise do nothing."""
-        if self.prepare_root is not None:
-            self.prepare_root(root, progress)
-
-    def index(
-        self, root: Path, classes: Sequence[str] | None = None, options: Mapping[str, Any] | None = None
-    ) -> list[Sample]:
-        """Return all samples below `root`, or those of `classes`: sorted by class (official order), split and key.
-
-        The raw layout is read where it is recognised, else a `meta.json` in the format of AdaCLIP and AnomalyCLIP.
-        Raises UserError for an unknown layout, class or option, and for classes without files.
-        """
-        options, classes = dict(options or {}), list(classes) if classes else None
-        for option in options:
-            if option not in self.options:
-                raise unknown(f"option of data set {self.name}", option, self.options, where=f"data.{option}")
-        if SPLIT in options and SPLIT in self.options:
-            self._evaluation_split(options.pop(SPLIT))
-        for class_name in classes or ():
-            if self.classes and class_name not in self.classes:
-                raise unknown(f"class of data set {self.name}", class_name, self.classes, where="data.classes")
-        samples = self._read(Path(root), classes, options)
-        found = {sample.class_name for sample in samples}
-        for class_name in classes or ():
-            if class_name not in found:
-                raise unknown(f"class of data set {self.name}", class_name, found, where=str(root))
-        if not samples:
-            raise UserError(f"data set {self.name} holds no images", where=str(root), mend=self._expectation())
-        wanted = found if classes is None else set(classes)
-        return sorted((sample for sample in samples if sample.class_name in wanted), key=self._sort_key())
-
-    def auxiliary(
-        self, samples: Iterable[Sample], *, train_normals: bool = False, skip_upper_jpg: bool = False
-    ) -> list[Sample]:
-        """The samples that a method trains on when this set is auxiliary data: the test split, as the papers do.
-
-        train_normals   the normal images of the train split too, of the same classes (InCTRL)
-        skip_upper_jpg  of these not the files named *.JPG: InCTRL's script overlooks them, and with them all of VisA's
-        """
-        samples = list(samples)
-        chosen = [sample for sample in samples if sample.split == self.auxiliary_split]
-        if train_normals and self.auxiliary_split != "train":
-            classes = {sample.class_name for sample in chosen}
-            normals = [s for s in samples if s.split == "train" and s.label == 0 and s.class_name in classes]
-            chosen += [s for s in normals if not (skip_upper_jpg and s.path.suffix == ".JPG")]
-        return chosen
-
-    def evaluation(self, samples: Iterable[Sample], split: str | None = None) -> list[Sample]:
-        """The samples to be scored: of `split`, or of the set's default (the test split, of most sets).
-
-        Raises UserError for a split that is not for evaluation, and for a set that holds no anomalies.
-        """
-        chosen = self._evaluation_split(split)
-        return [sample for sample in samples if sample.split == chosen]
-
-    def _evaluation_split(self, split: str | None) -> str:
-        if not self.evaluation_splits:
-            mend = f"train on it; sets of this kind to evaluate on have the metrics {self.metric_set!r}"
-            raise UserError(f"data set {self.name} holds no anomalies to be found", where="data", mend=mend)
-        if split is not None and split not in self.evaluation_splits:
-            raise unknown(f"split of data set {self.name}", split, self.evaluation_splits, where=f"data.{SPLIT}")
-        return split or self.evaluation_splits[0]
-
-    def support_pool(self, samples: Iterable[Sample], class_name: str) -> list[Sample]:
-        """The normal samples of a class's train split, from which support sets are drawn."""
-        return [s for s in samples if s.split == "train" and s.label == 0 and s.class_name == class_name]
-
-    def deviations(self, samples: Iterable[Sample]) -> list[str]:
-        """One line for each class of `samples` whose numbers of images differ from the published ones."""
-        lines = []
-        for class_name, found in self.counts(samples).items():
-            expected = self.expected.get(class_name)
-            if expected is not None and expected != found:
-                lines.append(f"{self.name}/{class_name} has {_shown(found)} images; published: {_shown(expected)}")
-        return lines
-
-    def counts(self, samples: Iterable[Sample]) -> dict[str, Counts]:
-        """Numbers of images by class, of those whose labels are public."""
-        numbers: dict[str, list[int]] = {}
-        for sample in samples:
-            if sample.label_ids is not None and sample.mask_path is None:
-                continue  # of splits whose labels are held back anything may be missing
-            entry = numbers.setdefault(sample.class_name, [0, 0, 0, 0])
-            entry[0 if sample.split == "train" else (3 if sample.label < 0 else 1 + sample.label)] += 1
-        names = ("train", "normal", "anomalous", "mapped")
-        return {name: Counts(**dict(zip(names, entry, strict=True))) for name, entry in numbers.items()}
-
-    def is_raw(self, root: Path) -> bool:
-        """Whether `root`, or a folder below it that an archive added, has the raw layout, as far as its marks tell."""
-        return self._has_marks(self._place(root))
-
-    def _has_marks(self, folder: Path) -> bool:
-        return not self.marks or any(next(folder.glob(mark), None) is not None for mark in self.marks)
-
-    def _read(self, root: Path, classes: Sequence[str] | None, options: Mapping[str, Any]) -> list[Sample]:
-        root = self._place(root)
-        if self._has_marks(root):
-            return list(self.index_files(root, classes, **options))
-        if (root / META_NAME).is_file():
-            for option, parameter in self._own_options().items():
-                if options.get(option) and options[option] != parameter.default:
-                    where, mend = f"data.{option}, {root / META_NAME}", "leave it out, or give the raw layout"
-                    raise UserError("the option is for the raw layout, not for a meta.json", where=where, mend=mend)
-            return read_meta(root, dataset=self.name)
-        raise UserError(f"the folder does not hold data set {self.name}", where=str(root), mend=self._expectation())
-
-    def _place(self, root: Path) -> Path:
-        """Where the set lies at or below `root`: an unpacked archive often brings a folder of its own.
-
-        Followed are lone folders and folders with a name of the set; `root` itself where that leads nowhere.
-        """
-        place = root
-        for _ in range(_DEPTH):
-            if self._has_marks(place) or (place / META_NAME).is_file():
-                return place
-            inner = listing(place).folders
-            own = [name for name in inner if name in (self.name, *self.folders)]
-            candidates = own if len(inner) > 1 else inner
-            if len(candidates) != 1:
-                return root
-            place = place / candidates[0]
-        return root
-
-    def _expectation(self) -> str:
-        layout = " ".join(self.layout.split("\n")[0].split())
-        return f"expected: {layout} (or a meta.json). {self.how_to_get}"
-
-    def _sort_key(self) -> Callable[[Sample], tuple[int, str, int, str]]:
-        rank = {name: number for number, name in enumerate(self.classes)}
-        splits = {"train": 0, "test": 1}
-        return lambda s: (rank.get(s.class_name, len(rank)), s.class_name, splits.get(s.split, 2), s.key)
-
-
-def _shown(counts: Counts) -> str:
-    if counts.mapped:
-        return f"{counts.train} training and {counts.mapped} evaluation"
-    return f"{counts.train} training, {counts.normal} normal and {counts.anomalous} anomalous test"
-
 
 _SPECS: dict[str, DatasetSpec] = {}
 
@@ -319,7 +95,7 @@ def find_root(
     spec.prepare(folder, progress)
     if not folder.is_dir():
         looked = "" if root is not None else f", data_dir={data_dir}"
-        mend = f"give its folder by data.root=DIR (or the folder above by data_dir=DIR). {spec.how_to_get}"
+        mend = f"give its folder by data.root=DIR (or the folder above by data_dir=DIR). {spec.how_to_obtain}"
         raise UserError(
             f"the folder of data set {spec.name} is missing", where=f"looked for {folder}{looked}", mend=mend
         )
