@@ -1,4 +1,4 @@
-"""PromptAD as a method: prompts, losses, fitting, memory, channel order, checkpoints, settings."""
+"""PromptAD as a method: scores, their parts, channel order, settings, selection."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ from torch.testing import assert_close
 
 from adbench.errors import UserError
 from adbench.methods import method_class
-from adbench.methods.promptad.fitting import FitSettings, Job, fit, learning_rate, losses
-from adbench.methods.promptad.prompts import Contexts, TextFeatures, encode_prompts
-from adbench.methods.promptad.states import GENERIC, after_noun, noun, suffixes
 from adbench.metrics import ImageMetrics, PixelMetrics
-from fitted_promptad import CLASSES, fitted, make_method, support
+from fitted_promptad import fitted, make_method, support
 from tiny import make_batch, make_tiny_clip, rows
 
 SETTINGS = [
@@ -38,229 +35,6 @@ def test_batch_equals_images_one_by_one(settings):
             assert method.hyperparameters["task"] == {"scores": "seg", "maps": "cls"}[kind]
         else:
             assert_close(getattr(whole, kind), torch.cat([getattr(p, kind) for p in single]), atol=1e-5, rtol=0)
-
-
-# Prompts
-
-
-def test_prompts_are_the_sentences_of_the_specification():
-    clip = make_tiny_clip()
-    before = make_method(clip).job("metal_nut", "mvtec", "seg", {"local": torch.zeros(1, 1, 32)}).prompts
-    after = make_method(clip, lap_position="after_noun", manual_form="after_noun")
-    after = after.job("metal_nut", "mvtec", "seg", {"local": torch.zeros(1, 1, 32)}).prompts
-    manual = [f"N N N N {state} metal nut." for state in ("damaged", "flawed", "abnormal", "imperfect", "blemished")]
-    manual += [f"N N N N metal nut with {words}." for words in ("flaw", "defect", "damage")]
-    own = ("a bent shape", "color stain", "a flipped orientation", "scratch")
-    manual += [f"N N N N metal nut with {words}." for words in own]
-    learned = ["N N N N A metal nut."] * 4
-    assert torch.equal(before.ids, clip.tokenize(["N N N N metal nut.", *manual, *learned]))
-    assert torch.equal(after.ids[1], clip.tokenize(["N N N N metal nut damaged."])[0])
-    assert torch.equal(after.ids[-1], clip.tokenize(["N N N N metal nut A."])[0])
-    assert before.abnormal_start.tolist() == [5] * 4
-    assert after.abnormal_start.tolist() == [7] * 4
-
-
-def test_bottles_learned_prompt_has_the_known_tokens():
-    prompts = make_method().job("bottle", "mvtec", "cls", {"global": torch.zeros(1, 32)}).prompts
-    assert prompts.ids[-1, :9].tolist() == [49406, 333, 333, 333, 333, 320, 5392, 269, 49407]
-    assert prompts.counts == (3, 3 * 11, 12)
-
-
-@pytest.mark.parametrize(("pairing", "pairs"), [("modulo", 4), ("product", 8)])
-def test_pairing_of_two_with_four_contexts(pairing, pairs):
-    prompts = make_method(n_pro=2, pairing=pairing).job("x", "d", "cls", {"global": torch.zeros(1, 32)}).prompts
-    assert len(set(zip(prompts.normal[-8:].tolist(), prompts.abnormal.tolist(), strict=True))) == pairs
-    assert prompts.normal[:6].tolist() == [0, 1] * 3
-
-
-def test_suffixes_belong_to_the_classes_of_their_data_set():
-    assert suffixes("screw", "visa") == list(GENERIC)
-    assert suffixes("screw", "other", "own")[8:] == [
-        "{} with manipulated front",
-        "{} with scratch neck",
-        "{} with scratch head",
-    ]
-    assert suffixes("screw", "mvtec", "generic") == list(GENERIC)
-    assert suffixes("capsule", "mvtec")[-1] == "{} squeezed with compression"
-    assert suffixes("fryum", "visa").count("{} with colour spot") == 2
-    counts = [len(suffixes(name, "", "own")) for name in ("toothbrush", "candle", "pcb4", "grid", "transistor")]
-    assert counts == [10, 15, 15, 14, 12]
-
-
-def test_nouns():
-    assert [noun(name) for name in ("pcb3", "macaroni2", "bottle", "left_shoe")] == [
-        "printed circuit board",
-        "macaroni",
-        "bottle",
-        "left shoe",
-    ]
-
-
-def test_states_behind_the_noun():
-    assert [after_noun(template) for template in ("damaged {}", "{} with flaw")] == ["{} damaged", "{} with flaw"]
-
-
-def test_every_prompt_set_is_encoded_as_if_alone():
-    method = make_method()
-    features = {"global": torch.zeros(1, 32), "local": torch.zeros(1, 1, 32)}
-    jobs = [method.job("carpet", "mvtec", "cls", features), method.job("pcb1", "visa", "seg", features)]
-    sets = [(job.prompts, job.contexts) for job in jobs]
-    for together, one in zip(encode_prompts(method.clip, sets), sets, strict=True):
-        (alone,) = encode_prompts(method.clip, [one])
-        assert_close(together.manual, alone.manual)
-        assert_close(together.learned, alone.learned)
-
-
-def test_context_of_another_prompt_changes_nothing():
-    method = make_method(task="cls")
-    job = method.job("carpet", "mvtec", "cls", {"global": torch.zeros(1, 32)})
-    before = encode_prompts(method.clip, [(job.prompts, job.contexts)])[0]
-    job.contexts.abnormal[1] += 1
-    after = encode_prompts(method.clip, [(job.prompts, job.contexts)])[0]
-    changed = (before.learned != after.learned).any(dim=1)
-    assert changed.tolist() == [i % 4 == 1 for i in range(12)]
-    assert torch.equal(before.normal, after.normal)
-    assert torch.equal(before.manual, after.manual)
-
-
-# Losses
-
-
-def text_features(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return TextFeatures(*(3 * torch.randn(n, 8, generator=generator) for n in (2, 6, 4)))
-
-
-def test_prototypes_are_means_of_raw_features():
-    text = text_features()
-    abnormal = torch.cat([text.manual, text.learned])
-    found = text.prototypes("mean_of_raw")
-    assert_close(found[0], torch.nn.functional.normalize(text.normal.mean(0), dim=0))
-    assert_close(found[1], torch.nn.functional.normalize(abnormal.mean(0), dim=0))
-    other = text.prototypes("mean_of_normalised")[1]
-    assert_close(other, torch.nn.functional.normalize(torch.nn.functional.normalize(abnormal, dim=1).mean(0), dim=0))
-    assert not torch.allclose(found[1], other)
-
-
-@pytest.mark.parametrize("axis", ["tokens", "channels"])
-def test_losses_of_maps_follow_the_formulas(axis):
-    text, settings = text_features(), FitSettings(margin=0.3, margin_axis=axis, logit_scale=2.5)
-    visual = torch.nn.functional.normalize(torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(4)), dim=-1)
-    terms = losses(visual, text, settings)
-    w_n, w_a = text.prototypes("mean_of_raw")
-    abnormal = [row / row.norm() for row in torch.cat([text.manual, text.learned])]
-    contrastive = []
-    for patch in visual.reshape(-1, 8):
-        exponents = torch.stack([2.5 * patch @ w for w in (w_n, *abnormal)])
-        contrastive.append(-(exponents[0] - exponents.exp().sum().log()))
-    assert_close(terms["contrastive"], torch.stack(contrastive).mean())
-    difference = (visual - w_n) ** 2 - (visual - w_a) ** 2
-    summed = difference.sum(dim=1 if axis == "tokens" else 2)
-    assert_close(terms["margin"], (summed + 0.3).clamp(min=0).mean())
-    gap = torch.stack(abnormal[:6]).mean(0) - torch.stack(abnormal[6:]).mean(0)
-    assert_close(terms["alignment"], gap @ gap)
-
-
-def test_margin_of_image_features_is_over_channels_whatever_the_axis():
-    text, visual = text_features(), torch.nn.functional.normalize(torch.ones(2, 8), dim=1)
-    margins = [losses(visual, text, FitSettings(margin_axis=axis))["margin"] for axis in ("tokens", "channels")]
-    assert torch.equal(*margins)
-
-
-def test_learning_rate_is_a_cosine_over_epochs():
-    settings = FitSettings(epochs=4, lr=0.1, eta_min=0.02)
-    assert [round(learning_rate(epoch, settings), 6) for epoch in range(4)] == [0.1, 0.088284, 0.06, 0.031716]
-
-
-# Fitting
-
-
-def test_fitting_lowers_the_loss_of_both_tasks():
-    method = make_method(epochs=20)
-    features = method.support_features(support(4).images)
-    jobs = [method.job("carpet", "mvtec", task, features) for task in ("cls", "seg")]
-    steps = list(fit(method.clip, jobs, method.fitting))
-    for number in range(2):
-        first, last = (float(sum(step.terms[number].values()).detach()) for step in (steps[0], steps[-1]))
-        assert last < first - 0.01
-
-
-def test_gradient_reaches_contexts_and_nothing_else():
-    method = make_method(epochs=1)
-    features = method.support_features(support().images)
-    jobs = [method.job("carpet", "mvtec", task, features) for task in ("cls", "seg")]
-    next(iter(fit(method.clip, jobs, method.fitting)))
-    for job in jobs:
-        for tensor in (job.contexts.normal, job.contexts.abnormal):
-            assert tensor.grad.abs().sum(dim=(1, 2)).gt(0).all()
-        assert not job.visual.requires_grad
-    assert all(parameter.grad is None for parameter in method.clip.parameters())
-
-
-def test_one_step_of_descent_by_hand():
-    method = make_method(epochs=1, lr=0.1, weight_decay=0.01)
-    features = method.support_features(support().images)
-    job = method.job("carpet", "mvtec", "cls", features)
-    before = job.contexts.normal.clone()
-    next(iter(fit(method.clip, [job], method.fitting)))
-    assert_close(job.contexts.normal.detach(), before - 0.1 * (job.contexts.normal.grad + 0.01 * before))
-
-
-def test_several_classes_as_one_batch_equal_one_by_one():
-    alone, together = make_method(), make_method()
-    supports = {name: support(seed=number) for number, name in enumerate(CLASSES)}
-    for name, images in supports.items():
-        alone.adapt(name, images)
-    together.adapt_classes(supports)
-    ours, theirs = alone.learnable_state(), together.learnable_state()
-    assert ours.keys() == theirs.keys()
-    for key, value in ours.items():
-        assert_close(value, theirs[key], atol=2e-5, rtol=1e-4)
-
-
-def test_every_class_begins_with_the_same_values_in_any_order():
-    one, other = make_method(), make_method()
-    one.adapt("carpet", support())
-    one.adapt("bottle", support(seed=5))
-    other.adapt("bottle", support(seed=5))
-    for key, value in other.learnable_state().items():
-        assert torch.equal(value, one.learnable_state()[key])
-
-
-def test_steps_take_the_images_in_turn():
-    method = make_method(batch_size=2, epochs=2)
-    features = method.support_features(support(5).images)
-    job = method.job("carpet", "mvtec", "cls", features)
-    assert [index.tolist() for index in job.order] == [[0, 1], [2, 3], [4]]
-    assert len(list(fit(method.clip, [job], method.fitting))) == 6
-    assert len(job.prototypes) == 2
-
-
-def test_prototypes_of_an_epoch_are_those_of_its_last_contexts():
-    method = make_method(epochs=2)
-    features = method.support_features(support().images)
-    job = method.job("carpet", "mvtec", "cls", features)
-    after = []
-    for _ in fit(method.clip, [job], method.fitting):
-        with torch.no_grad():
-            text = encode_prompts(method.clip, [(job.prompts, job.contexts)])[0]
-        after.append(text.prototypes("mean_of_raw"))
-    for ours, theirs in zip(job.prototypes, after, strict=True):
-        assert_close(ours, theirs)
-
-
-def test_without_epochs_the_prompts_stay_as_they_begin():
-    method = make_method(epochs=0)
-    method.adapt("carpet", support())
-    prompts = method.memory["carpet"].prompts["cls"]
-    assert torch.equal(prompts.contexts.normal, method.initial["cls"].normal)
-    assert prompts.per_epoch.shape == (1, 2, 32)
-    assert method.predict(replace(make_batch(), class_names=["carpet"] * 4)).scores.isfinite().all()
-
-
-def test_divergence_is_one_clear_line():
-    with pytest.raises(UserError, match=r"class 'carpet' \(cls\) has diverged.*Lower method\.lr"):
-        make_method(lr=1e30, epochs=4).adapt("carpet", support())
 
 
 # Scores
@@ -318,6 +92,20 @@ def test_class_that_was_not_fitted():
         method.predict(batch)
 
 
+@pytest.mark.parametrize("guidance", ["prompt", "vision"])
+def test_one_part_alone(guidance):
+    """Whatever the other part says does not show."""
+    method = make_method(guidance=guidance, map_blur_sigma=0.0, resolution=4)
+    method.adapt("carpet", support())
+    batch = replace(make_batch(), class_names=["carpet"] * 4)
+    features = method.encode(batch)
+    visual, text = method.visual_grid(features, "carpet"), method.text_grid(features, "carpet")
+    prediction = method.score(features, batch)
+    assert_close(prediction.maps, (text if guidance == "prompt" else visual)[:, 0])
+    largest = visual.flatten(1).amax(1)
+    assert_close(prediction.scores, method.text_score(features, "carpet") if guidance == "prompt" else largest)
+
+
 # Settings
 
 
@@ -345,11 +133,11 @@ def test_paper_variant_sets_its_switches_unless_they_are_given():
     assert (paper.style.pairing, paper.fitting.margin_axis, paper.bgr) == ("modulo", "channels", False)
     assert paper.scale == pytest.approx(float(paper.clip.model.logit_scale.exp()))
     assert make_method().scale == pytest.approx(float(paper.clip.model.logit_scale))
-    assert not paper.taps_attention
+    assert paper.vv_clip.blocks == [1, 3]
 
 
 def test_memory_lies_as_deep_in_a_smaller_tower():
-    assert make_method().memory_blocks == [2, 4]  # of the wrapper, counted from 1: attention of 1 and 3 from 0
+    assert make_method().vv_clip.blocks == [2, 4]  # of the wrapper, counted from 1: attention of 1 and 3 from 0
 
 
 def test_hyperparameters_are_recorded_as_given():
@@ -362,16 +150,6 @@ def test_hyperparameters_are_recorded_as_given():
         "resolution": 24,
         "lr": 0.05,
     }
-
-
-def test_jobs_do_not_share_their_contexts():
-    method = make_method()
-    features = method.support_features(support().images)
-    first = method.job("carpet", "mvtec", "cls", features)
-    assert isinstance(first, Job)
-    assert isinstance(first.contexts, Contexts)
-    first.contexts.normal.add_(1)
-    assert not torch.equal(first.contexts.normal, method.job("carpet", "mvtec", "cls", features).contexts.normal)
 
 
 # Selection on test

@@ -13,21 +13,17 @@ from adbench.clip import Clip
 from adbench.data.sample import Batch
 from adbench.errors import UserError
 from adbench.methods.base import Features, Method, Prediction, not_adapted
-from adbench.methods.maps import resize_bilinear, smooth, to_grid
+from adbench.methods.maps import to_grid
 from adbench.methods.promptad.fitting import FitSettings, Job, fit
 from adbench.methods.promptad.memory import ClassMemory, FittedPrompts, as_tensors, from_tensors, misfit
 from adbench.methods.promptad.official import read_files, write_file
-from adbench.methods.promptad.prompts import Contexts, PromptStyle, Prototype, Task, make_prompts, unit
+from adbench.methods.promptad.prompts import Contexts, PromptStyle, Prototype, Task, make_prompts
+from adbench.methods.promptad.scores import Guidance, Scoring, abnormal_probability, memory_distance
 from adbench.methods.promptad.selection import use_best_epochs
-from adbench.methods.promptad.switches import decide
+from adbench.methods.promptad.settings import chosen, decide, tasks_of
 from adbench.methods.promptad.transform import PromptAdTransform, exchange_red_and_blue
+from adbench.methods.promptad.vvclip import VvClip
 from adbench.methods.registry import register
-from adbench.methods.residuals import nearest_distance
-
-# Normal contexts per task where no number is given.
-_N_PRO: dict[Task, int] = {"cls": 3, "seg": 1}
-# Support images that go through the image tower at once.
-_CHUNK = 8
 
 
 @register("promptad")
@@ -50,6 +46,7 @@ class PromptAd(Method):
     lap_position        of learnable suffixes: "before_noun", "after_noun"; manual_form of manual ones: "around_noun",
                         "after_noun"; pairing of contexts: "modulo", "product"
     test_channel_order  "bgr": red and blue of test images are exchanged, those of the memory are not; "rgb"
+    guidance            what scores and maps are made of: "both", fused; "prompt" or "vision", that part alone
     select              which epoch's prompts: "last", or "best_on_test", what the authors' code keeps
     epochs ... lambda1  of the fit, batch_size in images; epochs=0 leaves the prompts as they begin
     resolution          side of the maps; map_blur_sigma in pixels, map_blur_truncate in sigmas: their Gaussian filter
@@ -83,6 +80,7 @@ class PromptAd(Method):
         pairing: Literal["modulo", "product"] | None = None,
         prototype: Prototype = "mean_of_raw",
         test_channel_order: Literal["bgr", "rgb"] | None = None,
+        guidance: Guidance = "both",
         select: Literal["last", "best_on_test"] = "last",
         epochs: int = 100,
         batch_size: int = 400,
@@ -101,82 +99,43 @@ class PromptAd(Method):
         super().__init__(clip)
         self.hyperparameters = {key: given[key] for key in self.hyperparameter_names()}
         switches = decide(self.hyperparameters)
-        self.tasks: list[Task] = ["cls", "seg"] if task == "both" else [task]
+        numbers = tasks_of(self.hyperparameters)
+        self.tasks = list(numbers)
         self.bgr = switches.test_channel_order == "bgr"
         self.selects_on_test = select == "best_on_test"
         self.scale = float(clip.model.logit_scale.exp() if switches.logit_scale == "exp" else clip.model.logit_scale)
-        self.style = PromptStyle(
-            n_ctx=n_ctx,
-            n_ctx_ab=n_ctx_ab,
-            suffix_source=suffixes,
-            lap_position=switches.lap_position,
-            manual_form=switches.manual_form,
-            pairing=switches.pairing,
-        )
-        self.fitting = FitSettings(
-            epochs=epochs,
-            lr=lr,
-            eta_min=eta_min,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            lambda1=lambda1,
-            margin=margin,
-            margin_axis=switches.margin_axis,
-            prototype=prototype,
-            logit_scale=self.scale,
-        )
+        self.style = chosen(PromptStyle, self.hyperparameters, switches)
+        self.fitting = chosen(FitSettings, self.hyperparameters, switches, logit_scale=self.scale)
+        self.scoring = chosen(Scoring, self.hyperparameters, switches)
         self.batch_size = batch_size
-        self.local_from = max(1, clip.n_layers - vv_last_blocks + 1)
-        self.taps_attention = switches.memory_tap == "post_attention_next"
-        named = memory_blocks or [min(clip.n_layers, 12) * block // 12 for block in (2, 7)]
-        # Numbers of the wrapper's blocks, which count from 1.
-        self.memory_blocks = [block + (2 if self.taps_attention else 1) for block in named]
-        if not all(1 <= block <= clip.n_layers for block in self.memory_blocks):
-            raise ValueError(f"memory_blocks is {list(named)} for {clip.n_layers} blocks (memory_tap may add 1)")
+        self.vv_clip = VvClip(
+            clip,
+            vv_last_blocks=vv_last_blocks,
+            memory_blocks=memory_blocks,
+            taps_attention=switches.memory_tap == "post_attention_next",
+        )
         self.map_size = resolution
-        self.sigma, self.truncate = map_blur_sigma, map_blur_truncate
         side = img_cropsize or clip.image_size
         self.grid = side // clip.patch_size
         self.transform = PromptAdTransform(side, img_resize or side, resolution, clip.mean, clip.std)
         # Every class begins with the same values, as it does in the authors' code: one process and one seed per class.
         self.initial = {
             one: Contexts(
-                init_std * torch.randn(n_pro or _N_PRO[one], n_ctx, clip.text_width),
+                init_std * torch.randn(n, n_ctx, clip.text_width),
                 init_std * torch.randn(n_pro_ab, n_ctx_ab, clip.text_width),
             )
-            for one in self.tasks
+            for one, n in numbers.items()
         }
         self._nameless: ClassMemory | None = None
 
     # Frozen stage
 
-    @torch.no_grad()
-    def visual(self, images: Tensor) -> dict[str, Tensor]:
-        """VV-CLIP's features of images as they are, of unit length: global (B, E), local (B, P, E), memory* (B, P, D).
-
-        The memory is of the ordinary stream, neither normalised by ln_post nor projected.
-        """
-        tap, other = self.memory_blocks, ()
-        streams = self.clip.image_blocks(
-            self.clip.embed_image(images),
-            local_from=self.local_from,
-            collect_post_attention=tap if self.taps_attention else other,
-            collect=other if self.taps_attention else tap,
-            class_token_only=True,
-        )
-        assert streams.local is not None
-        collected = streams.post_attention if self.taps_attention else streams.blocks
-        memory = {f"memory{i}": unit(collected[block][:, 1:]) for i, block in enumerate(tap, start=1)}
-        return {
-            "global": unit(self.clip.project(streams.tokens[:, 0])),
-            "local": unit(self.clip.project(streams.local[:, 1:])),
-            **memory,
-        }
-
     def encode(self, batch: Batch) -> Features:
-        """`visual` of test images, whose red and blue the authors' code exchanges."""
+        """Features of test images (see `VvClip.raw`) of unit length; the authors' code exchanges their red and blue."""
         images = batch.images
-        return self.visual(exchange_red_and_blue(images, self.clip.mean, self.clip.std) if self.bgr else images)
+        return self.vv_clip.features(
+            exchange_red_and_blue(images, self.clip.mean, self.clip.std) if self.bgr else images
+        )
 
     # Adaptation
 
@@ -192,8 +151,8 @@ class PromptAd(Method):
         memories, jobs = {}, {}
         for name, support in supports.items():
             known = None if self.bgr or features is None else features.get(name)
-            found = self.support_features(support.images) if known is None else known
-            memories[name] = ClassMemory(self.galleries(found))
+            found = self.vv_clip.support_features(support.images) if known is None else known
+            memories[name] = ClassMemory(self.vv_clip.galleries(found))
             for task in self.tasks:
                 jobs[name, task] = self.job(name, support.dataset, task, found)
         with torch.enable_grad():
@@ -209,16 +168,6 @@ class PromptAd(Method):
                 )
             memories[name].prompts[task] = FittedPrompts(prototypes[-1], prototypes, job.contexts)
         self.memory.update(memories)
-
-    def support_features(self, images: Tensor) -> dict[str, Tensor]:
-        """`visual` of the support images, a few at a time."""
-        images = images.to(self.clip.device)
-        parts = [self.visual(chunk) for chunk in images.split(_CHUNK)]
-        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-
-    def galleries(self, features: Features) -> list[Tensor]:
-        """The memory of each layer, (K * P, D); normalised once more, as the authors do."""
-        return [unit(features[f"memory{i}"].flatten(0, 1)) for i in range(1, len(self.memory_blocks) + 1)]
 
     def job(
         self, class_name: str, dataset: str, task: Task, features: Features, order: Sequence[Tensor] | None = None
@@ -253,16 +202,15 @@ class PromptAd(Method):
             part = features if len(rows) == len(names) else {key: value[rows] for key, value in features.items()}
             visual = self.visual_grid(part, name)
             if scores is not None:
-                scores[rows] = self.image_score(visual, self.text_score(part, name)).float()
+                scores[rows] = self.scoring.image_score(visual, self.text_score(part, name)).float()
             if maps is not None:
-                maps[rows] = self.pixel_map(visual, self.text_grid(part, name)).float()
+                maps[rows] = self.scoring.pixel_map(visual, self.text_grid(part, name)).float()
         return Prediction(scores, maps)
 
     def visual_grid(self, features: Features, class_name: str) -> Tensor:
         """Half the distance of each patch to its nearest in the memory, mean over layers: (B, 1, G, G) in [0, 1]."""
-        galleries = self._memory(class_name).galleries
-        distances = [nearest_distance(features[f"memory{i}"], one, 0.5) for i, one in enumerate(galleries, start=1)]
-        return to_grid(torch.stack(distances).mean(dim=0).unsqueeze(-1), self.grid)
+        distances = memory_distance(features, self._memory(class_name).galleries)
+        return to_grid(distances.unsqueeze(-1), self.grid)
 
     def text_grid(self, features: Features, class_name: str) -> Tensor:
         """Probability of the abnormal prototype for each patch, (B, 1, G, G)."""
@@ -280,8 +228,7 @@ class PromptAd(Method):
                 where=f"method.task={self.hyperparameters['task']}",
                 mend=f"set method.task={next(iter(prompts))}, or fit the class for {task}",
             )
-        normal, abnormal = (self.scale * features @ prompts[task].prototypes.T).unbind(-1)
-        return (abnormal - normal).sigmoid()
+        return abnormal_probability(features, prompts[task].prototypes, self.scale)
 
     def remembers(self, class_name: str) -> bool:
         """Whether the class was fitted, or a checkpoint that does not name its class waits for one."""
@@ -293,15 +240,6 @@ class PromptAd(Method):
                 raise not_adapted(self, class_name)
             self.memory[class_name], self._nameless = self._nameless, None
         return self.memory[class_name]
-
-    def image_score(self, visual: Tensor, text: Tensor) -> Tensor:
-        """Fuse the largest value of the resized visual map, neither blurred nor mixed with text, with the text's."""
-        return fuse(text, resize_bilinear(visual, self.map_size, align_corners=False).flatten(1).amax(dim=1))
-
-    def pixel_map(self, visual: Tensor, text: Tensor) -> Tensor:
-        """Fuse both grids; resized and smoothed, (B, R, R)."""
-        resized = resize_bilinear(fuse(text, visual), self.map_size, align_corners=False)[:, 0]
-        return smooth(resized, self.sigma, truncate=self.truncate)
 
     # Checkpoints
 
@@ -324,7 +262,7 @@ class PromptAd(Method):
             initial[task] = Contexts(*tensors)
         memory = from_tensors(rest)
         for name, one in memory.items():
-            one.check(self.clip, len(self.memory_blocks), where=name)
+            one.check(self.clip, len(self.vv_clip.blocks), where=name)
         self.initial, self.memory, self._nameless = initial, memory, None
 
     def load_official(self, path: str | Path) -> None:
@@ -338,7 +276,7 @@ class PromptAd(Method):
                 self.initial[found.task] = found.contexts
             if found.memory is None:
                 continue
-            memory = found.memory.to(self.clip.device).check(self.clip, len(self.memory_blocks), where=str(path))
+            memory = found.memory.to(self.clip.device).check(self.clip, len(self.vv_clip.blocks), where=str(path))
             if found.class_name is None:
                 self._nameless = memory
             elif found.class_name in self.memory:
@@ -351,8 +289,3 @@ class PromptAd(Method):
         for name, memory in self.memory.items():
             for task in memory.prompts:
                 write_file(Path(path), name, task, memory)
-
-
-def fuse(a: Tensor, b: Tensor) -> Tensor:
-    """Half the harmonic mean; 0 where one of them is."""
-    return 1 / (1 / a + 1 / b)

@@ -18,8 +18,9 @@ from adbench.data.sample import Batch
 from adbench.methods.maps import resize_bilinear
 from adbench.methods.parity import case_clip, part
 from adbench.methods.promptad.fitting import Job, Step, fit, logits, total
-from adbench.methods.promptad.method import PromptAd, fuse
+from adbench.methods.promptad.method import PromptAd
 from adbench.methods.promptad.prompts import TextFeatures, encode_prompts, prompt_embeddings, unit
+from adbench.methods.promptad.scores import fuse
 from adbench.methods.promptad.transform import (
     FIRST_SIZE,
     PromptAdTransform,
@@ -120,12 +121,12 @@ def _raw(text: TextFeatures, name: str) -> Tensors:
 
 
 def _train(method: PromptAd, case: Mapping[str, Any], tensors: Arrays) -> Tensors:
-    features = method.support_features(torch.from_numpy(tensors["input/support_images"]))
+    features = method.vv_clip.support_features(torch.from_numpy(tensors["input/support_images"]))
     steps = sorted(int(match[1]) for match in map(_STEP.fullmatch, tensors) if match)
     order = [torch.from_numpy(tensors[f"input/step{step}_support_index"]) for step in steps]
     job = _job(method, case, features, order=order)
     found: Tensors = {
-        f"feature_gallery{i}": gallery.clone() for i, gallery in enumerate(method.galleries(features), start=1)
+        f"feature_gallery{i}": gallery.clone() for i, gallery in enumerate(method.vv_clip.galleries(features), start=1)
     }
     made = fit(method.clip, [job], method.fitting, steps_per_epoch=len(steps) // method.fitting.epochs)
     for number, step in enumerate(made):
@@ -171,7 +172,7 @@ def _blocks(method: PromptAd, images: Tensor) -> Tensors:
     """Both streams of each block, all tokens."""
     every = range(1, method.clip.n_layers + 1)
     streams = method.clip.image_blocks(
-        method.clip.embed_image(images), local_from=method.local_from, collect=every, collect_local=every
+        method.clip.embed_image(images), local_from=method.vv_clip.local_from, collect=every, collect_local=every
     )
     found = {}
     for i in every:
@@ -188,7 +189,8 @@ def _infer(method: PromptAd, case: Mapping[str, Any], tensors: Arrays) -> Tensor
     features = method.encode(batch)
     found = dict(features)
     if name not in method.memory:
-        return found | _blocks(method, images)
+        raw = {f"{key}_unnormalised": value for key, value in method.vv_clip.raw(images).items()}
+        return found | raw | _blocks(method, images)
     prediction = method.score(features, batch)
     visual = method.visual_grid(features, name)
     found["visual_grid"] = visual

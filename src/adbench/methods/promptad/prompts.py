@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adbench.clip import Clip
-from adbench.methods.promptad.states import after_noun, suffixes
+from adbench.methods.promptad.states import Source, after_noun, templates_of
 from adbench.methods.promptad.states import noun as noun_of
 
 NORMAL_KEY, ABNORMAL_KEY = "prompt_learner.normal_ctx", "prompt_learner.abnormal_ctx"
@@ -27,7 +27,7 @@ class PromptStyle:
     lap_position: Literal["before_noun", "after_noun"] = "before_noun"
     manual_form: Literal["around_noun", "after_noun"] = "around_noun"
     pairing: Literal["modulo", "product"] = "modulo"
-    suffix_source: Literal["auto", "own", "generic"] = "auto"
+    suffixes: Source = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def make_prompts(
 ) -> Prompts:
     """Write and tokenize the prompts of a class for N = n_normal and L = n_abnormal contexts."""
     noun = noun_of(class_name)
-    templates = suffixes(class_name, dataset, style.suffix_source)
+    templates = templates_of(class_name, dataset, style.suffixes)
     if style.manual_form == "after_noun":
         templates = [after_noun(template) for template in templates]
     context, words = " ".join("N" * style.n_ctx), " ".join("A" * style.n_ctx_ab)

@@ -44,9 +44,9 @@ def _auroc(method: PromptAd, class_name: str, task: Task, batches: Batches, grid
     image, pixel = ImageMetrics(), PixelMetrics()
     for (features, batch), visual in zip(batches, grids, strict=True):
         if task == "cls":
-            scores = method.image_score(visual, method.text_score(features, class_name))
+            scores = method.scoring.image_score(visual, method.text_score(features, class_name))
             image.update(scores.float().cpu().numpy(), batch.labels.cpu().numpy())
         elif batch.masks is not None:
-            maps = method.pixel_map(visual, method.text_grid(features, class_name))
+            maps = method.scoring.pixel_map(visual, method.text_grid(features, class_name))
             pixel.update(maps.float().cpu().numpy(), batch.masks.cpu().numpy())
     return image.compute()["image_auroc"] if task == "cls" else pixel.compute()["pixel_auroc"]

@@ -92,7 +92,7 @@ def noun(class_name: str) -> str:
     return NOUNS.get(class_name, " ".join(class_name.replace("_", " ").split()))
 
 
-def suffixes(class_name: str, dataset: str, source: Source = "auto") -> list[str]:
+def templates_of(class_name: str, dataset: str, source: Source = "auto") -> list[str]:
     """Templates of anomalous states, `{}` standing for the noun: the generic ones, then the class's own.
 
     source  "auto": own ones for the classes of the data sets mvtec and visa; "own": for a class of such a name in any
