@@ -16,7 +16,7 @@ import numpy as np
 
 from adbench.errors import UserError
 
-_METRIC_METHODS = ("metrics",)
+_METRIC_METHODS = ("metrics", "road_metrics")
 _METRIC_KINDS = ("evaluation_metrics",)
 
 

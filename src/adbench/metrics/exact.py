@@ -67,6 +67,7 @@ class ExactPixels:
                 n_positives=len(scores),
                 n_negatives=n_negatives,
                 coverage=after(coverage, found),
+                thresholds=scores[points],
             )
             begin, alarms, coverage = stop, int(at_or_above[-1]), float(found[-1])
 

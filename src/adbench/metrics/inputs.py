@@ -6,7 +6,7 @@ appear). NaN is refused, infinities are ordinary scores, -0.0 equals 0.0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,10 @@ from adbench.errors import UserError
 Scores = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 Maps = ArrayLike  # (B, H, W), or a list of (H, W)
+Labels = NDArray[np.uint8]  # of road scenes: 0 normal, 1 anomalous, 255 unknown
 Masks = Any  # (B, H, W), or a list of (H, W) with None for images without a mask, or None
+
+IGNORED = 255
 
 
 def as_scores(values: ArrayLike, where: str) -> Scores:
@@ -67,6 +70,41 @@ def scored_images(maps: Maps, masks: Masks) -> Iterator[tuple[Scores, Mask]]:
     for i, (one, mask) in enumerate(zip(images, given, strict=True)):
         scores = as_scores(one, f"map {i}")
         yield _pair(scores[None], None if mask is None else np.asarray(mask)[None], f" {i}")
+
+
+def as_labels(values: ArrayLike, where: str) -> Labels:
+    """Return labels of 0, 1 and 255 (or boolean ones) as uint8; anything else is an error."""
+    array = np.asarray(values)
+    if array.dtype.kind in "fiub":
+        with np.errstate(invalid="ignore"):
+            labels = array.astype(np.uint8)
+        if np.array_equal(labels, array) and not np.any((labels > 1) & (labels != IGNORED)):
+            return labels
+    raise UserError(
+        "labels other than 0, 1 and 255", where=where, mend="0 is normal, 1 anomalous, 255 is left out of the metrics"
+    )
+
+
+def labelled_images(
+    maps: ArrayLike | Sequence[ArrayLike], labels: ArrayLike | Sequence[ArrayLike]
+) -> Iterator[tuple[Scores, Labels]]:
+    """Yield scores (H, W) and labels (H, W) of one image after the other, from stacks (B, H, W) or lists of (H, W).
+
+    Scores of ignored pixels are not looked at: they may be NaN.
+    """
+    images, given = list(np.asarray(maps) if not isinstance(maps, (list, tuple)) else maps), list(labels)  # type: ignore[arg-type]
+    if len(images) != len(given):
+        raise UserError(f"{len(images)} maps but {len(given)} label maps", mend="pass one label map per map")
+    for i, (one, label) in enumerate(zip(images, given, strict=True)):
+        known = as_labels(label, f"labels {i}")
+        scores = np.asarray(one)
+        if scores.ndim != 2 or scores.shape != known.shape:
+            raise UserError(
+                f"a label map of shape {known.shape} for a map of shape {scores.shape}",
+                where=f"map {i}",
+                mend="pass (B, H, W), or lists of (H, W); resize the map to the labels, never the labels",
+            )
+        yield as_scores(np.where(known == IGNORED, scores.dtype.type(0), scores), f"map {i}"), known
 
 
 def _pair(scores: Scores, mask: ArrayLike | None, which: str) -> tuple[Scores, Mask]:

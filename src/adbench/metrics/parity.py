@@ -1,6 +1,7 @@
 """Run a parity fixture of the metrics through the ordinary accumulators and name our values as the fixture does.
 
-Two kinds of case: `metrics/*` (one class) and AdaCLIP's `evaluation_metrics` (a table, made with protocol="official").
+Three kinds of case: `metrics/*` (one class), `road_metrics/*` (a road data set) and AdaCLIP's `evaluation_metrics` (a
+table, made with protocol="official").
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.metrics.aupro200 import GRIDS
+from adbench.metrics.components import TAUS, ComponentMetrics, counts
 from adbench.metrics.image import ImageMetrics
 from adbench.metrics.pixel import PixelMetrics
+from adbench.metrics.road_pixels import BINS, RoadPixels
 from adbench.metrics.table import MEAN, summarise
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -31,7 +34,10 @@ COLUMNS = {
 
 def run_case(case: Mapping[str, Any], tensors: Tensors) -> dict[str, NDArray[Any]]:
     """Return our tensors of `case` (case.json) under the fixture's keys, from the `input/` tensors alone."""
-    values = _table(case, tensors) if case.get("kind") == "evaluation_metrics" else _one_class(tensors)
+    if case.get("method") == "road_metrics":
+        values = _road(case, tensors)
+    else:
+        values = _table(case, tensors) if case.get("kind") == "evaluation_metrics" else _one_class(tensors)
     return {f"expected/{name}": value for name, value in values.items()}
 
 
@@ -69,3 +75,57 @@ def _table(case: Mapping[str, Any], tensors: Tensors) -> dict[str, NDArray[Any]]
     columns = [COLUMNS[column] for column in case["columns"]]
     percent = {name: np.asarray([100 * row[column] for column in columns], np.float32) for name, row in table.items()}
     return {"per_class": np.stack([percent[name] for name in case["classes_in_order"]]), "average": percent[MEAN]}
+
+
+def _road(case: Mapping[str, Any], tensors: Tensors) -> dict[str, NDArray[Any]]:
+    """Both protocols' pixel metrics, and component metrics at the given threshold: of the set, and of each image."""
+    maps, labels = tensors["input/scores"], tensors["input/labels"]
+    settings = case["hyperparameters"]
+    exact = RoadPixels().update(maps, labels).curve()
+    binned = RoadPixels(protocol="smiyc", bins=settings.get("num_bins", BINS)).update(maps, labels).curve()
+    ours: dict[str, Any] = {
+        **{f"exact/{theirs}": getattr(exact, name) for theirs, name in _EXACT.items()},
+        **{f"benchmark/{theirs}": getattr(binned, name) for theirs, name in _BINNED.items()},
+    }
+    taus = settings.get("thresh_sIoU", TAUS)
+    metrics = ComponentMetrics(
+        float(tensors["input/component_score_threshold"]),
+        min_pred=settings["thresh_segsize"],
+        min_gt=settings["thresh_instsize"],
+        taus=taus,
+    ).update(maps, labels)
+    values = metrics.compute()
+    ours |= {f"component/{theirs}": values[f"component_{name}"] for theirs, name in _COMPONENTS.items()}
+    ours["component/thresholds"] = taus
+    for percent in (25, 50, 75):
+        ours[f"component/f1_{percent}"] = metrics.f1()[int(np.abs(np.asarray(taus) - percent / 100).argmin())]
+    for number, image in enumerate(metrics.images):
+        own = {theirs: getattr(image, name) for theirs, name in _PER_IMAGE.items()}
+        own |= counts([image], metrics.taus)
+        ours |= {f"component/image{number}/{name}": value for name, value in own.items()}
+    return {name: np.asarray(value) for name, value in ours.items()}
+
+
+_EXACT = {"ap": "ap", "auroc": "auroc", "fpr95": "fpr95", "thr95": "threshold95"}
+_BINNED = {
+    "area_PRC": "ap",
+    "area_ROC": "auroc",
+    "tpr95_fpr": "fpr95",
+    "tpr95_threshold": "threshold95",
+    "best_f1": "best_f1",
+    "best_f1_threshold": "best_threshold",
+}
+_COMPONENTS = {
+    "sIoU_gt": "siou_gt",
+    "sIoU_pred": "siou_pred",
+    "prec_pred": "ppv",
+    "f1_mean": "f1",
+    **{f"{name}_mean": name for name in ("tp", "fn", "fp")},
+}
+_PER_IMAGE = {
+    "sIoU_gt": "siou_gt",
+    "size_gt": "size_gt",
+    "sIoU_pred": "siou_pred",
+    "prec_pred": "ppv",
+    "size_pred": "size_pred",
+}

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from adbench.errors import UserError
-from adbench.metrics.inputs import as_binary, as_scores
+from adbench.metrics.inputs import Scores, as_binary, as_scores
 
 Counts = NDArray[np.int64]
 Reals = NDArray[np.float64]
@@ -36,6 +36,7 @@ class Curve:
     n_positives: int
     n_negatives: int
     coverage: Reals | None = None  # (1+n,) mean over regions of the share at or above, in [0, 1]
+    thresholds: Scores | None = None  # (n,) the distinct positive scores themselves, descending
 
 
 def curve(scores: ArrayLike, labels: ArrayLike) -> Iterator[Curve]:

@@ -1,0 +1,164 @@
+"""All metrics of a road data set from one pass over its images: pixels pooled, and components at the best F1.
+
+The score threshold of the components is only known when all pixels are, so score maps and labels are kept until then:
+5 bytes per pixel, beyond a limit in files.
+
+    spill_dir/adbench-maps-XXXX/0.npy ...   removed with the last accumulator that uses them
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from adbench.errors import UserError
+from adbench.metrics.components import ComponentMetrics
+from adbench.metrics.inputs import Labels, Scores, labelled_images
+from adbench.metrics.road_pixels import RoadPixels, RoadProtocol
+
+ROAD_METRICS = ("pixel_ap", "pixel_auroc", "pixel_fpr95", "component_siou_gt", "component_ppv", "component_f1")
+
+
+class RoadMetrics:
+    """Accumulate score maps and labels, then `compute` the values of ROAD_METRICS (see `road_pixels`, `components`).
+
+    min_pred, min_gt  pixels of the smallest components that count
+    memory_limit      bytes that may be kept in memory, maps and pixel scores together
+    Results do not depend on batches, on the order of images or on how they were split before merging.
+    """
+
+    def __init__(
+        self,
+        *,
+        protocol: RoadProtocol = "exact",
+        min_pred: int = 500,
+        min_gt: int = 100,
+        memory_limit: int = 4 << 30,
+        spill_dir: str | Path | None = None,
+    ) -> None:
+        self.protocol, self.min_pred, self.min_gt = protocol, min_pred, min_gt
+        self.memory_limit, self.spill_dir = memory_limit, spill_dir
+        self._pixels()  # checks the protocol before images arrive
+        self._maps = MapStore(memory_limit // 2, spill_dir)
+
+    def update(self, maps: ArrayLike | Sequence[ArrayLike], labels: ArrayLike | Sequence[ArrayLike]) -> RoadMetrics:
+        """Add maps (B, H, W) and labels (B, H, W) of 0, 1, 255 (ignored), or lists of (H, W)."""
+        for scores, known in [*labelled_images(maps, labels)]:
+            self._maps.add(scores, known)
+        return self
+
+    def merge(self, other: RoadMetrics) -> RoadMetrics:
+        """Add what `other` holds (of another process, say); `other` stays as it is."""
+        mine, theirs = ((one.protocol, one.min_pred, one.min_gt) for one in (self, other))
+        if mine != theirs:
+            raise UserError("road metrics of other settings cannot be merged", mend="use one protocol and sizes")
+        self._maps.merge(other._maps)
+        return self
+
+    def compute(self) -> dict[str, float]:
+        """Return the metrics in [0, 1]. Pixel metrics are NaN where only one label occurs.
+
+        component_siou_gt is NaN without annotated components, component_ppv without predicted ones; component_f1 is 0
+        then. Without a curve no threshold is best, and nothing is predicted. Further updates may follow.
+        """
+        pixels = self._pixels()
+        for scores, labels in self._maps:
+            pixels.update([scores], [labels])
+        curve = pixels.curve()
+        threshold = np.inf if np.isnan(curve.best_threshold) else curve.best_threshold
+        components = ComponentMetrics(threshold, min_pred=self.min_pred, min_gt=self.min_gt)
+        for scores, labels in self._maps:
+            components.update([scores], [labels])
+        values = {**pixels.compute(), **components.compute()}
+        return {name: values[name] for name in ROAD_METRICS}
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the content as plain arrays, for another process or a file."""
+        return {
+            f"{name}/{number}": array
+            for number, pair in enumerate(self._maps)
+            for name, array in zip(("scores", "labels"), pair, strict=True)
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, NDArray[Any]], **settings: Any) -> RoadMetrics:
+        """Build metrics with the constructor's `settings` and the content that `state` returned."""
+        metrics = cls(**settings)
+        for number in range(len(state) // 2):
+            metrics.update([state[f"scores/{number}"]], [state[f"labels/{number}"]])
+        return metrics
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = ("protocol", "min_pred", "min_gt", "memory_limit", "spill_dir")
+        return _rebuild, (self.state(), {name: getattr(self, name) for name in names})
+
+    def _pixels(self) -> RoadPixels:
+        return RoadPixels(protocol=self.protocol, memory_limit=self.memory_limit // 2, spill_dir=self.spill_dir)
+
+
+def _rebuild(state: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> RoadMetrics:
+    return RoadMetrics.from_state(state, **settings)
+
+
+class _Map(NamedTuple):
+    """Scores (H, W) and labels (H, W) in memory, or a file of each and the folder that goes when nobody needs it."""
+
+    arrays: tuple[Scores, Labels] | None
+    paths: tuple[Path, Path] = (Path(), Path())
+    folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def read(self) -> tuple[Scores, Labels]:
+        return (np.load(self.paths[0]), np.load(self.paths[1])) if self.arrays is None else self.arrays
+
+    def n_bytes(self) -> int:
+        return 0 if self.arrays is None else sum(array.nbytes for array in self.arrays)
+
+
+class MapStore:
+    """Score maps with their labels, in memory up to `memory_limit` bytes, beyond that in a temporary folder."""
+
+    def __init__(self, memory_limit: int, spill_dir: str | Path | None = None) -> None:
+        self.memory_limit, self.spill_dir = memory_limit, spill_dir
+        self._maps: list[_Map] = []
+
+    def __iter__(self) -> Iterator[tuple[Scores, Labels]]:
+        """Yield scores (H, W) and labels (H, W) of each image, one at a time, in the order of arrival."""
+        for one in self._maps:
+            yield one.read()
+
+    def add(self, scores: Scores, labels: Labels) -> None:
+        """Keep a map (H, W) and its labels (H, W); both are copied."""
+        self._maps.append(_Map((scores.copy(), labels.copy())))
+        self._keep_below_limit()
+
+    def merge(self, other: MapStore) -> None:
+        """Add the maps of `other`, which stays as it is; they are shared, not copied."""
+        self._maps += other._maps
+        self._keep_below_limit()
+
+    def _keep_below_limit(self) -> None:
+        if sum(one.n_bytes() for one in self._maps) <= self.memory_limit:
+            return
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="adbench-maps-", dir=self.spill_dir)
+            self._maps = [
+                one if one.arrays is None else _spill(one.arrays, folder, n) for n, one in enumerate(self._maps)
+            ]
+        except OSError as error:
+            raise UserError(
+                f"cannot write score maps to disk: {error}",
+                where=f"memory_limit={self.memory_limit}, spill_dir={self.spill_dir or tempfile.gettempdir()}",
+                mend="choose a spill_dir with room, or a larger memory_limit",
+            ) from error
+
+
+def _spill(arrays: tuple[Scores, Labels], folder: tempfile.TemporaryDirectory[str], number: int) -> _Map:
+    paths = (Path(folder.name) / f"{number}.npy", Path(folder.name) / f"{number}_labels.npy")
+    for path, array in zip(paths, arrays, strict=True):
+        np.save(path, array)
+    return _Map(None, paths, folder)
