@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from adbench.data.images import open_image, open_mask
+from adbench.data.loading import load_batch
 from adbench.data.sample import Sample
+from adbench.data.transforms import ClipTransform
 from adbench.errors import UserError
 
 
@@ -115,3 +117,19 @@ def test_a_missing_or_broken_mask_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no")
     with pytest.raises(UserError, match=r"mask file cannot be read.*bad\.png"):
         open_mask(sample(tmp_path / "a.png", tmp_path / "bad.png"), (2, 2))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "I;16", "CMYK"])
+def test_pictures_of_every_kind_reach_the_method_as_three_channels(tmp_path: Path, mode: str) -> None:
+    grey = np.full((6, 8), 64, np.uint8)
+    if mode == "I;16":
+        path = save(tmp_path / "a.png", grey.astype(np.uint16) << 8)
+    else:
+        path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+        picture = Image.fromarray(grey).convert("RGB").convert(mode)
+        if mode in ("LA", "RGBA"):
+            picture.putalpha(7)  # nearly transparent: alpha is dropped, as it is by the papers' loaders
+        picture.save(path)
+    transform = ClipTransform(image_size=4, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    batch = load_batch([sample(path, None, label=0)], transform)
+    np.testing.assert_allclose(batch.images.numpy(), np.full((1, 3, 4, 4), 64 / 255), atol=0.02)

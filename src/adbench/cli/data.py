@@ -144,21 +144,12 @@ def _list(asked: _Asked) -> int:
     for name in catalogue.names():
         spec = catalogue.get(name)
         here, where = whereabouts(spec, asked.data_dir)
-        n_images = _published(spec)
+        n_images = spec.n_published
         cells = [spec.title, spec.domain, str(len(spec.classes) or "any"), f"{n_images:,}" if n_images else ""]
         cells += ["yes" if has_masks(spec) else "no", spec.licence]
         table.add_row(name, *map(Text, cells), Text(where, style="green" if here else "dim"))
     print_table(table, width=400)  # one line per data set, for grep and the like
     return 0
-
-
-def _published(spec: DatasetSpec) -> int:
-    """The number of images as published; 0 where it is not known for certain."""
-    counts = list(spec.expected.values())
-    tested = [one.normal + one.anomalous + one.mapped for one in counts]
-    # One class against the others: every class has all test images.
-    n_tested = max(tested, default=0) if spec.domain == "semantic" else sum(tested)
-    return sum(one.train for one in counts) + n_tested
 
 
 def _check(asked: _Asked) -> int:

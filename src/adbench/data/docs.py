@@ -20,6 +20,12 @@ converted or copied. A folder with a `meta.json` of AdaCLIP or AnomalyCLIP inste
 Zero-shot methods train on the *test* split of one set, masks included, and are tested on the test split of another, as
 their papers do. Few-shot methods draw their normal images from the train split.
 
+`python -m adbench data list` says which sets are found; `python -m adbench data check NAME` compares a copy with what
+is written here and finds missing, broken and repeated files; `python -m adbench data show NAME` draws some of it.
+
+A set may lie in a folder of its own below, as archives are unpacked. Class names enter the prompts as they are written
+here. Numbers of images are given where they are known for certain; an empty field in the table means that they are not.
+
 Common to all sets: files are sorted by path, hidden files and files that are not images are left alone; images of 16
 bits are reduced to 8 by dropping the low byte; EXIF orientation is not applied; a mask value above 0 is a defect; an
 anomalous image without a mask file counts as free of anomalous pixels.
@@ -29,10 +35,10 @@ anomalous image without a mask file counts as free of anomalous pixels.
 def render() -> str:
     """Return the text of datasets.md."""
     specs = [catalogue.get(name) for name in catalogue.names()]
-    table = ["| name | what | classes | task | licence |", "|---|---|---|---|---|"]
+    table = ["| name | what | domain | classes | images | task | licence |", "|---|---|---|---|---|---|---|"]
     table += [
-        f"| [`{spec.name}`](#{spec.name}) | {spec.title} | {len(spec.classes) or 'as found'} | {spec.task} "
-        f"| {spec.licence} |"
+        f"| [`{spec.name}`](#{spec.name}) | {spec.title} | {spec.domain} | {len(spec.classes) or 'as found'} "
+        f"| {spec.n_published or ''} | {spec.task} | {spec.licence} |"
         for spec in specs
     ]
     return "\n".join([_HEADER, *table, "", *map(_section, specs)])

@@ -103,6 +103,16 @@ class DatasetSpec:
         """`how_to_get` for where the source page is not shown beside it: with its address."""
         return self.how_to_get.replace("the source page", self.source).replace("source page", self.source)
 
+    @property
+    def n_published(self) -> int:
+        """The number of images as published, of all classes; 0 where it is not known for certain."""
+        if not self.classes or not set(self.classes) <= set(self.expected):
+            return 0
+        tested = [one.normal + one.anomalous + one.mapped for one in self.expected.values()]
+        # One class against the others: every class has all test images.
+        n_tested = max(tested) if self.domain == "semantic" else sum(tested)
+        return sum(one.train for one in self.expected.values()) + n_tested
+
     def prepare(self, root: Path, progress: Progress | None = None) -> None:
         """Render the set to `root` if it is one that renders itself and is not there yet; otherwise do nothing."""
         if self.prepare_root is not None:
