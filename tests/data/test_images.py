@@ -126,7 +126,8 @@ def test_pictures_of_every_kind_reach_the_method_as_three_channels(tmp_path: Pat
         path = save(tmp_path / "a.png", grey.astype(np.uint16) << 8)
     else:
         path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
-        picture = Image.fromarray(grey).convert("RGB").convert(mode)
+        picture = Image.fromarray(grey)
+        picture = (picture if mode == "P" else picture.convert("RGB")).convert(mode)  # P: with a palette of 256 greys
         if mode in ("LA", "RGBA"):
             picture.putalpha(7)  # nearly transparent: alpha is dropped, as it is by the papers' loaders
         picture.save(path)
