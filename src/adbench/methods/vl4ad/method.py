@@ -107,6 +107,8 @@ class VL4AD(Method):
         super().__init__(clip)
         if pixel_score not in PIXEL_SCORES:
             raise ValueError(f"pixel_score is {pixel_score!r}, not one of {', '.join(map(repr, PIXEL_SCORES))}")
+        if hidden_dim % 32 or hidden_dim % num_heads:
+            raise ValueError(f"hidden_dim is {hidden_dim}: no multiple of 32 and of num_heads, {num_heads}")
         self.vocabulary = read_vocabulary(vocabulary)
         self.words = self.vocabulary.concepts_of_classes(concepts)
         self.words_train = self.vocabulary.concepts_of_classes(concepts_train)
@@ -271,9 +273,9 @@ class VL4AD(Method):
         views = self._views(self._frames(batch)[0].padded)
         for mirrored in dict.fromkeys(view.mirrored for view in views):
             chosen = [number for number, view in enumerate(views) if view.mirrored == mirrored]
-            yield [views[number] for number in chosen], [self._view_output(features, one, use) for one in chosen]
+            yield [views[number] for number in chosen], [self.mask_outputs(features, one, use) for one in chosen]
 
-    def _view_output(self, features: Features, view: int, use: str) -> tuple[Tensor, Tensor]:
+    def mask_outputs(self, features: Features, view: int, use: str) -> tuple[Tensor, Tensor]:
         """Mask logits (B, N, h, w) of the last stage and the kept class probabilities (B, N, K) of its queries."""
         stages, columns = self.stages(features, view), self.columns(use)
         masks = stages.masks[-1].float()
