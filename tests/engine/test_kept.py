@@ -147,6 +147,59 @@ def test_fitted_weights_take_no_other_support(data, run):
         evaluate(build(), replace(data, supports={}), SETTINGS, device=CPU)
 
 
+def test_classes_that_the_weights_were_not_fitted_to_are_named(data, run):
+    dots = replace(data, samples=[sample for sample in data.samples if sample.class_name == "dots"], classes=())
+    evaluate(build(), replace(dots, supports={(2, 1): data.supports[2, 1]}), SETTINGS, device=CPU, run=run)
+    method = build()
+    record = load_weights(method, run.path)
+    with pytest.raises(UserError, match=r"not been fitted to lines of tiny \(fitted to: dots\).*data\.classes"):
+        evaluate(method, replace(data, supports={}), SETTINGS, device=CPU, record=record)
+
+
+def test_rows_on_another_data_set_say_what_the_weights_were_fitted_to(data, run):
+    evaluate(build(), replace(data, supports={(2, 1): data.supports[2, 1]}), SETTINGS, device=CPU, run=run)
+    method = build()
+    record = load_weights(method, run.path)
+    rows = evaluate(method, replace(data, name="other", supports={}), SETTINGS, device=CPU, record=record)
+    assert [(row["shots"], row["support_id"], row["notes"]) for row in rows] == [
+        (2, None, ["fitted to normal images of tiny"])
+    ] * 3
+
+
+class OfOthers(Fitting):
+    """Weights of the method's authors, who say neither data nor support."""
+
+    official_selects_on_test = True
+
+    def load_official(self, path):
+        self.memory = {name: torch.zeros(3) for name in ("dots", "lines")}
+
+    def shots(self, class_name):
+        return {"dots": 4, "lines": 2}[class_name]
+
+
+def test_rows_of_the_authors_weights_say_how_many_images_are_in_them_and_how_they_were_selected(data, run, tmp_path):
+    (tmp_path / "weights.pt").write_bytes(b"x")
+    method = OfOthers(fake_clip())
+    record = load_weights(method, tmp_path / "weights.pt")
+    for _ in ("evaluated", "kept"):
+        rows = evaluate(method, replace(data, supports={}), SETTINGS, device=CPU, record=record, run=run)
+        assert [row["shots"] for row in rows] == [4, 2, None]
+        assert all(row["selected_on_test"] for row in rows)
+        assert any("epoch that does best on the test images" in note for note in rows[0]["notes"])
+
+
+def test_without_support_and_memory_there_are_no_shots(data):
+    class Optional(Fitting):
+        needs_support = fits = False
+
+        def score(self, features, batch):
+            return TinyMethod.score(self, features, batch)
+
+    rows = evaluate(Optional(fake_clip()), replace(data, supports={}), SETTINGS, device=CPU)
+    assert [row["shots"] for row in rows] == [0, 0, 0]
+
+
 def test_a_run_of_one_support_set_is_its_weights(data, run):
     one = replace(data, supports={(2, 1): data.supports[2, 1]})
     evaluate(build(), one, SETTINGS, device=CPU, run=run)

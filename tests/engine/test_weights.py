@@ -78,6 +78,15 @@ def test_weights_that_do_not_belong_are_refused(run, make, message):
         load_weights(make(), run.path)
 
 
+def test_what_only_scoring_reads_may_change(run):
+    class Louder(TinyMethod):
+        scoring_only = frozenset({"gain"})
+
+    assert load_weights(Louder(fake_clip(), gain=2.0), run.path).hyperparameters["gain"] == 1.0
+    with pytest.raises(UserError, match=r"method\.noise 0\.0 then, 1\.0 now.*only gain may change"):
+        load_weights(Louder(fake_clip(), gain=2.0, noise=1.0), run.path)
+
+
 def test_other_weights_of_the_same_backbone_are_refused(run):
     clip = fake_clip()
     described = {**clip.describe(), "weights_sha256": "1" * 64}

@@ -149,3 +149,44 @@ def test_an_official_checkpoint_keeps_the_epoch_that_it_has(tmp_path):
     batch = replace(make_batch(), class_names=["carpet"] * 4)
     method.select_on_test("carpet", [(method.encode(batch), batch)])
     assert torch.equal(before, method.memory["carpet"].prompts["cls"].prototypes)
+
+
+def test_the_memory_tells_the_number_of_shots(tmp_path):
+    method = fitted(task="seg")
+    assert [method.shots(name) for name in ("carpet", "wood")] == [2, 0]
+    method.save_official(tmp_path)
+    (tmp_path / "SEG-Seed_111-carpet-check_point.pt").rename(tmp_path / "mine.pt")
+    other = make_method(task="seg")
+    other.load_official(tmp_path / "mine.pt")
+    assert other.shots("carpet") == 2
+    other.memory["odd"] = replace(method.memory["carpet"], galleries=[torch.zeros(33, 48)] * 2)
+    assert other.shots("odd") is None
+
+
+def test_a_state_selected_on_test_serves_its_last_epoch_too():
+    source = make_method(task="cls", select="best_on_test")
+    source.adapt("carpet", support())
+    prompts = source.memory["carpet"].prompts
+    prompts["cls"] = replace(prompts["cls"], prototypes=prompts["cls"].per_epoch[0])
+    state = source.learnable_state()
+    again, last = make_method(task="cls", select="best_on_test"), make_method(task="cls")
+    again.load_learnable_state(state)
+    last.load_learnable_state(state)
+    assert torch.equal(again.memory["carpet"].prompts["cls"].prototypes, prompts["cls"].per_epoch[0])
+    assert torch.equal(last.memory["carpet"].prompts["cls"].prototypes, prompts["cls"].per_epoch[-1])
+
+
+def test_scoring_only_settings_leave_what_is_fitted_as_it_is():
+    plain = fitted().learnable_state()
+    changes = {
+        "test_channel_order": "rgb",
+        "guidance": "prompt",
+        "select": "best_on_test",
+        "resolution": 12,
+        "map_blur_sigma": 1.0,
+        "map_blur_truncate": 2.0,
+    }
+    assert changes.keys() == make_method().scoring_only
+    other = fitted(**changes).learnable_state()
+    assert plain.keys() == other.keys()
+    assert all(torch.equal(value, other[key]) for key, value in plain.items())

@@ -34,7 +34,14 @@ def check_support(method: Method, data: EvalData) -> None:
             where=f"support.k={shots[0]}",
             mend="leave out support.k to evaluate it, or leave out checkpoint to fit anew",
         )
-    remembered = not shots and all(method.remembers(name) for name in data.classes)
+    strangers = [name for name in data.classes if not method.remembers(name)]
+    if not shots and strangers and method.fits and method.memory:
+        raise UserError(
+            f"the checkpoint has not been fitted to {', '.join(strangers)} of {data.name}",
+            where=f"fitted to: {', '.join(sorted(method.memory))}",
+            mend="name only these in data.classes, or leave out checkpoint and give support.k to fit anew",
+        )
+    remembered = not shots and not strangers
     if method.needs_support and not remembered and (not data.supports or len(shots) < len(data.supports)):
         raise UserError(
             f"method {method.name} compares with normal images of each class, and there are none",

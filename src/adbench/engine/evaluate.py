@@ -53,7 +53,8 @@ def evaluate(
     reporter = reporter or Quiet()
     method.to(device)
     shots = any(k for k, _ in data.supports)
-    supports = (data.supports if shots else restored_supports(record, data)) or data.supports or {(0, None): {}}
+    restored = {} if shots else restored_supports(record, data)
+    supports = restored or data.supports or {(0, None): {}}
     results: dict[Draw, dict[str, Any]] = {draw: {} for draw in supports}
     fitted: dict[Draw, list[Memory]] = {draw: [] for draw in supports}
     kept = Kept(run, method, data, settings, record) if run else None
@@ -81,6 +82,8 @@ def evaluate(
                 advance(len(samples), {})
             for number, draw in enumerate(supports):
                 results[draw][name] = done.results[number]
+                if method.adapts and not (shots or restored):
+                    results[draw][name] = {**done.results[number], "shots": method.shots(name)}
                 fitted[draw] += done.memories[number : number + 1]
     if run and method.fits and shots:
         save_fitted(run, method, data, fitted, settings.seed)

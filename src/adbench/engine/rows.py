@@ -2,7 +2,8 @@
 
 method, weights (sha256 or None), backbone, backbone_sha256
 dataset, class_name ("mean": the mean over classes), n_images, n_anomalous
-shots, support_seed, support_source, support_id (see `data.support`; of the mean: over those of the classes)
+shots                          K; None: the memory that came with the weights does not tell, or classes differ
+support_seed, support_source, support_id   see `data.support`; the id of the mean is over those of the classes
 seed (of the training where it is known), eval_seed, protocol
 image_auroc ... pixel_aupro    in [0, 1], NaN where undefined
 zero_shot                      False: the class was trained on; None: unknown what the weights were trained on
@@ -48,7 +49,8 @@ def build_rows(
     """Rows of one data set for one (K, seed) of support sets.
 
     `results`: per class "metrics", "n_images", "n_anomalous", "seconds", "notes" and, where the method has selected
-    something by these images, "selected_on_test"; `support`: per class its set.
+    something by these images, "selected_on_test"; "shots" where the memory came with the weights; `support`: per class
+    its set.
     """
     results = {name: {**result, "notes": [*result["notes"], *method.remarks]} for name, result in results.items()}
     table = summarise({name: result["metrics"] for name, result in results.items()}, settings.protocol)
@@ -60,7 +62,6 @@ def build_rows(
         "backbone": shown.get("name"),
         "backbone_sha256": shown.get("weights_sha256"),
         "dataset": dataset,
-        "shots": draw[0],
         "support_seed": draw[1],
         "support_source": next((one.source for one in (support or {}).values()), None),
         "seed": settings.seed if record is None or record.seed is None else record.seed,
@@ -75,6 +76,7 @@ def build_rows(
             {
                 **common,
                 "class_name": name,
+                "shots": result.get("shots", draw[0]),
                 "support_id": _support_id(classes, support or {}),
                 "n_images": n_images,
                 "n_anomalous": result["n_anomalous"],
@@ -92,10 +94,9 @@ def summarise_seeds(rows: Sequence[Row]) -> list[Row]:
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["class_name"], row["shots"]), []).append(row)
+    several = [group for group in groups.values() if len(group) > 1]
     found = []
-    for group in sorted(groups.values(), key=lambda group: group[0]["shots"]):
-        if len(group) < 2:
-            continue
+    for group in sorted(several, key=lambda group: group[0]["shots"]):
         row = {**group[0], "support_seed": MEAN, "support_id": None, "n_support_seeds": len(group)}
         for metric in METRICS + OPTIONAL_METRICS:
             if metric in row:
@@ -120,6 +121,9 @@ def _total(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         key: sum(result[key] for result in results.values()) for key in ("n_images", "n_anomalous", "seconds")
     }
     notes = list(dict.fromkeys(note for result in results.values() for note in result["notes"]))
+    shots = {result["shots"] for result in results.values() if "shots" in result}
+    if shots:
+        sums["shots"] = shots.pop() if len(shots) == 1 else None
     return {**sums, "notes": notes, "selected_on_test": any(r.get("selected_on_test") for r in results.values())}
 
 
@@ -136,10 +140,17 @@ def _marks(dataset: str, classes: list[str], record: WeightsRecord | None, resul
         elif trained:
             zero_shot = False
             notes.append(f"not zero-shot: {_share(trained, classes)} trained on")
-        chosen = _overlap(dataset, classes, (record.selection or {}).get("data", []))
+        selected_by = (record.selection or {}).get("data", [])
+        if selected_by is None:
+            selected = True
+            notes.append("not held out: the authors' code keeps the epoch that does best on the test images")
+        chosen = _overlap(dataset, classes, selected_by or [])
         if chosen:
             selected = True
             notes.append(f"not held out: {_share(chosen, classes)} used to select the weights")
+        fitted_to = (record.adaptation or {}).get("dataset", dataset)
+        if fitted_to != dataset:
+            notes.append(f"fitted to normal images of {fitted_to}")
     return {"zero_shot": zero_shot, "selected_on_test": selected, "notes": notes}
 
 

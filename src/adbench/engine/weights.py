@@ -29,7 +29,8 @@ class WeightsRecord:
     transform  the preprocessing, as it describes itself
     training   the settings that decide the result, seed included
     adaptation of what was fitted to support images: {"dataset", "k", "seed", "supports": records of the sets}
-    selection  None for the last epoch, else {"rule", "metric", "value", "epoch", "data": [{"name", "classes"}]}
+    selection  None for the last epoch, else {"rule", "metric", "value", "epoch", "data": [{"name", "classes"}]}; of
+               weights that their authors select on the images they report: {"rule": "best_on_test", "data": None}
     sha256     of the weights file
     source     the file that was read; not part of the record on disk
     """
@@ -99,11 +100,11 @@ def load_weights(method: Method, path: Path) -> WeightsRecord:
     file = weights_file(path)
     if file.suffix != ".safetensors":
         method.load_official(file)
-        return _unknown_origin(method, file)
+        return _unknown_origin(method, file, official=True)
     tensors, found = read_tensors(file)
     if found is None:
         _load(method, tensors, file)
-        return _unknown_origin(method, file)
+        return _unknown_origin(method, file, official=False)
     record = _record(found, file)
     check_fits(record, method)
     _load(method, tensors, file)
@@ -133,7 +134,8 @@ def check_fits(record: WeightsRecord, method: Method) -> None:
         raise UserError(
             f"the weights were trained with other hyperparameters: {differing}",
             where=record.source,
-            mend="build the method with the values that it was trained with",
+            mend="build the method with the values that it was trained with"
+            + (f"; only {', '.join(sorted(method.scoring_only))} may change" if method.scoring_only else ""),
         )
 
 
@@ -213,12 +215,13 @@ def _load(method: Method, tensors: Mapping[str, Tensor], file: Path) -> None:
         raise UserError(error.what, where=str(file), mend=error.mend) from error
 
 
-def _unknown_origin(method: Method, file: Path) -> WeightsRecord:
+def _unknown_origin(method: Method, file: Path, *, official: bool) -> WeightsRecord:
     return WeightsRecord(
         method=method.name,
         hyperparameters=hyperparameters(method),
         backbone=backbone(method),
         data=None,
+        selection={"rule": "best_on_test", "data": None} if official and method.official_selects_on_test else None,
         sha256=file_sha256(file),
         source=str(file),
     )

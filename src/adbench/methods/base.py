@@ -56,7 +56,8 @@ class Method(nn.Module, ABC):
     features_suffice  True when loss and score read no images: features can be kept and used again, masks and labels
                   beside them
     towers       kinds of image towers that it works on
-    scoring_only  names of hyperparameters that only `encode` in testing and `score` read: weights fit whatever they are
+    scoring_only  names of hyperparameters that only `encode` in testing, `score` and `select_on_test` read: weights fit
+                  whatever they are
     remarks      what must stand beside every result, in words
     mixes_batch  True when a prediction depends on the other images of its batch: evaluation takes one at a time
     transform    the method's own preprocessing
@@ -64,6 +65,7 @@ class Method(nn.Module, ABC):
     memory       class name -> what `adapt` has made of its support. Whoever evaluates may put another dictionary in
                  its place, to score the same features with several support sets
     hyperparameters  what `methods.build` made it with, defaults included: kept with its weights
+    official_selects_on_test  True when the authors' code keeps the weights that do best on the very images it reports
     """
 
     name: ClassVar[str]
@@ -72,6 +74,7 @@ class Method(nn.Module, ABC):
     needs_support: ClassVar[bool] = False
     fits: ClassVar[bool] = False
     selects_on_test: bool = False
+    official_selects_on_test: ClassVar[bool] = False
     in_context: ClassVar[bool] = False
     features_suffice: ClassVar[bool] = False
     towers: ClassVar[frozenset[str]] = frozenset({"vit"})
@@ -146,6 +149,10 @@ class Method(nn.Module, ABC):
     def remembers(self, class_name: str) -> bool:
         """Whether there is a memory to score this class with."""
         return class_name in self.memory
+
+    def shots(self, class_name: str) -> int | None:
+        """The number of normal images in the memory of this class; None where it does not tell."""
+        return None if self.remembers(class_name) else 0
 
     def learnable_state(self) -> dict[str, Tensor]:
         """Everything learned, by the authors' checkpoint names where they published any; never the backbone."""

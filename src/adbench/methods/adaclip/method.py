@@ -70,6 +70,8 @@ class AdaClip(Method):
     prompt_fp16_rounding  round prompts to fp16 as the authors' code does even on CPU
     """
 
+    scoring_only = frozenset({"gaussian_sigma"})
+
     def __init__(
         self,
         clip: Clip,

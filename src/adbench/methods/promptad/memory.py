@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -54,6 +54,12 @@ class ClassMemory:
             for task, one in self.prompts.items()
         }
         return ClassMemory([gallery.to(device) for gallery in self.galleries], moved)
+
+    def use_last_epoch(self) -> None:
+        """Put the last epoch's prompts into use, where the epochs are known."""
+        for task, one in self.prompts.items():
+            if one.per_epoch is not None:
+                self.prompts[task] = replace(one, prototypes=one.per_epoch[-1])
 
     def joined(self, other: ClassMemory, *, where: str) -> ClassMemory:
         """This memory with the prompts of `other` too. Raises UserError where they remember different images."""

@@ -55,6 +55,10 @@ class PromptAd(Method):
 
     supervision = "none"
     adapts = needs_support = fits = features_suffice = True
+    official_selects_on_test = True
+    scoring_only = frozenset(
+        {"test_channel_order", "guidance", "select", "resolution", "map_blur_sigma", "map_blur_truncate"}
+    )
     memory: dict[str, ClassMemory]
 
     def __init__(
@@ -234,6 +238,14 @@ class PromptAd(Method):
         """Whether the class was fitted, or a checkpoint that does not name its class waits for one."""
         return class_name in self.memory or self._nameless is not None
 
+    def shots(self, class_name: str) -> int | None:
+        """K, which the size of the memory tells."""
+        memory = self.memory.get(class_name, self._nameless)
+        if memory is None:
+            return 0
+        images, rest = divmod(len(memory.galleries[0]), self.grid**2)
+        return None if rest else images
+
     def _memory(self, class_name: str) -> ClassMemory:
         if class_name not in self.memory:
             if self._nameless is None:
@@ -251,7 +263,10 @@ class PromptAd(Method):
         return {key: value.detach() for key, value in state.items()}
 
     def load_learnable_state(self, state: Mapping[str, Tensor]) -> None:
-        """Load what `learnable_state` gave: what was fitted can be scored, further classes can be fitted."""
+        """Load what `learnable_state` gave: what was fitted can be scored, further classes can be fitted.
+
+        With select="last" the prompts in use are those of the last epoch, whichever were when the state was kept.
+        """
         rest = {key: value.to(self.clip.device) for key, value in state.items()}
         initial = {}
         for task, own in self.initial.items():
@@ -263,6 +278,8 @@ class PromptAd(Method):
         memory = from_tensors(rest)
         for name, one in memory.items():
             one.check(self.clip, len(self.vv_clip.blocks), where=name)
+            if not self.selects_on_test:
+                one.use_last_epoch()
         self.initial, self.memory, self._nameless = initial, memory, None
 
     def load_official(self, path: str | Path) -> None:
