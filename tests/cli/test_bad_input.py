@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from adbench.cli.main import main
+from adbench.methods import method_class, names
 from cli.few_pictures import TRAIN, write_pictures
 
 
@@ -131,9 +132,14 @@ def test_an_unknown_device(complaint) -> None:
     assert "unknown device 'gpu'" in complaint("train", *TRAIN, "device=gpu")
 
 
-def test_a_method_that_is_not_trained(complaint, tmp_path: Path) -> None:
-    words = ["method=median_colour", "data=folder", "data.root=pictures", f"out={tmp_path / 'run'}"]
-    assert "is not trained" in complaint("train", *words)
+@pytest.mark.parametrize("method", [name for name in names() if method_class(name).supervision == "none"])
+def test_a_method_that_is_not_trained(complaint, tmp_path: Path, method: str) -> None:
+    line = complaint("train", f"method={method}", "data=[visa,folder]", f"out={tmp_path / 'run'}")
+    support = " support.k=4" if method == "promptad" else ""
+    assert f"method {method} is not trained" in line
+    assert f"un python -m adbench eval method={method} data='[visa,folder]'{support}" in line
+    assert list(tmp_path.iterdir()) == []
+    assert "is not trained" in complaint("train", f"method={method}", "data=folder", "--show")
 
 
 def test_a_folder_that_is_no_run(complaint) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from adbench.cli.config import TrainConfig, train_config
 from adbench.cli.grammar import parse
+from adbench.errors import UserError
 
 if TYPE_CHECKING:
     from adbench.engine.progress import Reporter
@@ -82,6 +83,7 @@ def run(argv: Sequence[str]) -> int:
 
     words = [word for word in argv if word != "--show"]
     config = train_config(parse(words, "train"))
+    _check_is_trained(config)
     if "--show" in argv:
         print(config.to_yaml(), end="")
         return 0
@@ -96,6 +98,26 @@ def run(argv: Sequence[str]) -> int:
     print(f"curves       tensorboard --logdir {path}")
     print(f"evaluate it  python -m adbench eval checkpoint={shlex.quote(str(path))} data=NAME")
     return 0
+
+
+def _check_is_trained(config: TrainConfig) -> None:
+    """Raise UserError, with the command that serves instead, for a method that training does nothing for."""
+    from adbench.methods import method_class
+
+    cls = method_class(config.method)
+    if cls.supervision != "none":
+        return
+    support = f" support.k={config.support.k[0] or 4}" if cls.needs_support else ""
+    command = f"python -m adbench eval method={config.method} data={shlex.quote(_data_word(config))}{support}"
+    fits = ": it is fitted to normal images of each class when it is evaluated" if cls.fits else ""
+    raise UserError(
+        f"method {config.method} is not trained{fits}", where=f"train method={config.method}", mend=f"run {command}"
+    )
+
+
+def _data_word(config: TrainConfig) -> str:
+    names = [data.name for data in config.data]
+    return names[0] if len(names) == 1 else f"[{','.join(names)}]"
 
 
 def execute(config: TrainConfig, words: Sequence[str], reporter: Reporter) -> Trained:
