@@ -260,6 +260,9 @@ def test_three_quarters_of_the_normal_images_for_few_shot_methods(
     assert [s.key for s in samples if s.split == "train"] == sorted(train)
     assert [s.key for s in samples if s.split == "test" and not s.label] == sorted(test)
     assert [s.key for s in samples if s.label] == images[8:]
+    spec = catalogue.get(name)
+    assert len(spec.deviations(samples)) == 1
+    assert spec.deviations(samples, {"few_shot_split": True}) == []  # published are the numbers without it
 
 
 @pytest.mark.parametrize(

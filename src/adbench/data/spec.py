@@ -91,6 +91,11 @@ class DatasetSpec:
         parameters = inspect.signature(self.index_files).parameters
         return {name: one for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
 
+    def _changed(self, options: Mapping[str, Any]) -> list[str]:
+        """Those of the own options that are not as the index function has them by default."""
+        own = self._own_options().items()
+        return [name for name, one in own if options.get(name) and options[name] != one.default]
+
     def default_root(self, data_dir: Path) -> Path:
         """The set's folder below the user's data folder: its own name, else the archive's name if that exists."""
         if self.bundled is not None:
@@ -181,8 +186,13 @@ class DatasetSpec:
         """The normal samples of a class's train split, from which support sets are drawn."""
         return [s for s in samples if s.split == "train" and s.label == 0 and s.class_name == class_name]
 
-    def deviations(self, samples: Iterable[Sample]) -> list[str]:
-        """One line for each class of `samples` whose numbers of images differ from the published ones."""
+    def deviations(self, samples: Iterable[Sample], options: Mapping[str, Any] | None = None) -> list[str]:
+        """One line for each class of `samples` whose numbers of images differ from the published ones.
+
+        None where `options` that the samples were indexed with change what is read, or into which split.
+        """
+        if self._changed(options or {}):
+            return []
         lines = []
         for class_name, found in self.counts(samples).items():
             expected = self.expected.get(class_name)
@@ -213,10 +223,9 @@ class DatasetSpec:
         if self._has_marks(root):
             return list(self.index_files(root, classes, **options))
         if (root / META_NAME).is_file():
-            for option, parameter in self._own_options().items():
-                if options.get(option) and options[option] != parameter.default:
-                    where, mend = f"data.{option}, {root / META_NAME}", "leave it out, or give the raw layout"
-                    raise UserError("the option is for the raw layout, not for a meta.json", where=where, mend=mend)
+            for option in self._changed(options):
+                where, mend = f"data.{option}, {root / META_NAME}", "leave it out, or give the raw layout"
+                raise UserError("the option is for the raw layout, not for a meta.json", where=where, mend=mend)
             return read_meta(root, dataset=self.name)
         raise UserError(f"the folder does not hold data set {self.name}", where=str(root), mend=self._expectation())
 
