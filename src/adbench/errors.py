@@ -9,8 +9,11 @@ from collections.abc import Iterable
 class UserError(Exception):
     """Bad input. The command line prints it as one line and exits with status 2, without a traceback.
 
-    `what` names the fault, `where` the file, key or option it lies in, `mend` what to do about it.
+    `what` names the fault, `where` the file, key or option it lies in, `mend` what to do about it. `unknown_name` tells
+    that a name is not among the valid ones.
     """
+
+    unknown_name = False
 
     def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
         super().__init__(what, where, mend)
@@ -22,14 +25,12 @@ class UserError(Exception):
         return " ".join(f"{self.what}{place}{cure}".split())
 
 
-class UnknownName(UserError):
-    """A name that is not among the valid ones."""
-
-
-def unknown(kind: str, name: str, choices: Iterable[str], *, where: str = "") -> UnknownName:
+def unknown(kind: str, name: str, choices: Iterable[str], *, where: str = "") -> UserError:
     """Describe an unknown `kind` called `name`: the nearest valid choice first, then all of them."""
     known = sorted(choices)
     folded = {choice.lower(): choice for choice in known}
     near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
     hint = f"did you mean {folded[near[0]]!r}? " if near else ""
-    return UnknownName(f"unknown {kind} {name!r}", where=where, mend=f"{hint}known: {', '.join(known) or 'none'}")
+    error = UserError(f"unknown {kind} {name!r}", where=where, mend=f"{hint}known: {', '.join(known) or 'none'}")
+    error.unknown_name = True
+    return error

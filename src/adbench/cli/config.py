@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adbench.cli.benchmark import Missing, with_benchmark
 from adbench.cli.convert import make
 from adbench.cli.grammar import Setting, choices, unknown_setting
 from adbench.data.support import SupportSettings
@@ -90,10 +91,17 @@ class TrainConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class EvalConfig(Config):
-    """An evaluation run. `checkpoint` is what the user wrote: a run, a file, "latest" or "untrained"."""
+    """An evaluation run.
+
+    checkpoint  what the user wrote: a run, a file, "latest" or "untrained"; several by the data sets that they serve
+    benchmark   the benchmark that named the data sets, if one did
+    missing     what becomes of data sets that are not there
+    """
 
     eval: EvalSettings
-    checkpoint: str
+    checkpoint: str | Mapping[str, str]
+    benchmark: str | None
+    missing: Missing
 
 
 def train_config(settings: Sequence[Setting]) -> TrainConfig:
@@ -115,9 +123,17 @@ def eval_config(settings: Sequence[Setting], restored: Mapping[str, Any] | None 
     `restored` is what a checkpoint remembers, {"method": {hyperparameter: value}, "clip": {key: value}}: it stands
     between the YAML files and what the user typed.
     """
+    settings, benchmark = with_benchmark(settings)
+    method = next((setting.value for setting in settings if setting.key == "method"), None)
+    if benchmark is not None and method in choices("method"):
+        given = {setting.key for setting in settings}
+        settings += [setting for setting in benchmark.support_for(method) if setting.key not in given]
     values, common = _compose_all("eval", settings, restored or {})
     evaluation = make(EvalSettings, {**values["eval"], "seed": values["seed"]}, "eval")
-    return EvalConfig(**common, eval=evaluation, checkpoint=values["checkpoint"])
+    name = None if benchmark is None else benchmark.name
+    missing = values["missing"] or ("error" if benchmark is None else "skip")
+    chosen = make(_Chosen, {"checkpoint": values["checkpoint"], "missing": missing, "benchmark": name}, "")
+    return EvalConfig(**common, eval=evaluation, **dataclasses.asdict(chosen))
 
 
 def _compose_all(
@@ -125,7 +141,7 @@ def _compose_all(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The composed values, and the arguments that every Config takes."""
     typed = {setting.key: setting for setting in settings}
-    names = _chosen_data(command, typed)
+    names = chosen_data(command, typed)
     for group, kind in _KINDS.items():
         if group in typed and group != "data":
             if not isinstance(typed[group].value, str):
@@ -168,6 +184,13 @@ class _Top:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Chosen:
+    checkpoint: str | Mapping[str, str]
+    benchmark: str | None
+    missing: Missing
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Resume:
     resume: bool
 
@@ -187,7 +210,8 @@ def _shots(support: SupportSettings) -> int:
     return support.k[0]
 
 
-def _chosen_data(command: str, typed: Mapping[str, Setting]) -> list[str]:
+def chosen_data(command: str, typed: Mapping[str, Setting]) -> list[str]:
+    """The names of the data sets. Raises UserError for unknown ones and for settings that do not say whose they are."""
     if "data" not in typed:
         raise UserError(f"{command} needs data", mend=f"add data=NAME, one of {', '.join(choices('data'))}")
     value = typed["data"].value

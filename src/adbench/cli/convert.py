@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import types
 import typing
@@ -42,8 +43,11 @@ def _value(wanted: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        (wanted,) = (argument for argument in arguments if argument is not type(None))
-        return _value(wanted, value, where)
+        *others, last = (argument for argument in arguments if argument is not type(None))
+        for other in others:
+            with contextlib.suppress(UserError):
+                return _value(other, value, where)
+        return _value(last, value, where)
     if dataclasses.is_dataclass(wanted) and isinstance(wanted, type) and isinstance(value, Mapping):
         return make(wanted, value, where)
     if origin is tuple and isinstance(value, (list, tuple)):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from adbench.cli import eval as eval_command
 from adbench.cli import train as train_command
 from adbench.cli.config import train_config
+from adbench.cli.console import print_table
 from adbench.cli.grammar import Setting, parse, unknown_setting
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def run(argv: Sequence[str]) -> int:
     folder = choose_folder(settings)
     rows, files = run_steps(settings, folder, reporter)
     means = [row for row in rows if row["class_name"] == "mean"]
-    eval_command.print_table(console_table(means, title="mean over classes, none of them seen in training"))
+    print_table(console_table(means, title="mean over classes, none of them seen in training"))
     print("\n".join(str(file) for file in files))
     print(f"tensorboard --logdir {folder}")
     print(f"done in {time.monotonic() - start:.0f} s")

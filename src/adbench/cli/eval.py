@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adbench.cli.config import EvalConfig, eval_config
+from adbench.cli.config import eval_config
+from adbench.cli.console import print_table
+from adbench.cli.evaluation import Evaluated, carry_out
 from adbench.cli.grammar import Setting, parse
-from adbench.cli.restore import Checkpoint, find_checkpoint, remembered
+from adbench.cli.plan import make_plan
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from adbench.engine.progress import Reporter
-    from adbench.engine.settings import Row
 
 SUMMARY = "score test data with a method and report the metrics"
 
@@ -71,15 +67,6 @@ examples
 """
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """What an evaluation command leaves: rows, where, and the files."""
-
-    rows: list[Row]
-    folder: Path
-    files: list[Path]
-
-
 def run(argv: Sequence[str]) -> int:
     """Run `adbench eval` with these words."""
     from adbench.engine.progress import make_reporter
@@ -88,8 +75,9 @@ def run(argv: Sequence[str]) -> int:
     words = [word for word in argv if word != "--show"]
     settings = parse(words, "eval")
     if "--show" in argv:
-        from_weights = any(setting.key == "checkpoint" for setting in settings)
-        print((resolve(settings)[0] if from_weights else eval_config(settings)).to_yaml(), end="")
+        # What a checkpoint remembers is shown where one is named; otherwise nothing needs to be there.
+        named = any(setting.key == "checkpoint" for setting in settings)
+        print((make_plan(settings) if named else eval_config(settings)).to_yaml(), end="")
         return 0
     evaluated = execute(settings, words, make_reporter())
     print_table(console_table(evaluated.rows))
@@ -98,78 +86,6 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def print_table(table: Table) -> None:
-    """Print to stdout: as wide as the terminal, and wide enough for names where there is none."""
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-
-
 def execute(settings: Sequence[Setting], words: Sequence[str], reporter: Reporter) -> Evaluated:
     """Evaluate as `settings` say; `words` are those after `eval`, for the record."""
-    config, checkpoint = resolve(settings)
-    return _evaluate(config, checkpoint, words, reporter)
-
-
-def resolve(settings: Sequence[Setting]) -> tuple[EvalConfig, Checkpoint]:
-    """The whole configuration, with what the checkpoint remembers, and the checkpoint."""
-    checkpoint = find_checkpoint(settings)
-    if "method" not in {setting.key for setting in settings}:
-        settings = [*settings, *parse([f"method={checkpoint.method}"], "eval")]
-    return eval_config(settings, remembered(checkpoint, settings)), checkpoint
-
-
-def _evaluate(config: EvalConfig, checkpoint: Checkpoint, words: Sequence[str], reporter: Reporter) -> Evaluated:
-    from adbench.cli import parts
-    from adbench.engine.device import resolve_device
-    from adbench.engine.evaluate import evaluate
-    from adbench.engine.kept import forget_classes
-    from adbench.engine.provenance import describe_run
-    from adbench.engine.run_folder import RunFolder
-    from adbench.engine.weights import load_weights
-    from adbench.report.heatmaps import paint
-    from adbench.report.html import write_html
-    from adbench.report.results import write_results
-
-    device = resolve_device(config.device)
-    data = [parts.open_data(one, config.data_dir, reporter) for one in config.data]
-    clip = parts.load_backbone(config.clip, device)
-    method = parts.build_method(config, clip, device)
-    record = None if checkpoint.path is None else load_weights(method, checkpoint.path)
-    evaluated = [one.for_evaluation(config.support, method) for one in data]
-    config = replace(config, checkpoint=str(checkpoint.path or "untrained"))
-    folder = RunFolder.create("eval", config.method, config.data_names, outputs=config.outputs, out=config.out)
-    folder.write_config(config.to_yaml())
-    reporter.say(f"method       {config.method}, weights {_weights_line(method.supervision, checkpoint)}")
-    reporter.say(f"backbone     {parts.clip_line(clip)}")
-    for one in data:
-        reporter.say(f"evaluate on  {one.line()}")
-    reporter.say(f"device       {parts.device_line(device)}")
-    rows: list[Row] = []
-    for part in evaluated:
-        rows += evaluate(
-            method, part, config.eval, device=device, record=record, reporter=reporter, run=folder, painter=paint
-        )
-    provenance = describe_run(
-        command=["adbench", "eval", *words],
-        seed=config.seed,
-        device=str(device),
-        data={one.spec.name: one.samples for one in data},
-        method=config.method,
-        hyperparameters=config.hyperparameters,
-        backbone=clip.describe(),
-        checkpoint=config.checkpoint,
-        supports=[one.record() for part in evaluated for sets in part.supports.values() for one in sets.values()]
-        or (record.adaptation["supports"] if record is not None and record.adaptation else []),
-    )
-    files = write_results(folder.path, rows, provenance)
-    forget_classes(folder)
-    trained_in = checkpoint.path if checkpoint.path is not None and checkpoint.path.is_dir() else None
-    files.append(write_html(folder.path, training=trained_in))
-    return Evaluated(rows, folder.path, files)
-
-
-def _weights_line(supervision: str, checkpoint: Checkpoint) -> str:
-    if checkpoint.path is not None:
-        return str(checkpoint.path)
-    return "none needed" if supervision == "none" else "untrained"
+    return carry_out(make_plan(settings), words, reporter)

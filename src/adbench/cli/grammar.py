@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from adbench.errors import UserError, unknown
@@ -14,7 +16,7 @@ from adbench.shipped import configs_dir
 OPTIONS = ("--debug", "--help", "--show")
 
 # Free text: taken as typed, so that blanks, brackets and tildes in file names need no second level of quotes.
-_PATHS = ("data_dir", "outputs", "out", "checkpoint", "clip.checkpoint", "clip.name", "support.path")
+_PATHS = ("data_dir", "outputs", "out", "checkpoint", "clip.checkpoint", "clip.name", "support.path", "benchmark")
 # Several numbers, one result for each: a list, although Hydra reads commas as several runs.
 _LISTS = ("support.k", "support.seed")
 
@@ -32,6 +34,12 @@ class Setting:
 def choices(group: str) -> list[str]:
     """The names that `group=NAME` takes: the group's YAML files, sorted."""
     return sorted(file.stem for file in (configs_dir() / group).glob("*.yaml"))
+
+
+def data_dir_of(typed: Mapping[str, Setting]) -> Path:
+    """Where data sets lie: data_dir, else $ADBENCH_DATA, else ./data."""
+    given = typed["data_dir"].value if "data_dir" in typed else None
+    return Path(str(given or os.environ.get("ADBENCH_DATA", "data"))).expanduser()
 
 
 def parse(words: Sequence[str], command: str) -> list[Setting]:
@@ -56,6 +64,8 @@ def parse(words: Sequence[str], command: str) -> list[Setting]:
         hydra = f"{key}={_quoted(text)}" if key in _PATHS or key.endswith(".root") else word
         if key in _LISTS and "," in text and not text.startswith("["):
             hydra = f"{key}=[{text}]"
+        if key == "checkpoint" and text.startswith("{"):
+            hydra = f"{key}={{{','.join(f'{name}: {_quoted(path)}' for name, path in _by_name(word).items())}}}"
         try:
             override = parser.parse_override(hydra)
         except HydraException as error:
@@ -71,6 +81,23 @@ def parse(words: Sequence[str], command: str) -> list[Setting]:
             )
         settings[key] = Setting(key, _plain(override.value()), word, hydra)
     return list(settings.values())
+
+
+def _by_name(word: str) -> dict[str, str]:
+    """The mapping that a word such as "checkpoint={visa: RUN, default: FILE}" holds; paths need no quotes."""
+    import yaml
+
+    key, _, text = word.partition("=")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = None
+    if not isinstance(value, dict) or not value or not all(isinstance(one, str) for one in value.values()):
+        raise UserError(
+            f"cannot read the setting {word!r}",
+            mend=f"write {key}='{{DATA: RUN, default: RUN}}', blanks behind the colons",
+        )
+    return {str(name): one for name, one in value.items()}
 
 
 def _quoted(text: str) -> str:

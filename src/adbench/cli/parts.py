@@ -50,6 +50,19 @@ class OpenData:
                 pools[sample.class_name].append(sample)
         return pools
 
+    def lacks_support(self, settings: SupportSettings, method: Method) -> str | None:
+        """What keeps the support sets of `method` from being drawn from the training images; None if nothing does."""
+        from adbench.data.support_sources import NEED_NO_POOL
+
+        most = max(settings.k)
+        if not method.adapts or not most or settings.source in (*NEED_NO_POOL, "file"):
+            return None
+        for name in self.classes:
+            n = len(self.spec.support_pool(self.indexed, name))
+            if n < most:
+                return f"class {name} has {n} normal training images, support.k={most} takes {most}"
+        return None
+
     def for_evaluation(self, settings: SupportSettings, method: Method) -> EvalData:
         """The test images with the support sets that `method` is evaluated with; none where it takes none.
 
@@ -84,7 +97,7 @@ def open_data(
         options=data.options,
         progress=_rendering(data.name, reporter),
     )
-    for line in spec.deviations(samples):
+    for line in spec.deviations(samples, data.options):
         reporter.say(f"note: {line}")
     if auxiliary is None:
         return OpenData(spec, spec.evaluation(samples, data.options.get(SPLIT)), samples)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adbench.cli.grammar import Setting, choices
+from adbench.cli.grammar import Setting, choices, parse
 from adbench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -133,3 +133,21 @@ def _clip_settings(checkpoint: Checkpoint) -> dict[str, Any]:
         is_file = Path(source).suffix in (".pt", ".pth", ".bin", ".safetensors")
         settings = {"name": described.get("name"), "pretrained": None if is_file else source, "checkpoint": None}
     return {**settings, **{key: described[key] for key in ("quick_gelu", "image_size") if key in described}}
+
+
+def trained_shots(checkpoint: Checkpoint) -> list[Setting]:
+    """The support.k that a run was trained with, as a setting, where the method takes support images."""
+    import yaml
+
+    from adbench.methods import method_class
+
+    config = None if checkpoint.path is None else checkpoint.path / "config.yaml"
+    if config is None or not config.is_file() or not method_class(checkpoint.method).adapts:
+        return []
+    shots = (yaml.safe_load(config.read_text(encoding="utf-8")).get("support") or {}).get("k") or [0]
+    return parse([f"support.k={','.join(map(str, shots))}"], "eval") if any(shots) else []
+
+
+def is_fitted(checkpoint: Checkpoint) -> bool:
+    """Whether the weights have been fitted to support images already, so that they take no others."""
+    return checkpoint.path is not None and _fits(checkpoint.method)

@@ -24,7 +24,7 @@ from adbench.data.images import open_mask
 from adbench.data.label_maps import open_labels
 from adbench.data.probe import Probe, probe_image, probe_mask
 from adbench.data.sample import Sample
-from adbench.errors import UnknownName, UserError
+from adbench.errors import UserError
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -63,7 +63,7 @@ def check_dataset(
     """
     samples, faulty = _indexed(spec, root, classes, options)
     problems = list(faulty.values())
-    problems += _deviating(spec, samples)
+    problems += _deviating(spec, samples, options)
     if not classes and not options:
         problems += _absent(spec, {sample.class_name for sample in samples} | set(faulty))
     problems += _unmasked(samples)
@@ -86,17 +86,16 @@ def _indexed(
         for name in classes or spec.classes:
             try:
                 samples += spec.index(root, [name], options)
-            except UnknownName:  # it is not there, and is named as absent
-                continue
             except UserError as error:
-                faulty[name] = error
-    if isinstance(whole, UnknownName) or (not samples and not (spec.marks and spec.is_raw(root))):
+                if not error.unknown_name:  # otherwise it is not there, and is named as absent
+                    faulty[name] = error
+    if whole.unknown_name or (not samples and not (spec.marks and spec.is_raw(root))):
         raise whole
     return samples, faulty or {spec.name: whole}
 
 
-def _deviating(spec: DatasetSpec, samples: Sequence[Sample]) -> Iterator[UserError]:
-    for line in spec.deviations(samples):
+def _deviating(spec: DatasetSpec, samples: Sequence[Sample], options: Mapping[str, Any] | None) -> Iterator[UserError]:
+    for line in spec.deviations(samples, options):
         yield UserError(line, mend="unpack the archive again; a part of the classes: data.classes='[a,b]'")
 
 

@@ -58,6 +58,7 @@ def evaluate(
     results: dict[Draw, dict[str, Any]] = {draw: {} for draw in supports}
     fitted: dict[Draw, list[Memory]] = {draw: [] for draw in supports}
     kept = Kept(run, method, data, settings, record) if run else None
+    n_kept = 0
     with reporter.track(f"evaluate {data.name}", len(data.samples)) as advance:
         for name in data.classes:
             samples = [sample for sample in data.samples if sample.class_name == name]
@@ -79,12 +80,15 @@ def evaluate(
                 if kept:
                     kept.save(name, samples, done)
             else:
+                n_kept += 1
                 advance(len(samples), {})
             for number, draw in enumerate(supports):
                 results[draw][name] = done.results[number]
                 if method.adapts and not (shots or restored):
                     results[draw][name] = {**done.results[number], "shots": method.shots(name)}
                 fitted[draw] += done.memories[number : number + 1]
+    if n_kept:
+        reporter.say(f"{data.name}: {n_kept} of {len(data.classes)} classes were finished before")
     if run and method.fits and shots:
         save_fitted(run, method, data, fitted, settings.seed)
     rows = [

@@ -6,6 +6,7 @@ shots                          K; None: the memory that came with the weights do
 support_seed, support_source, support_id   see `data.support`; the id of the mean is over those of the classes
 seed (of the training where it is known), eval_seed, protocol
 image_auroc ... pixel_aupro    in [0, 1], NaN where undefined
+trained_on                     names of the data sets that the weights were trained on; None: unknown
 zero_shot                      False: the class was trained on; None: unknown what the weights were trained on
 selected_on_test               True: the weights were selected by their results on this class
 notes                          what a reader must know, in words
@@ -61,6 +62,7 @@ def build_rows(
         "weights": None if record is None else record.sha256,
         "backbone": shown.get("name"),
         "backbone_sha256": shown.get("weights_sha256"),
+        "trained_on": _trained_on(record),
         "dataset": dataset,
         "support_seed": draw[1],
         "support_source": next((one.source for one in (support or {}).values()), None),
@@ -152,6 +154,12 @@ def _marks(dataset: str, classes: list[str], record: WeightsRecord | None, resul
         if fitted_to != dataset:
             notes.append(f"fitted to normal images of {fitted_to}")
     return {"zero_shot": zero_shot, "selected_on_test": selected, "notes": notes}
+
+
+def _trained_on(record: WeightsRecord | None) -> list[str] | None:
+    if record is None:
+        return []
+    return None if record.data is None else sorted({part["name"] for part in record.data})
 
 
 def _overlap(dataset: str, classes: list[str], used: list[dict[str, Any]]) -> list[str]:

@@ -82,14 +82,14 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from training in this folder. Raises UserError if one does; the lock dies with it."""
+        """Keep other processes from working in this folder. Raises UserError if one does; the lock dies with it."""
         with (self.path / ".lock").open("a") as file:
             if fcntl is not None:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError as error:
                     raise UserError(
-                        "another process is training in this folder",
+                        "another process is training or evaluating in this folder",
                         where=str(self.path),
                         mend="wait for it, or stop it",
                     ) from error

@@ -15,6 +15,7 @@ from PIL import Image
 
 from adbench.atomic import write_text
 from adbench.engine.journal import read_history
+from adbench.engine.means import is_over_datasets
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import Row
 from adbench.report.curves import loss_curve
@@ -64,7 +65,7 @@ def page(
 ) -> str:
     """The page as text."""
     methods = list(dict.fromkeys(str(row["method"]) for row in rows))
-    datasets = list(dict.fromkeys(str(row["dataset"]) for row in rows))
+    datasets = list(dict.fromkeys(str(row["dataset"]) for row in rows if not is_over_datasets(row)))
     title = f"{', '.join(methods)} on {', '.join(datasets)}"
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -73,6 +74,11 @@ def page(
         f"<h1>{escape(title)}</h1>",
         _summary(rows, provenance),
     ]
+    if len(datasets) > 1:
+        parts += [
+            "<h2>Means over classes and over data sets</h2>",
+            _table([row for row in rows if is_mean(row)], "data"),
+        ]
     for method in methods:
         for dataset in datasets:
             own = [row for row in rows if (row["method"], row["dataset"]) == (method, dataset)]
@@ -102,13 +108,21 @@ def _summary(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
     return f"<p class=faint>{escape(' · '.join(fact for fact in [*facts, kind] if fact))}</p>"
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[Row], by: str = "class") -> str:
+    """The table of `rows` of one data set by class, or of means by data set."""
     table = build_table(rows)
-    shown = [index for index, key in enumerate(table.keys) if key not in ("method", "dataset")]
+    texts = ("class_name", "dataset", "method")
+    if by == "class":
+        hidden, strong = {"method", "dataset"}, is_mean
+    else:
+        hidden, strong = {"class_name"}, is_over_datasets
+        if len({row["method"] for row in rows}) == 1:
+            hidden.add("method")
+    shown = [index for index, key in enumerate(table.keys) if key not in hidden]
 
     def cell(index: int, row: Row, text: str) -> str:
         key = table.keys[index]
-        if key == "class_name":
+        if key in texts:
             return f"<td class=text>{escape(text)}</td>"
         value = row.get(key)
         if not is_metric(key) or value is None or math.isnan(value):
@@ -116,11 +130,11 @@ def _table(rows: Sequence[Row]) -> str:
         return f'<td class=metric style="--share:{100 * value:.1f}%">{escape(text)}</td>'
 
     head = "".join(
-        f"<th{' class=text' if table.keys[index] == 'class_name' else ''}>{escape(table.headers[index])}</th>"
+        f"<th{' class=text' if table.keys[index] in texts else ''}>{escape(table.headers[index])}</th>"
         for index in shown
     )
     body = "".join(
-        f"<tr{' class=mean' if is_mean(row) else ''}>{''.join(cell(index, row, cells[index]) for index in shown)}</tr>"
+        f"<tr{' class=mean' if strong(row) else ''}>{''.join(cell(index, row, cells[index]) for index in shown)}</tr>"
         for row, cells in zip(table.rows, table.lines, strict=True)
     )
     notes = "".join(f"<p class=note>* {escape(note)}</p>" for note in table.notes)

@@ -1,0 +1,235 @@
+"""Carries out a plan: every data set with the weights that serve it, one table, and on again after an interruption."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adbench.cli.config import ClipConfig
+from adbench.cli.plan import Part, Plan
+from adbench.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from adbench.cli.parts import OpenData
+    from adbench.clip import Clip
+    from adbench.engine.progress import Reporter
+    from adbench.engine.run_folder import RunFolder
+    from adbench.engine.settings import EvalData, Row
+    from adbench.engine.weights import WeightsRecord
+    from adbench.methods import Method
+
+_MARK = "benchmark.json"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation command leaves: rows, where, and the files."""
+
+    rows: list[Row]
+    folder: Path
+    files: list[Path]
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A part of a plan with everything that it takes in memory."""
+
+    part: Part
+    method: Method
+    record: WeightsRecord | None
+    clip: Clip
+    opened: list[OpenData]
+    data: list[EvalData]
+
+
+def carry_out(plan: Plan, words: Sequence[str], reporter: Reporter) -> Evaluated:
+    """Evaluate as planned; `words` are those after `eval`, for the record and for how to go on."""
+    from adbench.cli import parts
+    from adbench.engine.device import resolve_device
+
+    device = resolve_device(plan.config.device)
+    for name, place in plan.absent.items():
+        reporter.say(f"not there    {name}: looked for {place}")
+    ready, left_out = _prepared(plan, device, reporter)
+    with _run_folder(plan) as folder:
+        folder.write_config(plan.to_yaml())
+        for one in ready:
+            reporter.say(f"method       {plan.config.method}, weights {_weights_line(one)}")
+            reporter.say(f"backbone     {parts.clip_line(one.clip)}")
+            for opened in one.opened:
+                reporter.say(f"evaluate on  {opened.line()}")
+        reporter.say(f"device       {parts.device_line(device)}")
+        reporter.say(f"run          {folder.path}")
+        try:
+            rows = _rows(ready, plan, device, reporter, folder)
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt(_how_to_go_on(plan, words, folder.path)) from interrupt
+        return _written(rows, _provenance(plan, ready, left_out, words, device), ready, folder)
+
+
+def _prepared(plan: Plan, device: torch.device, reporter: Reporter) -> tuple[list[_Ready], dict[str, str]]:
+    """All that can go wrong before the first image is scored goes wrong here; and why data sets were left out."""
+    from adbench.cli import parts
+    from adbench.engine.weights import load_weights
+
+    backbones: dict[ClipConfig, Clip] = {}
+    ready, left_out = [], {}
+    opened = [[parts.open_data(one, part.config.data_dir, reporter) for one in part.config.data] for part in plan.parts]
+    for part, found in zip(plan.parts, opened, strict=True):
+        config, checkpoint = part.config, part.checkpoint
+        if config.clip not in backbones:
+            backbones[config.clip] = parts.load_backbone(config.clip, device)
+        clip = backbones[config.clip]
+        method = parts.build_method(config, clip, device)
+        record = None if checkpoint.path is None else load_weights(method, checkpoint.path)
+        fitting = []
+        for one in found:
+            lacking = one.lacks_support(config.support, method) if config.missing == "skip" else None
+            if lacking is None:
+                fitting.append(one)
+            else:
+                left_out[one.spec.name] = lacking
+                reporter.say(f"left out     {one.spec.name}: {lacking}")
+        data = [one.for_evaluation(config.support, method) for one in fitting]
+        ready.append(_Ready(part, method, record, clip, fitting, data))
+    if not any(one.data for one in ready):
+        name, why = next(iter(left_out.items()))
+        raise UserError(f"no data set is left to evaluate: {name}, for one, {why}", mend="give a smaller support.k")
+    return ready, left_out
+
+
+@contextlib.contextmanager
+def _run_folder(plan: Plan) -> Iterator[RunFolder]:
+    """The folder of the run: a new one, `out`, or that of the same benchmark where it was interrupted."""
+    from adbench.atomic import write_json
+    from adbench.engine.run_folder import RunFolder
+
+    config = plan.config
+    if plan.benchmark is None:
+        yield RunFolder.create("eval", config.method, plan.label, outputs=config.outputs, out=config.out)
+        return
+    with contextlib.ExitStack() as stack:
+        run = None
+        for candidate in _unfinished(plan) if config.out is None else []:
+            with contextlib.suppress(UserError):  # one that is at work now
+                stack.enter_context(candidate.locked())
+                run = candidate
+                break
+        if run is None:
+            run = RunFolder.create("eval", config.method, plan.label, outputs=config.outputs, out=config.out)
+            stack.enter_context(run.locked())
+            write_json(run.path / _MARK, {"benchmark": plan.label, "identity": plan.identity})
+        yield run
+
+
+def _unfinished(plan: Plan) -> list[RunFolder]:
+    """Interrupted runs of the same settings, the newest first."""
+    from adbench.engine.run_folder import RunFolder
+
+    found = []
+    for mark in (plan.config.outputs / "eval" / plan.config.method / plan.label).glob(f"*/{_MARK}"):
+        with contextlib.suppress(UserError, OSError, ValueError):  # damaged: not a candidate
+            if json.loads(mark.read_text(encoding="utf-8"))["identity"] == plan.identity:
+                run = RunFolder.open(mark.parent)
+                if not (run.path / "results.json").exists():
+                    found.append(run)
+    return sorted(found, key=lambda run: str(run.facts()["created"]), reverse=True)
+
+
+def _rows(
+    ready: Sequence[_Ready], plan: Plan, device: torch.device, reporter: Reporter, folder: RunFolder
+) -> list[Row]:
+    """Rows of all data sets in the plan's order and, of a benchmark, of the means over them."""
+    from adbench.data import catalogue
+    from adbench.engine.evaluate import evaluate
+    from adbench.engine.means import mean_rows
+    from adbench.report.heatmaps import paint
+
+    by_name: dict[str, list[Row]] = {}
+    for one in ready:
+        for data in one.data:
+            by_name[data.name] = evaluate(
+                one.method,
+                data,
+                one.part.config.eval,
+                device=device,
+                record=one.record,
+                reporter=reporter,
+                run=folder,
+                painter=paint,
+            )
+    rows = [row for name in plan.order for row in by_name.get(name, [])]
+    if plan.benchmark is None:
+        return rows
+    return rows + mean_rows(rows, {name: catalogue.get(name).domain for name in by_name})
+
+
+def _provenance(
+    plan: Plan, ready: Sequence[_Ready], left_out: dict[str, str], words: Sequence[str], device: torch.device
+) -> dict[str, Any]:
+    from adbench.engine.provenance import describe_run
+
+    described = [_described(one) for one in ready]
+    facts: dict[str, Any] = described[0] if len(described) == 1 else {"parts": described}
+    if plan.benchmark is not None:
+        missing = {name: f"looked for {folder}" for name, folder in plan.absent.items()}
+        facts["benchmark"] = {
+            "name": plan.benchmark.name,
+            "version": plan.benchmark.version,
+            "left_out": {**missing, **left_out},
+        }
+    return describe_run(
+        command=["adbench", "eval", *words],
+        seed=plan.config.seed,
+        device=str(device),
+        data={opened.spec.name: opened.samples for one in ready for opened in one.opened},
+        method=plan.config.method,
+        **facts,
+    )
+
+
+def _described(one: _Ready) -> dict[str, Any]:
+    """What the rows of one part were made with."""
+    fitted = one.record.adaptation["supports"] if one.record is not None and one.record.adaptation else []
+    drawn = [held.record() for data in one.data for sets in data.supports.values() for held in sets.values()]
+    return {
+        "evaluated": [data.name for data in one.data],
+        "hyperparameters": one.part.config.hyperparameters,
+        "backbone": one.clip.describe(),
+        "checkpoint": str(one.part.checkpoint.path or "untrained"),
+        "supports": drawn or fitted,
+    }
+
+
+def _written(rows: list[Row], provenance: dict[str, Any], ready: Sequence[_Ready], folder: RunFolder) -> Evaluated:
+    from adbench.engine.kept import forget_classes
+    from adbench.report.html import write_html
+    from adbench.report.results import write_results
+
+    files = write_results(folder.path, rows, provenance)
+    forget_classes(folder)
+    trained_in = [one.part.checkpoint.path for one in ready if one.part.checkpoint.path is not None]
+    training = trained_in[0] if len(trained_in) == 1 and trained_in[0].is_dir() else None
+    files.append(write_html(folder.path, training=training))
+    return Evaluated(rows, folder.path, files)
+
+
+def _how_to_go_on(plan: Plan, words: Sequence[str], folder: Path) -> str:
+    again = list(words)
+    if plan.benchmark is None:
+        again = [word for word in again if not word.startswith("out=")] + [f"out={folder}"]
+    return f"What is finished is kept. Go on with: {shlex.join(['python', '-m', 'adbench', 'eval', *again])}"
+
+
+def _weights_line(one: _Ready) -> str:
+    path = one.part.checkpoint.path
+    if path is not None:
+        return str(path)
+    return "none needed" if one.method.supervision == "none" else "untrained"
