@@ -176,10 +176,10 @@ def test_padding_is_cut_off_before_maps_are_resized(convnext):
     method = make_vl4ad(convnext, short_side=60).eval()  # content 60 x 90 in a tensor of 64 x 96
     batch = make_scenes(1, sizes=[(30, 45)])
     features = method.encode(batch)
-    masks, kept = method.mask_outputs(features, 0, "test")
-    whole = nn.functional.interpolate(masks, size=(64, 96), mode="bilinear", align_corners=False)[..., :60, :90]
+    queries = method.queries(features, 0, "test")
+    whole = nn.functional.interpolate(queries.masks, size=(64, 96), mode="bilinear", align_corners=False)[..., :60, :90]
     small = nn.functional.interpolate(whole, size=(30, 45), mode="bilinear", align_corners=False)
-    expected = -torch.einsum("nk,nhw->khw", kept[0], small[0].sigmoid()).amax(dim=0)
+    expected = -torch.einsum("nk,nhw->khw", queries.probability[0], small[0].sigmoid()).amax(dim=0)
     assert_close(predict(method, batch)[0], expected, atol=1e-5, rtol=1e-5)
 
 

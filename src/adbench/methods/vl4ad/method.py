@@ -11,30 +11,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adbench.clip import Clip
-from adbench.clip.loading import misfits
 from adbench.data.label_maps import IGNORE
 from adbench.data.sample import Batch
-from adbench.data.segmentation import Augmentation, SegmentationTransform
 from adbench.errors import UserError
 from adbench.methods.base import Features, Method, Prediction
 from adbench.methods.registry import register
 from adbench.methods.vl4ad.head import ClassHead, pool_under_masks
+from adbench.methods.vl4ad.inference import Queries, image_map, image_sums
 from adbench.methods.vl4ad.mask2former import DecoderSizes, MaskDecoder, MatchingLoss, Stages
-from adbench.methods.vl4ad.official import from_official, official_names, read_official, to_official
+from adbench.methods.vl4ad.official import load_official_names, read_official, to_official
 from adbench.methods.vl4ad.pyramid import SimplePyramid
-from adbench.methods.vl4ad.scoring import (
-    PIXEL_SCORES,
-    Frame,
-    PixelScore,
-    class_probability,
-    class_sums,
-    ensembled_probability,
-    score_map,
-)
-from adbench.methods.vl4ad.settings import Sizes, resolve_sizes
+from adbench.methods.vl4ad.scoring import PIXEL_SCORES, Frame, PixelScore, class_probability, ensembled_probability
+from adbench.methods.vl4ad.settings import resolve_sizes
 from adbench.methods.vl4ad.targets import targets
-from adbench.methods.vl4ad.views import Size, View, averaged, cut, lay_out, pad
-from adbench.methods.vl4ad.vocabulary import Columns, encode_concepts, make_columns, read_vocabulary
+from adbench.methods.vl4ad.views import Size, View, cut, lay_out, pad
+from adbench.methods.vl4ad.vocabulary import Columns, read_vocabulary
 
 _STRIDE, _DENSE = "stride", "dense"
 
@@ -110,10 +101,7 @@ class VL4AD(Method):
         if hidden_dim % 32 or hidden_dim % num_heads:
             raise ValueError(f"hidden_dim is {hidden_dim}: no multiple of 32 and of num_heads, {num_heads}")
         self.vocabulary = read_vocabulary(vocabulary)
-        self.words = self.vocabulary.concepts_of_classes(concepts)
-        self.words_train = self.vocabulary.concepts_of_classes(concepts_train)
-        self.groups = self.vocabulary.groups(merge)
-        self.ood_words = self.vocabulary.ood_columns(ood)
+        self.wording = self.vocabulary.wording(concepts_train=concepts_train, concepts=concepts, merge=merge, ood=ood)
         self.use_void, self.out_vocab, self.alpha, self.beta = use_void, out_vocab, alpha, beta
         self.pixel_score, self.tta_flip = pixel_score, tta_flip
         self.sizes = resolve_sizes(
@@ -126,7 +114,7 @@ class VL4AD(Method):
             window_stride=window_stride,
         )
         self.map_size = self.sizes.short_side
-        self.scenes = self.transform = _transform(clip, self.sizes, jitter=jitter)
+        self.scenes = self.transform = self.sizes.transform(clip, jitter=jitter)
         self.remarks = () if ood == "none" else (f"OOD prompts: {ood}",)
         self.pyramid = None if clip.kind == "convnext" else SimplePyramid(*next(iter(clip.pyramid_channels.items())))
         four, eight, sixteen, thirtytwo = (
@@ -162,20 +150,7 @@ class VL4AD(Method):
     def columns(self, use: str) -> Columns:
         """Text columns of "train" (classes), "test" (merged, with OOD prompts) or "segment" (classes, test words)."""
         if use not in self._columns:
-            words = self.words_train if use == "train" else self.words
-            classes, extra = len(words), self.ood_words if use == "test" else ()
-            trained = {concept for one in self.words_train for concept in one}
-            listed = [*words, *extra]
-            features = encode_concepts(
-                self.clip, [concept for one in listed for concept in one], self.vocabulary.templates
-            )
-            self._columns[use] = make_columns(
-                features,
-                [len(one) for one in listed],
-                n_id=classes,
-                seen=[not trained.isdisjoint(one) for one in listed],
-                groups=self.groups if use == "test" else [(index,) for index in range(classes)],
-            )
+            self._columns[use] = self.wording.columns(self.clip, use)
         return self._columns[use].to(self.head.logit_scale.device)
 
     def use_columns(self, **columns: Columns) -> None:
@@ -248,8 +223,7 @@ class VL4AD(Method):
         maps: list[list[Tensor]] = [[] for _ in range(len(batch))]
         for views, outputs in self._looks(features, batch, "test"):
             for index, frame in enumerate(self._frames(batch)):
-                of_image = [(masks[index], kept[index]) for masks, kept in outputs]
-                one = self._map(of_image, views, frame)
+                one = image_map([output.of(index) for output in outputs], views, frame, self.pixel_score)
                 maps[index].append(one.flip(-1) if views[0].mirrored else one)
         return Prediction(None, [torch.stack(looks).mean(dim=0) if len(looks) > 1 else looks[0] for looks in maps])
 
@@ -257,8 +231,8 @@ class VL4AD(Method):
         """The class sums P (K, H, W) of each image at its original size, without the mirror image."""
         views, outputs = next(self._looks(features, batch, use))
         return [
-            torch.cat(list(self._sums([(masks[i], kept[i]) for masks, kept in outputs], views, frame)), dim=1)
-            for i, frame in enumerate(self._frames(batch))
+            torch.cat(list(image_sums([output.of(index) for output in outputs], views, frame)), dim=1)
+            for index, frame in enumerate(self._frames(batch))
         ]
 
     def segment(self, batch: Batch) -> list[Tensor]:
@@ -266,22 +240,20 @@ class VL4AD(Method):
         with torch.no_grad():
             return [maps.argmax(dim=0) for maps in self.class_maps(self.encode(batch), batch, "segment")]
 
-    def _looks(
-        self, features: Features, batch: Batch, use: str
-    ) -> Iterator[tuple[list[View], list[tuple[Tensor, Tensor]]]]:
-        """The views of the images as they are, then those of their mirror images: per view masks and probabilities."""
+    def _looks(self, features: Features, batch: Batch, use: str) -> Iterator[tuple[list[View], list[Queries]]]:
+        """The views of the images as they are, then those of their mirror images, with what the queries say of each."""
         views = self._views(self._frames(batch)[0].padded)
         for mirrored in dict.fromkeys(view.mirrored for view in views):
             chosen = [number for number, view in enumerate(views) if view.mirrored == mirrored]
-            yield [views[number] for number in chosen], [self.mask_outputs(features, one, use) for one in chosen]
+            yield [views[number] for number in chosen], [self.queries(features, one, use) for one in chosen]
 
-    def mask_outputs(self, features: Features, view: int, use: str) -> tuple[Tensor, Tensor]:
-        """Mask logits (B, N, h, w) of the last stage and the kept class probabilities (B, N, K) of its queries."""
+    def queries(self, features: Features, view: int, use: str) -> Queries:
+        """Masks and kept class probabilities of the last stage for one view of each image."""
         stages, columns = self.stages(features, view), self.columns(use)
         masks = stages.masks[-1].float()
         logits = self.head.logits(self.embeddings(stages, -1), columns).float()
         if not self.out_vocab:
-            return masks, class_probability(logits, columns.n_kept, use_void=self.use_void)
+            return Queries(masks, class_probability(logits, columns.n_kept, use_void=self.use_void))
         frozen = columns.logits(self.clip_embeddings(masks, features[_DENSE][:, view]), self.clip.logit_scale)
         probability = ensembled_probability(
             logits,
@@ -292,24 +264,7 @@ class VL4AD(Method):
             beta=self.beta,
             use_void=self.use_void,
         )
-        return masks, probability
-
-    def _map(self, outputs: Sequence[tuple[Tensor, Tensor]], views: Sequence[View], frame: Frame) -> Tensor:
-        if len(views) == 1:
-            return score_map(*outputs[0], frame, self.pixel_score)
-        return torch.cat([PIXEL_SCORES[self.pixel_score](sums) for sums in self._sums(outputs, views, frame)])
-
-    def _sums(self, outputs: Sequence[tuple[Tensor, Tensor]], views: Sequence[View], frame: Frame) -> Iterator[Tensor]:
-        """Class sums of one image at its original size, in strips of rows; of several windows, as one."""
-        if len(views) == 1:
-            yield from class_sums(*outputs[0], frame)
-            return
-        parts = [
-            torch.cat(list(class_sums(masks, probability, Frame(view.size, view.size, view.size))), dim=1)
-            for (masks, probability), view in zip(outputs, views, strict=True)
-        ]
-        whole = averaged(parts, views, frame.padded)[:, : frame.content[0], : frame.content[1]]
-        yield F.interpolate(whole[None], size=frame.original, mode="bilinear", align_corners=False)[0]
+        return Queries(masks, probability)
 
     def _views(self, padded: Size) -> list[View]:
         if self.training:
@@ -332,38 +287,12 @@ class VL4AD(Method):
 
     def load_learnable_state(self, state: Mapping[str, Tensor]) -> None:
         """Load what `learnable_state` returned."""
-        self._load(state, "")
+        load_official_names(self, state)
 
     def load_official(self, path: str | Path) -> None:
         """Load the decoder of an FC-CLIP checkpoint; its frozen CLIP is left aside (`clip.checkpoint` takes it)."""
-        self._load(read_official(path), str(path))
+        load_official_names(self, read_official(path), where=str(path))
 
     def save_official(self, path: str | Path) -> None:
         """Write the learned weights under FC-CLIP's names, as {"model": state}."""
         torch.save({"model": {key: value.cpu() for key, value in self.learnable_state().items()}}, path)
-
-    def _load(self, state: Mapping[str, Tensor], where: str) -> None:
-        own = self.state_dict()
-        faults = misfits(to_official(own), state)
-        if faults:
-            raise UserError(
-                f"the weights do not fit the method: {'; '.join(faults[:4])}"
-                + (f" and {len(faults) - 4} more" if len(faults) > 4 else ""),
-                where=where,
-                mend="build it with the sizes (method.num_queries, ...) and the backbone that they were trained with",
-            )
-        learned = [key for keys in official_names(own).values() for key in keys]
-        self.load_state_dict(own | from_official(state, learned))
-
-
-def _transform(clip: Clip, sizes: Sizes, *, jitter: bool) -> SegmentationTransform:
-    augmentation = Augmentation(
-        short_sides=sizes.train_short_sides, long_side=4 * sizes.short_side, crop=sizes.crop, jitter=jitter
-    )
-    return SegmentationTransform(
-        mean=clip.mean,
-        std=clip.std,
-        short_side=sizes.short_side,
-        long_side=sizes.long_side,
-        augmentation=augmentation,
-    )

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from adbench.clip.loading import read_state
+from adbench.clip.loading import misfits, read_state
+from adbench.errors import UserError
 
 # What an FC-CLIP checkpoint holds beside the decoder: its frozen CLIP and the buffers of its loss.
 _NOT_LEARNED = ("backbone.", "criterion.")
@@ -75,6 +76,20 @@ def from_official(given: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, 
     for name, keys in official_names(own).items():
         state |= dict(zip(keys, given[name].chunk(len(keys)) if len(keys) > 1 else (given[name],), strict=True))
     return state
+
+
+def load_official_names(module: nn.Module, state: Mapping[str, Tensor], *, where: str = "") -> None:
+    """Load tensors under official names; a missing, unexpected or misshapen one raises UserError, changing nothing."""
+    own = module.state_dict()
+    faults = misfits(to_official(own), state)
+    if faults:
+        more = f" and {len(faults) - 4} more" if len(faults) > 4 else ""
+        raise UserError(
+            f"the weights do not fit the method: {'; '.join(faults[:4])}{more}",
+            where=where,
+            mend="build it with the sizes (method.num_queries, ...) and the backbone that they were trained with",
+        )
+    module.load_state_dict(own | from_official(state, own))
 
 
 def read_official(path: str | Path) -> dict[str, Tensor]:

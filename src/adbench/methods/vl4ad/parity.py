@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -72,7 +73,8 @@ def _scoring(case: Mapping[str, Any], given: Tensors) -> Tensors:
         "cosine": unit(given["query_embedding"]) @ features.T,
         "mask_probability": torch.cat(masks),
     }
-    single, merged = [(index,) for index in range(n_id)], settings["superclasses"]
+    single = [(index,) for index in range(n_id)]
+    merged = settings.get("superclasses") or single
 
     def columns(rows: Tensor, n_concepts: Sequence[int], groups: Sequence[Sequence[int]]) -> Columns:
         return make_columns(rows, n_concepts, n_id=n_id, seen=flags, groups=groups)
@@ -237,6 +239,13 @@ def _replaying(draws: Sequence[Tensor]) -> Iterator[None]:
         yield
 
 
+def _adam_constants(described: str) -> dict[str, Any]:
+    """betas and eps from "AdamW betas (0.9, 0.999) eps 1e-8"; what is not said is torch's default."""
+    betas, eps = re.search(r"betas \(([^,]+), ([^)]+)\)", described), re.search(r"eps (\S+)", described)
+    found: dict[str, Any] = {"betas": (float(betas[1]), float(betas[2]))} if betas else {}
+    return found | ({"eps": float(eps[1])} if eps else {})
+
+
 def _training(method: VL4AD, batch: Batch, settings: Mapping[str, Any], draws: Sequence[Tensor]) -> Tensors:
     terms: Tensors = {}
     pairs: list[list[tuple[Tensor, Tensor]]] = []
@@ -260,6 +269,7 @@ def _training(method: VL4AD, batch: Batch, settings: Mapping[str, Any], draws: S
             )
         ],
         lr=settings["lr"],
+        **_adam_constants(str(settings.get("optimizer", ""))),
     )
     norm = nn.utils.clip_grad_norm_(named.values(), settings["grad_clip_norm"])
     gradients = {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in named.items()}

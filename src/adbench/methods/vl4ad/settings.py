@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adbench.clip import Clip
 from adbench.clip.dense import MULTIPLE, TowerKind
+from adbench.data.segmentation import Augmentation, SegmentationTransform
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +20,19 @@ class Sizes:
     crop: tuple[int, int]
     window: int | None
     window_stride: int
+
+    def transform(self, clip: Clip, *, jitter: bool) -> SegmentationTransform:
+        """The preprocessing with these sizes and the backbone's colours."""
+        augmentation = Augmentation(
+            short_sides=self.train_short_sides, long_side=4 * self.short_side, crop=self.crop, jitter=jitter
+        )
+        return SegmentationTransform(
+            mean=clip.mean,
+            std=clip.std,
+            short_side=self.short_side,
+            long_side=self.long_side,
+            augmentation=augmentation,
+        )
 
 
 def resolve_sizes(

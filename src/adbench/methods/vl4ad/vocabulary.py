@@ -67,6 +67,11 @@ class Vocabulary:
         """The concepts of each OOD prompt class of list `name`; "none": no such class."""
         return () if name == NONE else tuple(self._find("list of OOD prompts", name, self.ood, NONE))
 
+    def wording(self, *, concepts_train: str, concepts: str, merge: str, ood: str) -> Wording:
+        """The words of these lists. Raises UserError for a name that the vocabulary does not have."""
+        train, test = self.concepts_of_classes(concepts_train), self.concepts_of_classes(concepts)
+        return Wording(self.templates, train, test, self.groups(merge), self.ood_columns(ood))
+
     def _find(self, kind: str, name: str, known: Mapping[str, Any], always: str) -> Any:
         if name not in known:
             raise unknown(kind, name, [*known, always], where=self.source)
@@ -159,6 +164,30 @@ def make_columns(
     members = torch.tensor([column + column[-1:] * (longest - len(column)) for column in columns])
     flags = torch.tensor([any(seen[index] for index in group) for group in together])
     return Columns(features, members, len(groups), flags)
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """The words that a method uses: concepts of each class in training and testing, superclasses and OOD classes."""
+
+    templates: tuple[str, ...]
+    train: Concepts
+    test: Concepts
+    groups: tuple[tuple[int, ...], ...]
+    ood: Concepts
+
+    def columns(self, clip: Clip, use: str) -> Columns:
+        """Columns of "train" (classes), "test" (merged, with OOD classes) or "segment" (classes, words of testing)."""
+        words = self.train if use == "train" else self.test
+        listed = [*words, *(self.ood if use == "test" else ())]
+        trained = {concept for one in self.train for concept in one}
+        return make_columns(
+            encode_concepts(clip, [concept for one in listed for concept in one], self.templates),
+            [len(one) for one in listed],
+            n_id=len(words),
+            seen=[not trained.isdisjoint(one) for one in listed],
+            groups=self.groups if use == "test" else [(index,) for index in range(len(words))],
+        )
 
 
 def concept_features(raw: Tensor) -> Tensor:
