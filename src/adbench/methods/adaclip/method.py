@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -20,35 +19,12 @@ from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
 from adbench.methods.adaclip.fusion import HsfVariant, fuse
 from adbench.methods.adaclip.learnables import Learnables
+from adbench.methods.adaclip.outputs import Outputs
+from adbench.methods.adaclip.prompting import Prompting
 from adbench.methods.base import Features, Method, Prediction, load_strictly
 from adbench.methods.losses import dice, focal
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
-
-
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """Everything between the features and the predictions of a batch; None where a setting leaves it out.
-
-    patch_tokens   (B, layers, 1 + N, V) raw block outputs, class token first, prompts removed
-    pooled         (B, C) class token's feature of the (prompted) pass, not normalised
-    proj_patch     (B, layers, N, C) and proj_cls (B, C), projected by the heads, unit length
-    text           (B, C, 2) directions of the normal and the abnormal state
-    layer_logits   (B, layers, N, 2) temperature x cosine
-    hsf            (B, C) HSF feature before it is blended with proj_cls
-    image_logits   (B, 2)
-    """
-
-    dynamic_visual: Tensor | None
-    dynamic_text: Tensor | None
-    patch_tokens: Tensor
-    pooled: Tensor
-    proj_patch: Tensor
-    proj_cls: Tensor
-    text: Tensor
-    layer_logits: Tensor
-    hsf: Tensor | None
-    image_logits: Tensor
 
 
 @register("adaclip")
@@ -108,7 +84,7 @@ class AdaClip(Method):
         if clip.text_width != clip.embed_dim:
             raise ValueError(f"AdaCLIP needs text width = embedding width, not {clip.text_width} and {clip.embed_dim}")
 
-        self.depth, self.length = prompting_depth, prompting_length
+        self.prompting = Prompting(depth=prompting_depth, length=prompting_length, round_to_half=prompt_fp16_rounding)
         self.dynamic = "D" in prompting_type
         self.prompts_visual = bool(prompting_type) and "V" in prompting_branch
         self.prompts_text = bool(prompting_type) and "L" in prompting_branch
@@ -117,7 +93,6 @@ class AdaClip(Method):
         self.hsf_alpha = hsf_alpha if hsf_alpha is not None else (0.2 if variant == "official" else 1.0)
         self.temperature, self.sigma = temperature, gaussian_sigma
         self.dice_rows = dice_mode == "rows"
-        self.fp16_rounding = prompt_fp16_rounding
         self.map_size = clip.image_size
         self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="before")
         self.random_state = np.random.RandomState(111)
@@ -201,34 +176,16 @@ class AdaClip(Method):
             image_logits,
         )
 
-    def _round(self, prompt: Tensor) -> Tensor:
-        return prompt.half().to(prompt.dtype) if self.fp16_rounding else prompt
-
-    def _prompt(self, static: Sequence[Tensor], block: int, dynamic: Tensor | None, rows: int) -> Tensor:
-        """The finished prompt of a block for `rows` sequences; dynamic is (rows, L, width)."""
-        if not static:
-            assert dynamic is not None
-            return self._round(dynamic)
-        table = static[block - 1].expand(rows, -1, -1)
-        return self._round(table if dynamic is None else table + dynamic)
-
     def _visual_pass(self, images: Tensor, dynamic: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Patch tokens of the used layers and pooled feature; prompts are appended, then replaced up to depth J."""
-        length = self.length if self.prompts_visual else 0
-        static = list(self.clip_model.visual_prompter.static_prompts)
-
-        def edit(block: int, tokens: Tensor) -> Tensor:
-            if block > self.depth:
-                return tokens
-            kept = tokens if block == 1 else tokens[:, :-length]
-            return torch.cat([kept, self._prompt(static, block, dynamic, len(tokens)).to(tokens.dtype)], dim=1)
-
-        streams = self.clip.image_blocks(
-            self.clip.embed_image(images), edit=edit if self.prompts_visual else None, collect=self.layers
+        """Patch tokens of the used layers and pooled feature, with the visual prompts where there are any."""
+        return self.prompting.visual_pass(
+            self.clip,
+            images,
+            layers=self.layers,
+            static=list(self.clip_model.visual_prompter.static_prompts),
+            dynamic=dynamic,
+            prompted=self.prompts_visual,
         )
-        n_tokens = streams.tokens.shape[1] - length
-        patch_tokens = torch.stack([streams.blocks[layer][:, :n_tokens] for layer in self.layers], dim=1)
-        return patch_tokens, self.clip.project(streams.tokens[:, 0])
 
     def _text_pass(self, class_names: Sequence[str], dynamic: Tensor | None) -> Tensor:
         """State directions (B, C, 2) through the prompted text tower, all sentences of the batch in one call.
@@ -240,21 +197,20 @@ class AdaClip(Method):
         ids = torch.stack([self.token_ids(name) for name in unique])  # (U, 48, 77)
         n_sentences = ids.shape[1]
         with torch.no_grad():  # the first text block is never prompted
-            first = self.clip.first_text_blocks(self.clip.embed_text(ids.flatten(0, 1), min_length=self.length + 2), 1)
+            first = self.clip.first_text_blocks(
+                self.clip.embed_text(ids.flatten(0, 1), min_length=self.prompting.length + 2), 1
+            )
         tokens, end = first.tokens, first.end
         if dynamic is not None:
             tokens = tokens.unflatten(0, (len(unique), n_sentences))[place].flatten(0, 1)  # (B * 48, T, C)
             end = end.unflatten(0, (len(unique), n_sentences))[place].flatten()
             dynamic = dynamic.repeat_interleave(n_sentences, dim=0)
-        static = list(self.clip_model.text_prompter.static_prompts)
-
-        def edit(block: int, tokens: Tensor) -> Tensor:
-            if block > self.depth:
-                return tokens
-            prompt = self._prompt(static, block, dynamic, len(tokens)).to(tokens.dtype)
-            return torch.cat([tokens[:, :1], prompt, tokens[:, 1 + self.length :]], dim=1)
-
-        sentences = self.clip.text_blocks(TextInput(tokens, end), edit=edit, start=2)
+        sentences = self.prompting.text_pass(
+            self.clip,
+            TextInput(tokens, end),
+            static=list(self.clip_model.text_prompter.static_prompts),
+            dynamic=dynamic,
+        )
         n_normal = len(ADACLIP_ENSEMBLE.normal) * len(ADACLIP_ENSEMBLE.templates)
         directions = state_directions(sentences.unflatten(0, (-1, n_sentences)), n_normal)
         directions = F.normalize(directions, dim=1)

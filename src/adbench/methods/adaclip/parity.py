@@ -11,7 +11,8 @@ from torch import Tensor
 
 from adbench.clip.prompts import ADACLIP_ENSEMBLE
 from adbench.data.sample import Batch
-from adbench.methods.adaclip.method import AdaClip, Outputs
+from adbench.methods.adaclip.method import AdaClip
+from adbench.methods.adaclip.outputs import Outputs
 from adbench.methods.maps import smooth, to_grid
 from adbench.methods.parity import case_batches, case_method, recorded
 
