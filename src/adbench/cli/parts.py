@@ -38,8 +38,9 @@ class OpenData:
         """What is in it, in one line."""
         classes = self.classes
         shown = ", ".join(classes[:4]) + (f" and {len(classes) - 4} more" if len(classes) > 4 else "")
-        anomalous = sum(sample.label for sample in self.samples)
-        return f"{self.spec.name}: {len(self.samples)} images, {anomalous} anomalous, {len(classes)} classes ({shown})"
+        labels = [sample.label for sample in self.samples]
+        kinds = "label maps" if -1 in labels else f"{labels.count(1)} anomalous"
+        return f"{self.spec.name}: {len(self.samples)} images, {kinds}, {len(classes)} classes ({shown})"
 
     @property
     def pools(self) -> dict[str, list[Sample]]:
@@ -70,12 +71,23 @@ class OpenData:
         """
         from adbench.data.support import draw_supports
         from adbench.engine.adapt import check_support
-        from adbench.engine.settings import EvalData
+        from adbench.engine.settings import EvalData, MetricSet
 
         supports: Supports = {}
         if method.adapts or settings.k != (0,):
             supports = draw_supports(settings, self.pools, dataset=self.spec.name)
-        data = EvalData(name=self.spec.name, samples=self.samples, classes=self.classes, supports=supports)
+        data = EvalData(
+            name=self.spec.name,
+            samples=self.samples,
+            classes=self.classes,
+            supports=supports,
+            metric_set=MetricSet(
+                name=self.spec.metric_set,
+                min_pred=self.spec.component_sizes[0],
+                min_gt=self.spec.component_sizes[1],
+            ),
+            note=next((self.spec.split_notes.get(sample.split) for sample in self.samples), None),
+        )
         check_support(method, data)
         return data
 

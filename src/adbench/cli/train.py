@@ -152,7 +152,7 @@ def execute(config: TrainConfig, words: Sequence[str], reporter: Reporter) -> Tr
     try:
         result = train(
             method,
-            [TrainData(name=one.spec.name, samples=one.samples) for one in data],
+            [TrainData(name=one.spec.name, samples=one.samples, supervision=one.spec.supervision) for one in data],
             config.trainer,
             folder,
             device=device,

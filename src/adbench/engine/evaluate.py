@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,15 @@ from adbench.engine.kept import Finished, Kept, restored_supports, save_fitted
 from adbench.engine.pictures import Painter, Picture, Shortlist, save_pictures
 from adbench.engine.progress import Advance, Quiet, Reporter
 from adbench.engine.rng import capture_streams, restore_streams, seed_streams
+from adbench.engine.road_totals import RoadTotals, check_road
 from adbench.engine.rows import Draw, build_rows, summarise_seeds
 from adbench.engine.run_folder import RunFolder
-from adbench.engine.settings import EvalData, EvalSettings, Row
+from adbench.engine.settings import EvalData, EvalSettings, MetricSet, Row
 from adbench.engine.totals import ClassTotals
 from adbench.engine.weights import WeightsRecord
 from adbench.methods.base import Features, Method
+
+Totals = ClassTotals | RoadTotals
 
 
 def evaluate(
@@ -50,6 +53,7 @@ def evaluate(
     """
     check_amp(settings.amp, device)
     check_support(method, data)
+    check_road(method, data.metric_set, settings, data.name)
     reporter = reporter or Quiet()
     method.to(device)
     shots = any(k for k, _ in data.supports)
@@ -72,6 +76,7 @@ def evaluate(
                     [by_class.get(name) for by_class in supports.values()] if method.adapts and shots else None,
                     device=device,
                     with_masks=has_masks(data.samples),
+                    metric_set=data.metric_set,
                     shortlist=shortlist,
                     advance=advance,
                 )
@@ -94,7 +99,17 @@ def evaluate(
     rows = [
         row
         for draw, by_class in supports.items()
-        for row in build_rows(method, data.name, results[draw], settings, record, draw=draw, support=by_class)
+        for row in build_rows(
+            method,
+            data.name,
+            results[draw],
+            settings,
+            record,
+            draw=draw,
+            support=by_class,
+            metric_set=data.metric_set,
+            note=data.note,
+        )
     ]
     return rows + summarise_seeds(rows)
 
@@ -107,6 +122,7 @@ def _evaluate_class(
     *,
     device: torch.device,
     with_masks: bool,
+    metric_set: MetricSet,
     shortlist: Shortlist | None,
     advance: Advance | None,
 ) -> Finished:
@@ -119,7 +135,8 @@ def _evaluate_class(
         for method.memory in [kept] if memories is None else memories:
             method.select_on_test(samples[0].class_name, [(one.features, one.batch) for one in batches])
         method.memory = kept
-    totals = _measure(method, batches, settings, memories, device=device, shortlist=shortlist, advance=advance)
+    empty = _empty_totals(settings, metric_set)
+    totals = _measure(method, batches, settings, memories, empty, device=device, shortlist=shortlist, advance=advance)
     results = [one.result() for one in totals]
     if method.selects_on_test:
         for result in results:
@@ -135,10 +152,20 @@ def measure(
     *,
     device: torch.device,
     with_masks: bool,
+    metric_set: MetricSet | None = None,
     shortlist: Shortlist | None = None,
-) -> ClassTotals:
+) -> Totals:
     """Totals of one class, or of a shard of its samples (shards merge), with the memory that the method has."""
-    (totals,) = measure_each(method, samples, settings, None, device=device, with_masks=with_masks, shortlist=shortlist)
+    (totals,) = measure_each(
+        method,
+        samples,
+        settings,
+        None,
+        device=device,
+        with_masks=with_masks,
+        metric_set=metric_set,
+        shortlist=shortlist,
+    )
     return totals
 
 
@@ -150,16 +177,24 @@ def measure_each(
     *,
     device: torch.device,
     with_masks: bool,
+    metric_set: MetricSet | None = None,
     shortlist: Shortlist | None = None,
     advance: Advance | None = None,
-) -> list[ClassTotals]:
+) -> list[Totals]:
     """Totals of one class for each of `memories`; every image is loaded and encoded once for all of them.
 
     None: one result, with the memory that the method has. Random streams are seeded at the start and kept apart:
     no result depends on the others. Pictures are of the last. `seconds` is what each result alone would have taken.
     """
     batches = _encoded(method, samples, settings, device=device, with_masks=with_masks)
-    return _measure(method, batches, settings, memories, device=device, shortlist=shortlist, advance=advance)
+    empty = _empty_totals(settings, metric_set or MetricSet())
+    return _measure(method, batches, settings, memories, empty, device=device, shortlist=shortlist, advance=advance)
+
+
+def _empty_totals(settings: EvalSettings, metric_set: MetricSet) -> Callable[[], Totals]:
+    if metric_set.name == "road":
+        return lambda: RoadTotals(settings, metric_set)
+    return lambda: ClassTotals(settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +228,15 @@ def _measure(
     batches: Iterable[Encoded],
     settings: EvalSettings,
     memories: Sequence[Memory] | None,
+    empty: Callable[[], Totals],
     *,
     device: torch.device,
     shortlist: Shortlist | None,
     advance: Advance | None,
-) -> list[ClassTotals]:
+) -> list[Totals]:
     kept = method.memory
     choices = [kept] if memories is None else list(memories)
-    totals = [ClassTotals(settings) for _ in choices]
+    totals = [empty() for _ in choices]
     seed_streams(settings.seed, method)
     streams = [capture_streams(method)] * len(choices)
     for one in batches:
@@ -227,7 +263,7 @@ def sample_pictures(
     method: Method, data: EvalData, settings: EvalSettings, count: int, *, device: torch.device
 ) -> list[Picture]:
     """Pictures of `count` anomalous images, taken from the classes of `data` in turn: a look during training."""
-    by_class = [[s for s in data.samples if s.class_name == name and s.label == 1] for name in data.classes]
+    by_class = [[s for s in data.samples if s.class_name == name and s.label != 0] for name in data.classes]
     longest = max(len(samples) for samples in by_class)
     chosen = [samples[i] for i in range(longest) for samples in by_class if i < len(samples)][:count]
     shortlist = Shortlist(count, method)
@@ -237,5 +273,13 @@ def sample_pictures(
             build_memories(method, [sets.get(name)], settings, device=device)[0] for name in data.classes
         )
     if chosen:
-        measure(method, chosen, settings, device=device, with_masks=has_masks(data.samples), shortlist=shortlist)
+        measure(
+            method,
+            chosen,
+            settings,
+            device=device,
+            with_masks=has_masks(data.samples),
+            metric_set=data.metric_set,
+            shortlist=shortlist,
+        )
     return sorted(shortlist.pictures(), key=lambda picture: (picture.class_name, picture.key))

@@ -11,9 +11,23 @@ from adbench.data.loading import make_episode_loader
 from adbench.data.sample import Batch, Sample
 from adbench.engine.feature_cache import FeatureCache
 from adbench.engine.progress import Reporter
-from adbench.engine.settings import TrainSettings
+from adbench.engine.settings import TrainData, TrainSettings
 from adbench.errors import UserError
 from adbench.methods.base import Features, Method, beside
+
+
+def check_supervision(method: Method, data: Sequence[TrainData]) -> None:
+    """Raise UserError where data do not hold what the method learns from."""
+    gives = {"anomaly": "labels and masks of anomalies", "segmentation": "label maps of classes"}
+    for part in data:
+        if part.supervision != method.supervision:
+            holds = gives.get(part.supervision)
+            raise UserError(
+                f"method {method.name} learns from {gives[method.supervision]}, and data set {part.name} "
+                + (f"holds {holds}" if holds else "is for evaluation only"),
+                where="data",
+                mend="choose a data set to train on that fits (see datasets.md), or another method",
+            )
 
 
 def check_shots(method: Method, settings: TrainSettings) -> None:

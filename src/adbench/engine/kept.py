@@ -52,6 +52,7 @@ class Kept:
             "transform": method.transform.describe(),
             "backbone": {key: shown.get(key) for key in BACKBONE_KEYS},
             "weights": None if record is None else record.sha256,
+            "metric_set": asdict(data.metric_set),
             "settings": {key: value for key, value in asdict(settings).items() if key not in ("workers", "heat_maps")},
         }
 

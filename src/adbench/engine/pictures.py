@@ -21,15 +21,19 @@ if TYPE_CHECKING:
     from adbench.methods.base import Method, Prediction
 
 
+KINDS = {1: "anomalous", 0: "normal", -1: "unlabelled"}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
     """One image with what a method says of it.
 
-    image  (H, W, 3) uint8, as the method saw it
+    image  (H, W, 3) uint8, as the method saw it, without padding
     mask   (H', W') bool or None
     map    (H', W') float32, higher = more anomalous
     limits the smallest and largest map value of the class, for a common colour scale
     score  the image's score; the largest map value where the method gives none
+    label  1 anomalous, 0 normal, -1 unknown
     """
 
     image: NDArray[np.uint8]
@@ -47,14 +51,18 @@ Painter = Callable[[Picture], "Image"]
 
 
 class Shortlist:
-    """The pictures of one class: the `count` highest-scored anomalous images and, half as many, normal ones."""
+    """The pictures of one class: the `count` highest-scored anomalous images and, half as many, normal ones.
+
+    Images of unknown label count as a kind of their own, with as many as the anomalous ones.
+    """
 
     def __init__(self, count: int, method: Method) -> None:
         facts = method.transform.describe()
         self._mean = np.asarray(facts.get("mean", method.clip.mean), np.float32).reshape(3, 1, 1)
         self._std = np.asarray(facts.get("std", method.clip.std), np.float32).reshape(3, 1, 1)
-        self._room = {1: count, 0: (count + 1) // 2}
-        self._kept: dict[int, list[Picture]] = {1: [], 0: []}
+        self._content = getattr(method.transform, "content_size", None)  # of scenes, which are padded
+        self._room = {1: count, 0: (count + 1) // 2, -1: count}
+        self._kept: dict[int, list[Picture]] = {kind: [] for kind in KINDS}
         self._low, self._high = np.inf, -np.inf
 
     def offer(self, prediction: Prediction, batch: Batch) -> None:
@@ -71,8 +79,8 @@ class Shortlist:
             if place >= room:
                 continue
             picture = Picture(
-                image=self._pixels(batch.images[i]),
-                mask=None if batch.masks is None else batch.masks[i].cpu().numpy().astype(np.bool_),
+                image=self._pixels(batch.images[i], None if batch.sizes is None else batch.sizes[i]),
+                mask=None if batch.masks is None else batch.masks[i].cpu().numpy() == 1,  # of label maps 255 is unknown
                 map=map_.copy(),
                 limits=(0.0, 1.0),
                 score=score,
@@ -85,9 +93,12 @@ class Shortlist:
 
     def pictures(self) -> list[Picture]:
         """Anomalous ones first, each kind by falling score, with the limits of the whole class."""
-        return [replace(picture, limits=(self._low, self._high)) for label in (1, 0) for picture in self._kept[label]]
+        return [replace(picture, limits=(self._low, self._high)) for label in KINDS for picture in self._kept[label]]
 
-    def _pixels(self, image: Tensor) -> NDArray[np.uint8]:
+    def _pixels(self, image: Tensor, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+        if self._content is not None and size is not None:
+            height, width = self._content(*size)
+            image = image[:, :height, :width]
         values = image.detach().float().cpu().numpy() * self._std + self._mean  # (3, H, W) in [0, 1]
         pixels: NDArray[np.uint8] = (values.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
         return pixels
@@ -102,8 +113,7 @@ def save_pictures(pictures: Sequence[Picture], painter: Painter, folder: Path) -
         stale.unlink()
     panels = [painter(picture) for picture in pictures]
     for rank, (picture, panel) in enumerate(zip(pictures, panels, strict=True)):
-        kind = "anomalous" if picture.label else "normal"
-        _save(panel, folder / name / f"{rank:02d}_{kind}_{Path(picture.key).stem}.png")
+        _save(panel, folder / name / f"{rank:02d}_{KINDS[picture.label]}_{Path(picture.key).stem}.png")
     _save(contact_sheet(panels), folder / f"{name}.png")
 
 

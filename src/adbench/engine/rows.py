@@ -6,6 +6,8 @@ shots                          K; None: the memory that came with the weights do
 support_seed, support_source, support_id   see `data.support`; the id of the mean is over those of the classes
 seed (of the training where it is known), eval_seed, protocol
 image_auroc ... pixel_aupro    in [0, 1], NaN where undefined
+pixel_fpr95, component_...     of road data instead (see `metrics.road`), with image metrics only where there are any;
+                               n_anomalous is None there where labels are held back
 trained_on                     names of the data sets that the weights were trained on; None: unknown
 zero_shot                      False: the class was trained on; None: unknown what the weights were trained on
 selected_on_test               True: the weights were selected by their results on this class
@@ -24,13 +26,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adbench.data.support import SupportSet, listing_sha256
-from adbench.engine.settings import EvalSettings, Row
+from adbench.engine.settings import EvalSettings, MetricSet, Row
 from adbench.engine.weights import WeightsRecord, backbone
 from adbench.methods.base import Method
-from adbench.metrics import summarise
+from adbench.metrics import ROAD_METRICS, summarise
+from adbench.metrics.table import Protocol as TableProtocol
 
 METRICS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
 OPTIONAL_METRICS = ("pixel_aupro200",)
+ALL_METRICS = tuple(dict.fromkeys(METRICS + OPTIONAL_METRICS + ROAD_METRICS))
 MEAN = "mean"
 STD = "_std"
 Draw = tuple[int, int | None]
@@ -46,16 +50,22 @@ def build_rows(
     *,
     draw: Draw = (0, None),
     support: Mapping[str, SupportSet] | None = None,
+    metric_set: MetricSet | None = None,
+    note: str | None = None,
 ) -> list[Row]:
-    """Rows of one data set for one (K, seed) of support sets.
+    """Rows of one data set for one (K, seed) of support sets; each carries `note`.
 
     `results`: per class "metrics", "n_images", "n_anomalous", "seconds", "notes" and, where the method has selected
     something by these images, "selected_on_test"; "shots" where the memory came with the weights; `support`: per class
     its set.
     """
     results = {name: {**result, "notes": [*result["notes"], *method.remarks]} for name, result in results.items()}
-    table = summarise({name: result["metrics"] for name, result in results.items()}, settings.protocol)
+    table_protocol: TableProtocol = "official" if settings.protocol == "official" else "exact"
+    table = summarise({name: result["metrics"] for name, result in results.items()}, table_protocol)
     metrics = METRICS + (OPTIONAL_METRICS if settings.aupro200 else ())
+    if metric_set is not None and metric_set.name == "road":
+        found = {metric for result in results.values() for metric in result["metrics"]}
+        metrics = (*(metric for metric in METRICS if metric in found - {*ROAD_METRICS}), *ROAD_METRICS)
     shown = backbone(method)
     common = {
         "method": method.name,
@@ -83,7 +93,7 @@ def build_rows(
                 "n_images": n_images,
                 "n_anomalous": result["n_anomalous"],
                 **{metric: table[name].get(metric, math.nan) for metric in metrics},
-                **_marks(dataset, classes, record, result),
+                **_marks(dataset, classes, record, result, note),
                 "seconds": seconds,
                 "images_per_second": n_images / seconds if seconds else math.nan,
             }
@@ -100,7 +110,7 @@ def summarise_seeds(rows: Sequence[Row]) -> list[Row]:
     found = []
     for group in sorted(several, key=lambda group: group[0]["shots"]):
         row = {**group[0], "support_seed": MEAN, "support_id": None, "n_support_seeds": len(group)}
-        for metric in METRICS + OPTIONAL_METRICS:
+        for metric in ALL_METRICS:
             if metric in row:
                 values = [one[metric] for one in group]
                 undefined = any(math.isnan(value) for value in values)
@@ -120,7 +130,8 @@ def _support_id(classes: Sequence[str], support: Mapping[str, SupportSet]) -> st
 
 def _total(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     sums: dict[str, Any] = {
-        key: sum(result[key] for result in results.values()) for key in ("n_images", "n_anomalous", "seconds")
+        key: None if any(one[key] is None for one in results.values()) else sum(one[key] for one in results.values())
+        for key in ("n_images", "n_anomalous", "seconds")
     }
     notes = list(dict.fromkeys(note for result in results.values() for note in result["notes"]))
     shots = {result["shots"] for result in results.values() if "shots" in result}
@@ -129,11 +140,13 @@ def _total(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {**sums, "notes": notes, "selected_on_test": any(r.get("selected_on_test") for r in results.values())}
 
 
-def _marks(dataset: str, classes: list[str], record: WeightsRecord | None, result: Mapping[str, Any]) -> dict[str, Any]:
+def _marks(
+    dataset: str, classes: list[str], record: WeightsRecord | None, result: Mapping[str, Any], note: str | None
+) -> dict[str, Any]:
     """What the training record says against these results. Without a record nothing was trained: all is well."""
     zero_shot: bool | None = True
     selected = bool(result.get("selected_on_test"))
-    notes = list(result["notes"])
+    notes = [*result["notes"], *([note] if note else [])]
     if record is not None:
         trained = None if record.data is None else _overlap(dataset, classes, record.data)
         if trained is None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -131,8 +131,19 @@ class RunFolder:
         return self.path / "heatmaps"
 
 
-def latest(outputs: Path = Path("outputs"), *, command: str = "train", method: str | None = None) -> RunFolder:
-    """The newest run of `command` (and `method`) below `outputs`; of training runs, the newest finished one.
+# Files that a finished run holds, by what is asked of it.
+TRAINED = ("weights.json",)
+FITTED = ("results.json", "weights_*.json")
+
+
+def latest(
+    outputs: Path = Path("outputs"),
+    *,
+    command: str = "train",
+    method: str | None = None,
+    holds: Sequence[str] = TRAINED,
+) -> RunFolder:
+    """The newest run of `command` (and `method`) below `outputs` that holds such files: the default, finished training.
 
     Raises UserError when there is none.
     """
@@ -144,13 +155,12 @@ def latest(outputs: Path = Path("outputs"), *, command: str = "train", method: s
         except UserError:  # a folder in the making or damaged: not a candidate
             continue
         wanted = facts.get("command") == command and method in (None, facts.get("method"))
-        if wanted and (command != "train" or run.weights_path.with_suffix(".json").exists()):
+        if wanted and all(any(run.path.glob(pattern)) for pattern in holds):
             found.append((str(facts.get("created", "")), path.as_posix(), run))
     if not found:
         of_method = f" of method {method}" if method else ""
-        finished = "finished " if command == "train" else ""
         raise UserError(
-            f"there is no {finished}{command} run{of_method}",
+            f"there is no finished {command} run{of_method}",
             where=str(outputs),
             mend=f"run `{command}` first, or give its folder",
         )

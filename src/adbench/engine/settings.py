@@ -20,7 +20,7 @@ Schedule = Literal["constant", "poly"]
 Amp = Literal["off", "bf16", "fp16"]
 Cache = Literal["auto", "off", "ram", "disk"]
 Selection = Literal["last", "best_on_test"]
-Protocol = Literal["exact", "official"]
+Protocol = Literal["exact", "official", "smiyc"]
 MetricsMode = Literal["exact", "constant"]
 AuxNormals = Literal["test_only", "train_and_test"]
 
@@ -163,7 +163,8 @@ class EvalSettings:
                          which other classes are evaluated
     amp                  "off", "bf16" or "fp16" autocast
     protocol             "exact": a metric without meaning is n/a and left out of means; "official": the zeros that the
-                         authors' code prints there, kept in means
+                         authors' code prints there, kept in means; "smiyc", of road data only: the binned curve of the
+                         benchmark SegmentMeIfYouCan
     aupro200             AUPRO from 200 thresholds, as papers compute it, instead of the exact integral
     heat_maps            pictures per class: the most anomalous images and, half as many, the most suspect normal ones
     metrics_mode         "exact", or "constant": little memory for any number of pixels, prints its error bound
@@ -193,13 +194,23 @@ class EvalSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainData:
-    """A data set to train on: its name and the samples of its auxiliary part."""
+    """A data set to train on: its name, the samples of its auxiliary part, and what kind of training they allow."""
 
     name: str
     samples: Sequence[Sample]
+    supervision: str = "anomaly"
 
     def __post_init__(self) -> None:
         _not_empty(self.name, self.samples)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricSet:
+    """What a data set is measured by: "industrial", or "road" with the pixels of its smallest components that count."""
+
+    name: Literal["industrial", "road"] = "industrial"
+    min_pred: int = 500
+    min_gt: int = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,13 +218,16 @@ class EvalData:
     """A data set to evaluate on: its name, its test samples and the order of classes in the table.
 
     Without `classes` the order is that in which the samples name them. `supports` holds the support sets that a method
-    which adapts is evaluated with, one result per (K, seed); without any it is evaluated once, with K = 0.
+    which adapts is evaluated with, one result per (K, seed); without any it is evaluated once, with K = 0. `note` is
+    what a reader of every result must know.
     """
 
     name: str
     samples: Sequence[Sample]
     classes: Sequence[str] = ()
     supports: Supports = field(default_factory=dict)
+    metric_set: MetricSet = field(default_factory=MetricSet)
+    note: str | None = None
 
     def __post_init__(self) -> None:
         _not_empty(self.name, self.samples)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class ClassTotals:
     def update(self, prediction: Prediction, batch: Batch) -> None:
         """Take in the prediction of a batch. Raises UserError naming the images if a value is NaN or misshapen."""
         labels = batch.labels.cpu().numpy()
-        try:
+        with located(batch):
             if prediction.scores is not None:
                 self.image_metrics.update(as_array(prediction.scores), labels)
                 self.has_scores = True
@@ -46,9 +47,6 @@ class ClassTotals:
                 if batch.masks is not None:
                     self.pixel_metrics.update(as_arrays(prediction.maps), batch.masks.cpu().numpy())
                     self.has_masks = True
-        except UserError as error:
-            images = batch.paths[0] + (f" to {batch.paths[-1]}" if len(batch) > 1 else "")
-            raise UserError(error.what, where=f"{batch.dataset}: {images}: {error.where}", mend=error.mend) from error
         self.n_images += len(batch)
         self.n_anomalous += int(labels.sum())
 
@@ -87,6 +85,16 @@ class ClassTotals:
             "seconds": self.seconds,
             "notes": notes,
         }
+
+
+@contextlib.contextmanager
+def located(batch: Batch) -> Iterator[None]:
+    """Name the images of the batch in a UserError that is raised inside."""
+    try:
+        yield
+    except UserError as error:
+        images = batch.paths[0] + (f" to {batch.paths[-1]}" if len(batch) > 1 else "")
+        raise UserError(error.what, where=f"{batch.dataset}: {images}: {error.where}", mend=error.mend) from error
 
 
 def as_array(values: Tensor) -> NDArray[np.floating[Any]]:

@@ -16,7 +16,7 @@ import adbench
 from adbench.data.sample import Batch
 from adbench.engine.checkpoint import Position, load_checkpoint, save_checkpoint
 from adbench.engine.device import autocast, check_amp
-from adbench.engine.feed import Feed, check_shots
+from adbench.engine.feed import Feed, check_shots, check_supervision
 from adbench.engine.journal import Journal
 from adbench.engine.optim import build_optimizer, take_step
 from adbench.engine.pictures import Painter
@@ -91,6 +91,7 @@ def train(
     reporter = reporter or Quiet()
     if method.supervision == "none":
         raise UserError(f"method {method.name} is not trained", where="method", mend="run `eval` with it directly")
+    check_supervision(method, data)
     check_amp(settings.amp, device)
     check_selection(settings, validation)
     check_shots(method, settings)

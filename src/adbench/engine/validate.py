@@ -14,7 +14,7 @@ from adbench.engine.journal import Journal
 from adbench.engine.pictures import Painter
 from adbench.engine.progress import Reporter
 from adbench.engine.rng import undisturbed
-from adbench.engine.rows import MEAN, METRICS
+from adbench.engine.rows import ALL_METRICS, MEAN
 from adbench.engine.settings import EvalData, EvalSettings, Row, TrainSettings
 from adbench.errors import UserError, unknown
 from adbench.methods.base import Method
@@ -28,8 +28,8 @@ def check_selection(settings: TrainSettings, validation: Sequence[EvalData]) -> 
             where="trainer.select",
             mend="give validation data, or use trainer.select=last",
         )
-    if settings.select_metric not in METRICS:
-        raise unknown("metric", settings.select_metric, METRICS, where="trainer.select_metric")
+    if settings.select_metric not in ALL_METRICS:
+        raise unknown("metric", settings.select_metric, ALL_METRICS, where="trainer.select_metric")
 
 
 def validation_rows(
@@ -68,7 +68,7 @@ def log_pictures(
 
 def select_value(rows: Sequence[Row], metric: str) -> float:
     """What weights are selected by: the metric's mean over classes, averaged over the validation sets."""
-    values = [row[metric] for row in rows if row["class_name"] == MEAN]
+    values = [row.get(metric, math.nan) for row in rows if row["class_name"] == MEAN]
     value = math.fsum(values) / len(values)
     if math.isnan(value):
         raise UserError(

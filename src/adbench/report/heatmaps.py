@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from adbench.engine.pictures import Picture
+from adbench.engine.pictures import KINDS, Picture
 from adbench.report.colours import colour
 
 OUTLINE = (0, 255, 170)
@@ -27,8 +27,7 @@ def paint(picture: Picture) -> Image.Image:
     image = image.resize(size, Image.Resampling.BICUBIC)
     parts = [image, outlined(image, picture.mask), overlay(image, picture.map, picture.limits)]
     panel = Image.new("RGB", (3 * size[0] + 2 * GAP, size[1] + CAPTION), "white")
-    kind = "anomalous" if picture.label else "normal"
-    text = f"{kind}  score {picture.score:.4g}  {PurePosixPath(picture.key)}"
+    text = f"{KINDS[picture.label]}  score {picture.score:.4g}  {PurePosixPath(picture.key)}"
     ImageDraw.Draw(panel).text((2, 2), text.encode("latin-1", "replace").decode("latin-1"), fill=(40, 40, 40))
     for index, part in enumerate(parts):
         panel.paste(part, (index * (size[0] + GAP), CAPTION))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench.atomic import write_json, write_text
-from adbench.engine.rows import METRICS, OPTIONAL_METRICS, STD
+from adbench.engine.rows import ALL_METRICS, STD
 from adbench.engine.settings import Row
 from adbench.errors import UserError
 from adbench.report.table import build_table, condensed, is_mean
@@ -131,4 +131,4 @@ def _without_nan(value: Any) -> Any:
 
 
 def _with_nan(key: str, value: Any) -> Any:
-    return math.nan if value is None and key.removesuffix(STD) in METRICS + OPTIONAL_METRICS else value
+    return math.nan if value is None and key.removesuffix(STD) in ALL_METRICS else value

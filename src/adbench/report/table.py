@@ -34,7 +34,13 @@ METRICS = (
     ("pixel F1-max", "pixel_f1max"),
     ("pixel AUPRO", "pixel_aupro"),
     ("pixel AUPRO-200", "pixel_aupro200"),
+    ("pixel FPR95", "pixel_fpr95"),
+    ("component sIoU", "component_siou_gt"),
+    ("component PPV", "component_ppv"),
+    ("component F1", "component_f1"),
 )
+ALWAYS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
+"""Metrics that have a column even where no row has them, unless the rows are of road data alone."""
 MARK = "*"
 
 
@@ -50,7 +56,7 @@ class Table:
 
 
 def build_table(rows: Sequence[Row]) -> Table:
-    """The table of `rows`. The columns of support sets and AUPRO-200 appear only where rows differ in, or have, them.
+    """The table of `rows`. The columns of support sets and of some metrics appear where rows differ in, or have, them.
 
     A metric of several support seeds is printed as mean ± sample standard deviation.
     """
@@ -95,7 +101,9 @@ def _present(key: str, rows: Sequence[Row]) -> bool:
         return any(row.get("shots") for row in rows)
     if key == "support_seed":
         return len({row.get(key) for row in rows} - {None}) > 1
-    return key != "pixel_aupro200" or any(key in row for row in rows)
+    if not is_metric(key) or any(key in row for row in rows):
+        return True
+    return key in ALWAYS and not all("pixel_fpr95" in row for row in rows)
 
 
 def _cell(key: str, row: Row) -> str:
