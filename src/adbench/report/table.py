@@ -34,13 +34,15 @@ METRICS = (
     ("pixel F1-max", "pixel_f1max"),
     ("pixel AUPRO", "pixel_aupro"),
     ("pixel AUPRO-200", "pixel_aupro200"),
+)
+ROAD_METRICS = (
     ("pixel FPR95", "pixel_fpr95"),
     ("component sIoU", "component_siou_gt"),
     ("component PPV", "component_ppv"),
     ("component F1", "component_f1"),
 )
-ALWAYS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
-"""Metrics that have a column even where no row has them, unless the rows are of road data alone."""
+# Metrics that have a column only where a row has them
+_OCCASIONAL = {"pixel_aupro200", *(key for _, key in ROAD_METRICS)}
 MARK = "*"
 
 
@@ -60,7 +62,7 @@ def build_table(rows: Sequence[Row]) -> Table:
 
     A metric of several support seeds is printed as mean ± sample standard deviation.
     """
-    columns = [column for column in FACTS + METRICS if _present(column[1], rows)]
+    columns = [column for column in FACTS + METRICS + ROAD_METRICS if _present(column[1], rows)]
     keys = [key for _, key in columns]
     return Table(
         headers=[header for header, _ in columns],
@@ -88,7 +90,7 @@ def percent(value: float | None) -> str:
 
 def is_metric(key: str) -> bool:
     """Whether the column `key` holds a metric."""
-    return key in dict((key, header) for header, key in METRICS)
+    return key in dict((key, header) for header, key in METRICS + ROAD_METRICS)
 
 
 def is_mean(row: Row) -> bool:
@@ -103,7 +105,7 @@ def _present(key: str, rows: Sequence[Row]) -> bool:
         return len({row.get(key) for row in rows} - {None}) > 1
     if not is_metric(key) or any(key in row for row in rows):
         return True
-    return key in ALWAYS and not all("pixel_fpr95" in row for row in rows)
+    return key not in _OCCASIONAL and not all("pixel_fpr95" in row for row in rows)
 
 
 def _cell(key: str, row: Row) -> str:
