@@ -58,12 +58,12 @@ def to_markdown(rows: Sequence[Row]) -> str:
     """A Markdown table, percent with one decimal, n/a where a metric is undefined; notes below."""
     table = build_table(rows)
     lines = [
-        _markdown_line(table.headers),
-        _markdown_line([":--" if key in ("method", "dataset", "class_name") else "--:" for key in table.keys]),
+        markdown_line(table.headers),
+        markdown_line([":--" if key in ("method", "dataset", "class_name") else "--:" for key in table.keys]),
     ]
     for row, cells in zip(table.rows, table.lines, strict=True):
         printed = [_escaped(cell) for cell in cells]
-        lines.append(_markdown_line([f"**{cell}**" if is_mean(row) and cell else cell for cell in printed]))
+        lines.append(markdown_line([f"**{cell}**" if is_mean(row) and cell else cell for cell in printed]))
     if table.notes:
         lines += ["", *(_escaped(f"* {note}") + "  " for note in table.notes)]
     return "\n".join(lines) + "\n"
@@ -105,7 +105,8 @@ def console_table(rows: Sequence[Row], *, title: str = "") -> Table:
     return shown
 
 
-def _markdown_line(cells: Sequence[str]) -> str:
+def markdown_line(cells: Sequence[str]) -> str:
+    """A line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 

@@ -1,0 +1,106 @@
+"""`adbench report`: results of finished runs beside each other and beside the published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adbench.cli.console import print_table
+from adbench.cli.grammar import parse, unknown_setting
+from adbench.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from adbench.report.comparison import Comparison, Run
+
+SUMMARY = "compare runs with each other and with published figures"
+
+HELP = """\
+usage  python -m adbench report RUN [RUN ...] [out=DIR]
+
+Prints the results of evaluations (their folders, or results.json files; latest: the newest one) beside what is
+published of the same method on the same data set in the same setting (shots, data trained on), and the difference in
+points. Where the figures come from stands below the table: few could be checked in the papers themselves. Results with
+another backbone than theirs, such as clip=demo, are marked: the difference then says nothing about a method.
+
+  out=DIR                   also write report.md and report.csv there
+
+examples
+  python -m adbench report latest
+  python -m adbench report outputs/eval/adaclip/visa/A outputs/eval/anomalyclip/visa/B out=comparison
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `adbench report` with these words."""
+    from adbench.atomic import write_text
+    from adbench.report.comparison import compare, to_csv, to_markdown
+
+    out, folders = _words(argv)
+    comparison = compare(_runs(folders))
+    print_table(_table(comparison))
+    for note in comparison.notes:
+        print(note)
+    if out is not None:
+        for name, text in (("report.md", to_markdown(comparison)), ("report.csv", to_csv(comparison))):
+            write_text(out / name, text)
+            print(out / name)
+    return 0
+
+
+def _words(argv: Sequence[str]) -> tuple[Path | None, list[Path]]:
+    folders = [word for word in argv if not word.startswith(("-", "out="))]
+    out = None
+    for setting in parse([word for word in argv if word not in folders], "report"):
+        if setting.key != "out":
+            raise unknown_setting(setting.word, setting.key, ("out",), "report")
+        out = Path(str(setting.value)).expanduser()
+    if not folders:
+        raise UserError(
+            "report needs a run", mend="name folders of evaluations: python -m adbench report RUN, or latest"
+        )
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError("this is a file, not a folder", where=f"out={out}", mend="give a folder")
+    return out, [_folder(word) for word in folders]
+
+
+def _folder(word: str) -> Path:
+    from adbench.engine.run_folder import latest
+
+    return latest(command="eval", holds=("results.json",)).path if word == "latest" else Path(word).expanduser()
+
+
+def _runs(folders: Sequence[Path]) -> list[Run]:
+    """The runs, called by their methods, or by folders too where these do not tell them apart."""
+    from adbench.report.comparison import Run
+    from adbench.report.results import read_results
+
+    rows = [read_results(folder)[1] for folder in folders]
+    methods = ["+".join(dict.fromkeys(str(row["method"]) for row in of_run)) for of_run in rows]
+    labels = [
+        method if methods.count(method) == 1 else f"{method} ({folder.name})"
+        for method, folder in zip(methods, folders, strict=True)
+    ]
+    if len(set(labels)) < len(labels):
+        labels = [f"{method} ({folder})" for method, folder in zip(methods, folders, strict=True)]
+    return [Run(label, of_run) for label, of_run in zip(labels, rows, strict=True)]
+
+
+def _table(comparison: Comparison) -> Table:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    from adbench.report.comparison import HEADERS, printed
+
+    table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for header in ("data", "class", "shots", ""):
+        table.add_column(header, justify="left")
+    for metric in comparison.metrics:
+        table.add_column(Text(HEADERS[metric].replace(" ", "\n", 1)), justify="right")
+    styles = {"ours": "", "published": "dim", "difference": "bold"}
+    for line, cells in zip(comparison.lines, printed(comparison), strict=True):
+        table.add_row(*map(Text, cells), style=styles[line.kind])
+    return table

@@ -1,0 +1,198 @@
+"""Results of one or several runs beside each other and beside the published figures of the same setting."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from adbench.engine.settings import Row
+from adbench.report.published import Published, load_published
+from adbench.report.results import markdown_line
+from adbench.report.table import METRICS, condensed, is_mean, percent
+
+HEADERS = {key: header for header, key in METRICS}
+FIELDS = (
+    *("run", "method", "dataset", "class_name", "shots", "trained_on", "backbone"),
+    *("metric", "ours", "published", "difference", "paper", "setting", "source"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished evaluation: what it is called in tables, and its rows."""
+
+    label: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: a run's figures, published ones, or the difference of the two; values by metric, percent.
+
+    `run` and `row` say whose; `published` is empty in lines of runs.
+    """
+
+    kind: str  # "ours", "published", "difference"
+    name: str
+    values: Mapping[str, float]
+    run: Run
+    row: Row
+    published: Sequence[Published] = ()
+
+
+@dataclass
+class Comparison:
+    """Lines in the table's order, and what a reader must know."""
+
+    lines: list[Line] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that any line has, in the order of all tables."""
+        return [key for key in HEADERS if any(key in line.values for line in self.lines)]
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Compare runs: the mean rows of each, class rows where there are published figures for them."""
+    found = Comparison()
+    sources: dict[tuple[str, str], int] = {}
+    for place in _places(runs):
+        for run in runs:
+            for row in condensed(run.rows):
+                matching = _grouped(row)
+                if (row["dataset"], row["class_name"], row["shots"]) == place and (is_mean(row) or matching):
+                    found.lines += _lines(run, row, matching, sources)
+    found.notes += [f"[{number}] {paper}: {source}" for (paper, source), number in sources.items()]
+    found.notes += _remarks(runs, found.lines)
+    return found
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """The table in Markdown, percent with one decimal; notes below."""
+    metrics = comparison.metrics
+    heads = ["data", "class", "shots", "", *(HEADERS[key] for key in metrics)]
+    lines = [markdown_line(heads), markdown_line([":--"] * 4 + ["--:"] * len(metrics))]
+    lines += [markdown_line(cells) for cells in printed(comparison)]
+    return "\n".join([*lines, "", *(f"- {note}" for note in comparison.notes)]) + "\n"
+
+
+def to_csv(comparison: Comparison) -> str:
+    """One line per run, row, metric and published figure, under FIELDS; values in percent at full precision."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    for line in comparison.lines:
+        row = line.row
+        facts = {
+            "run": line.run.label,
+            **{key: row.get(key) for key in ("method", "dataset", "class_name", "shots", "backbone")},
+            "trained_on": "+".join(row["trained_on"]) if row.get("trained_on") is not None else "?",
+        }
+        if line.kind == "ours":
+            for metric, value in line.values.items():
+                writer.writerow({**facts, "metric": metric, "ours": "" if math.isnan(value) else repr(value)})
+        for one in line.published:
+            own = 100 * row.get(one.metric, math.nan)
+            compared = {} if math.isnan(own) else {"ours": repr(own), "difference": repr(own - one.value)}
+            shown = {"published": one.value, "paper": one.paper, "setting": one.setting, "source": one.source}
+            writer.writerow({**facts, "metric": one.metric, **compared, **shown})
+    return text.getvalue()
+
+
+def printed(comparison: Comparison) -> Iterator[list[str]]:
+    """The cells of each line; data set, class and shots only where they change."""
+    before = None
+    for line in comparison.lines:
+        place = [
+            line.row["dataset"],
+            line.row["class_name"],
+            "" if line.row["shots"] is None else str(line.row["shots"]),
+        ]
+        yield [
+            *(place if place != before else [""] * 3),
+            line.name,
+            *(_cell(line, key) for key in comparison.metrics),
+        ]
+        before = place
+
+
+def _cell(line: Line, metric: str) -> str:
+    if metric not in line.values:
+        return ""
+    value = line.values[metric]
+    return f"{value:+.1f}" if line.kind == "difference" else percent(value / 100)
+
+
+def _places(runs: Sequence[Run]) -> list[tuple[str, str, int]]:
+    return list(
+        dict.fromkeys((row["dataset"], row["class_name"], row["shots"]) for run in runs for row in condensed(run.rows))
+    )
+
+
+def _grouped(row: Row) -> dict[tuple[str, str], list[Published]]:
+    """The published figures of the row's setting, by paper and source."""
+    groups: dict[tuple[str, str], list[Published]] = {}
+    for one in load_published():
+        if one.fits(row):
+            groups.setdefault((one.paper, one.source), []).append(one)
+    return groups
+
+
+def _lines(
+    run: Run, row: Row, groups: Mapping[tuple[str, str], list[Published]], sources: dict[tuple[str, str], int]
+) -> Iterator[Line]:
+    own = {key: 100 * row[key] for key in HEADERS if row.get(key) is not None}
+    yield Line("ours", f"{run.label}{'*' if row.get('notes') else ''}", own, run, row)
+    for source, figures in groups.items():
+        number = sources.setdefault(source, len(sources) + 1)
+        values = {one.metric: one.value for one in figures}
+        yield Line("published", f"published [{number}]", values, run, row, figures)
+        less = {key: own[key] - value for key, value in values.items() if not math.isnan(own.get(key, math.nan))}
+        if less:
+            yield Line("difference", "difference", less, run, row)
+
+
+def _remarks(runs: Sequence[Run], lines: Sequence[Line]) -> Iterator[str]:
+    """What must be said of the comparison: other backbones, missing metrics, nothing to compare with."""
+    published = [line for line in lines if line.kind == "published"]
+    for run in runs:
+        own = [line for line in published if line.run is run]
+        others = {
+            (line.row["backbone"], one.backbone)
+            for line in own
+            for one in line.published
+            if one.backbone != line.row["backbone"]
+        }
+        for ours, theirs in sorted(others):
+            yield f"{run.label}: the backbone is {ours}, that of the published figures {theirs}: they do not compare"
+        lacking = {one.metric for line in own for one in line.published if one.metric not in line.row}
+        if "pixel_aupro200" in lacking:
+            yield f"{run.label}: pixel AUPRO-200 was not computed; eval.aupro200=true does so"
+        if any(line.row.get("trained_on") is None for line in own):
+            yield f"{run.label}: it is unknown what the weights were trained on"
+        yield from _unmatched(run, own)
+        notes = dict.fromkeys(note for line in lines if line.run is run for note in line.row.get("notes") or ())
+        yield from (f"* {run.label}: {note}" for note in notes)
+
+
+def _unmatched(run: Run, published: Sequence[Line]) -> Iterator[str]:
+    """Which of the run's data sets have nothing published in its setting, and what other settings there are."""
+    matched = {(line.row["dataset"], line.row["shots"]) for line in published}
+    rows = [row for row in condensed(run.rows) if is_mean(row) and (row["dataset"], row["shots"]) not in matched]
+    rows = [row for row in rows if "n_datasets" not in row]
+    if not rows:
+        return
+    shown = ", ".join(dict.fromkeys(f"{row['dataset']} with {row['shots']} shots" for row in rows))
+    yield f"{run.label}: nothing published is known of {rows[0]['method']} on {shown} in this setting"
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        settings = dict.fromkeys(
+            one.setting
+            for one in load_published()
+            if (one.method, one.dataset) == (rows[0]["method"], dataset) and "class=" not in one.setting
+        )
+        if settings:
+            yield f"{run.label}: published of {dataset} in other settings: {'; '.join(settings)}"

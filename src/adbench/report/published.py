@@ -1,0 +1,76 @@
+"""Published figures, from published.csv: what a paper, its authors' logs or others who quote or repeat it print.
+
+paper      whose figure it is; of re-evaluations by others, theirs
+method, dataset, metric    names as in result rows
+setting    blank-separated: shots=K, trained_on=A+B ("?": not stated; left out: nothing is trained), class=NAME (left
+           out: the mean over classes), backbone=NAME
+value      percent, as printed there (fractions times 100)
+source     where it was read: few of them could be checked in the papers themselves
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+from dataclasses import dataclass
+from importlib import resources
+
+from adbench.engine.rows import MEAN
+from adbench.engine.settings import Row
+
+UNKNOWN = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One published figure. `trained_on` is None where it is not stated; `value` is in percent."""
+
+    paper: str
+    method: str
+    dataset: str
+    setting: str
+    metric: str
+    value: float
+    source: str
+    shots: int
+    trained_on: frozenset[str] | None
+    class_name: str
+    backbone: str
+
+    @property
+    def subject(self) -> tuple[str, str, str]:
+        """Method, data set, class."""
+        return self.method, self.dataset, self.class_name
+
+    def fits(self, row: Row) -> bool:
+        """Whether `row` is of the same subject in the same setting; what nobody states is no difference."""
+        if self.subject != (row["method"], row["dataset"], row["class_name"]) or self.shots != row["shots"]:
+            return False
+        trained_on = row.get("trained_on")
+        return self.trained_on is None or trained_on is None or self.trained_on == frozenset(trained_on)
+
+
+@functools.cache
+def load_published() -> tuple[Published, ...]:
+    """All figures, in the file's order."""
+    text = resources.files("adbench.report").joinpath("published.csv").read_text(encoding="utf-8")
+    return tuple(_published(row) for row in csv.DictReader(io.StringIO(text)))
+
+
+def _published(row: dict[str, str]) -> Published:
+    setting = dict(word.split("=", 1) for word in row["setting"].split())
+    trained_on = setting.get("trained_on", "")
+    return Published(
+        paper=row["paper"],
+        method=row["method"],
+        dataset=row["dataset"],
+        setting=row["setting"],
+        metric=row["metric"],
+        value=float(row["value"]),
+        source=row["source"],
+        shots=int(setting["shots"]),
+        trained_on=None if trained_on == UNKNOWN else frozenset(name for name in trained_on.split("+") if name),
+        class_name=setting.get("class", MEAN),
+        backbone=setting["backbone"],
+    )
