@@ -158,7 +158,10 @@ def _compose_all(
     for section, remembered in (restored or {}).items():
         values[section].update({k: v for k, v in remembered.items() if f"{section}.{k}" not in typed})
     sets = [values["data"]]
-    sets += [_compose(command, [*groups, f"data={name}", *_words_of(name, settings)])["data"] for name in names[1:]]
+    for name in names[1:]:
+        own = _words_of(name, settings)
+        # A set's section depends on nothing else: composing everything anew for each would take seconds.
+        sets.append(_compose(command, [*groups, f"data={name}", *own])["data"] if own else _yaml(f"data/{name}.yaml"))
     data = tuple(_data_config(one, several=len(names) > 1) for one in sets)
     hyperparameters = {key: value for key, value in values["method"].items() if key != "name"}
     top = {key: values[key] for key in ("data_dir", "outputs", "out", "device", "seed")}
@@ -259,7 +262,7 @@ def _check_keys(command: str, typed: Mapping[str, Setting], names: Sequence[str]
     known = {key for key in _keys(values) if not key.startswith(hidden)}
     groups = set(_KINDS) - {_NOT_OURS[command]}
     for name in names:
-        for key in _yaml_keys(f"data/{name}.yaml"):
+        for key in _yaml(f"data/{name}.yaml"):
             known |= {f"data.{key}", f"data.{name}.{key}"}
     known -= {*_FIXED, *(f"data.{name}.name" for name in names)}
     for key, setting in typed.items():
@@ -278,10 +281,10 @@ def _keys(values: Mapping[str, Any], prefix: str = "") -> set[str]:
     return keys
 
 
-def _yaml_keys(name: str) -> list[str]:
+def _yaml(name: str) -> dict[str, Any]:
     import yaml
 
-    return list(yaml.safe_load((configs_dir() / name).read_text(encoding="utf-8")))
+    return dict(yaml.safe_load((configs_dir() / name).read_text(encoding="utf-8")))
 
 
 def _data_config(values: Mapping[str, Any], *, several: bool = False) -> DataConfig:

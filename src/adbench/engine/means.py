@@ -11,7 +11,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from adbench.engine.rows import MEAN, METRICS, OPTIONAL_METRICS, summarise_seeds
+from adbench.engine.rows import ALL_METRICS, MEAN, summarise_seeds
 from adbench.engine.settings import Row
 
 OF_DOMAIN = f"{MEAN}:"
@@ -47,7 +47,7 @@ def _means(label: str, rows: Sequence[Row]) -> list[Row]:
 
 def _mean(label: str, rows: Sequence[Row], trained_on: Sequence[str]) -> Row:
     metrics, notes = {}, []
-    for metric in METRICS + OPTIONAL_METRICS:
+    for metric in ALL_METRICS:
         if any(metric in row for row in rows):
             values = [row[metric] for row in rows if not math.isnan(row.get(metric, math.nan))]
             metrics[metric] = statistics.fmean(values) if values else math.nan
@@ -56,6 +56,7 @@ def _mean(label: str, rows: Sequence[Row], trained_on: Sequence[str]) -> Row:
     if trained_on:
         notes.append(f"without {', '.join(trained_on)}: trained on")
     known = {row["zero_shot"] for row in rows}
+    anomalous = [row["n_anomalous"] for row in rows]
     seconds = sum(row["seconds"] for row in rows)
     n_images = sum(row["n_images"] for row in rows)
     return {
@@ -67,7 +68,7 @@ def _mean(label: str, rows: Sequence[Row], trained_on: Sequence[str]) -> Row:
         "support_id": None,
         "n_datasets": len(rows),
         "n_images": n_images,
-        "n_anomalous": sum(row["n_anomalous"] for row in rows),
+        "n_anomalous": None if None in anomalous else sum(anomalous),
         **metrics,
         "zero_shot": None if None in known else True,
         "selected_on_test": any(row["selected_on_test"] for row in rows),
