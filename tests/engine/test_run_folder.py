@@ -7,7 +7,7 @@ import json
 import pytest
 
 from adbench.atomic import replacing, sweep, write_json, write_text
-from adbench.engine.run_folder import RunFolder, latest
+from adbench.engine.run_folder import FITTED, RunFolder, latest
 from adbench.errors import UserError
 
 
@@ -57,6 +57,19 @@ def test_latest_is_the_newest_finished_run_of_the_method(tmp_path):
     assert latest(tmp_path) == runs[2]
     with pytest.raises(UserError, match="no finished train run of method c"):
         latest(tmp_path, method="c")
+
+
+def test_latest_of_evaluations_holds_what_is_asked_for(tmp_path):
+    runs = [RunFolder.create("eval", "a", "demo", outputs=tmp_path) for _ in range(4)]
+    for run in runs[:2]:
+        (run.path / "weights_demo_k1.json").touch()
+    for run in (runs[0], runs[2]):
+        (run.path / "results.json").touch()
+
+    assert latest(tmp_path, command="eval", holds=FITTED) == runs[0]
+    assert latest(tmp_path, command="eval", holds=("results.json",)) == runs[2]
+    with pytest.raises(UserError, match="no finished train run"):
+        latest(tmp_path, holds=FITTED)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -26,7 +26,8 @@ as not zero-shot.
 
 what
   method=NAME               adbench list methods; hyperparameters are method.KEY=VALUE
-  checkpoint=latest         the newest finished training run of the method (default)
+  checkpoint=latest         the newest finished training run of the method (default); of a method that is fitted to
+                            support images, the newest evaluation that has fitted it
   checkpoint=RUN|FILE       a run folder, a weights file, or a checkpoint published by the method's authors
   checkpoint=untrained      freshly initialised weights: what training adds can be seen against it
   data=NAME                 adbench list data; 'data=[visa,mvtec]' for several

@@ -11,7 +11,7 @@ from pathlib import Path
 from adbench.cli.benchmark import Benchmark, with_benchmark
 from adbench.cli.config import EvalConfig, chosen_data, eval_config
 from adbench.cli.grammar import Setting, data_dir_of, parse
-from adbench.cli.restore import Checkpoint, find_checkpoint, is_fitted, remembered, trained_shots
+from adbench.cli.restore import Checkpoint, find_checkpoint, is_fitted, remembered, same_backbone, trained_shots
 from adbench.data import catalogue
 from adbench.errors import UserError, unknown
 
@@ -113,7 +113,8 @@ def _part(
     if benchmark is not None and not is_fitted(checkpoint):
         supports = [*trained_shots(checkpoint), *benchmark.support_for(checkpoint.method)]
         kept += {setting.key: setting for setting in supports if setting.key not in given}.values()
-    return Part(eval_config(kept, remembered(checkpoint, kept)), checkpoint)
+    composed = eval_config([*kept, *same_backbone(checkpoint, kept)], remembered(checkpoint, kept))
+    return Part(composed, checkpoint)
 
 
 def _served(asked: Setting | None, names: Sequence[str]) -> dict[str, str | None]:

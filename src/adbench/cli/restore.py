@@ -69,22 +69,9 @@ def _fits(method: str) -> bool:
 
 
 def _read(asked: str | None, method: str | None, outputs: Path) -> Checkpoint:
-    from adbench.engine.run_folder import latest
     from adbench.engine.weights import read_record
 
-    if asked in (None, "latest"):
-        try:
-            path = latest(outputs, command="train", method=method).path
-        except UserError as error:
-            name = method or "NAME"
-            raise UserError(
-                error.what,
-                where=error.where,
-                mend=f"train one first (python -m adbench train method={name} data=...), name one (checkpoint=RUN or "
-                "FILE), or evaluate fresh weights (checkpoint=untrained)",
-            ) from error
-    else:
-        path = Path(str(asked)).expanduser()
+    path = _latest(outputs, method) if asked in (None, "latest") else Path(str(asked)).expanduser()
     record = read_record(path)
     if record is None and method is None:
         raise UserError("this file does not say which method it is of", where=str(path), mend="add method=NAME")
@@ -95,6 +82,34 @@ def _read(asked: str | None, method: str | None, outputs: Path) -> Checkpoint:
             mend=f"use method={record.method}, or weights of {method}",
         )
     return Checkpoint(record.method if record is not None else str(method), path, record)
+
+
+def _latest(outputs: Path, method: str | None) -> Path:
+    """The newest run with weights of the method: its training, or the evaluation that has fitted it."""
+    from adbench.engine.run_folder import FITTED, latest
+
+    name = method or "NAME"
+    fitted = method is not None and _fits(method)
+    try:
+        if fitted:
+            return latest(outputs, command="eval", method=method, holds=FITTED).path
+        return latest(outputs, command="train", method=method).path
+    except UserError as error:
+        command = f"eval method={name} data=... support.k=4" if fitted else f"train method={name} data=..."
+        fresh = "" if fitted else ", or evaluate fresh weights (checkpoint=untrained)"
+        mend = f"run python -m adbench {command} first, or name one (checkpoint=RUN or FILE){fresh}"
+        raise UserError(error.what, where=error.where, mend=mend) from error
+
+
+def same_backbone(checkpoint: Checkpoint, settings: Sequence[Setting]) -> list[Setting]:
+    """clip=NAME of the backbone that the weights are of, so that the recipe of method and backbone counts.
+
+    Nothing where the settings name one, where the weights do not, or where it has no YAML file.
+    """
+    name = None if checkpoint.record is None else checkpoint.record.backbone.get("name")
+    if name not in choices("clip") or any(setting.key == "clip" for setting in settings):
+        return []
+    return parse([f"clip={name}"], "eval")
 
 
 def remembered(checkpoint: Checkpoint, settings: Sequence[Setting]) -> dict[str, dict[str, Any]]:
