@@ -54,6 +54,7 @@ class AnomalyClip(Method):
     """
 
     features_suffice = True
+    scoring_only = frozenset({"gaussian_sigma"})
 
     def __init__(
         self,

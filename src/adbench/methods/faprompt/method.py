@@ -71,6 +71,7 @@ class FaPrompt(Method):
     """
 
     features_suffice = True
+    scoring_only = frozenset({"gaussian_sigma"})
 
     def __init__(
         self,
