@@ -97,7 +97,9 @@ def with_benchmark(settings: Sequence[Setting]) -> tuple[list[Setting], Benchmar
         benchmark = load_benchmark(str(asked.value), asked.word)
     elif data is None:
         benchmark = load_benchmark(DEFAULT, "")
-    elif isinstance(data.value, str) and data.value in choices("benchmark") and data.value not in choices("data"):
+    elif isinstance(data.value, str) and data.value not in choices("data"):
+        if data.value not in choices("benchmark"):
+            raise unknown("data set", data.value, [*choices("data"), *choices("benchmark")], where=data.word)
         benchmark, data = load_benchmark(data.value, data.word), None
     else:
         return [setting for setting in settings if setting.key != "benchmark"], None

@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _words(argv: Sequence[str]) -> tuple[Path | None, list[Path]]:
-    folders = [word for word in argv if not word.startswith(("-", "out="))]
+    folders = [word for word in argv if Path(word).exists() or not ("=" in word or word.startswith("-"))]
     out = None
     for setting in parse([word for word in argv if word not in folders], "report"):
         if setting.key != "out":

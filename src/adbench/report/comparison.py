@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from adbench.engine.settings import Row
 from adbench.report.published import Published, load_published
 from adbench.report.results import markdown_line
-from adbench.report.table import METRICS, condensed, is_mean, percent
+from adbench.report.table import METRICS, cell, condensed, is_mean, percent
 
 HEADERS = {key: header for header, key in METRICS}
 FIELDS = (
@@ -115,14 +115,16 @@ def printed(comparison: Comparison) -> Iterator[list[str]]:
         yield [
             *(place if place != before else [""] * 3),
             line.name,
-            *(_cell(line, key) for key in comparison.metrics),
+            *(_printed(line, key) for key in comparison.metrics),
         ]
         before = place
 
 
-def _cell(line: Line, metric: str) -> str:
+def _printed(line: Line, metric: str) -> str:
     if metric not in line.values:
         return ""
+    if line.kind == "ours":
+        return cell(metric, line.row)
     value = line.values[metric]
     return f"{value:+.1f}" if line.kind == "difference" else percent(value / 100)
 
@@ -175,8 +177,10 @@ def _remarks(runs: Sequence[Run], lines: Sequence[Line]) -> Iterator[str]:
         if any(line.row.get("trained_on") is None for line in own):
             yield f"{run.label}: it is unknown what the weights were trained on"
         yield from _unmatched(run, own)
-        notes = dict.fromkeys(note for line in lines if line.run is run for note in line.row.get("notes") or ())
-        yield from (f"* {run.label}: {note}" for note in notes)
+        noted = [
+            (line.row["dataset"], note) for line in lines if line.run is run for note in line.row.get("notes") or ()
+        ]
+        yield from (f"* {run.label} on {dataset}: {note}" for dataset, note in dict.fromkeys(noted))
 
 
 def _unmatched(run: Run, published: Sequence[Line]) -> Iterator[str]:

@@ -67,7 +67,7 @@ def build_table(rows: Sequence[Row]) -> Table:
     return Table(
         headers=[header for header, _ in columns],
         keys=keys,
-        lines=[[_cell(key, row) for key in keys] for row in rows],
+        lines=[[cell(key, row) for key in keys] for row in rows],
         rows=list(rows),
         notes=_notes(rows),
     )
@@ -108,7 +108,8 @@ def _present(key: str, rows: Sequence[Row]) -> bool:
     return key not in _OCCASIONAL and not all("pixel_fpr95" in row for row in rows)
 
 
-def _cell(key: str, row: Row) -> str:
+def cell(key: str, row: Row) -> str:
+    """What stands in column `key` of `row`; of several support seeds mean ± sample standard deviation."""
     value: Any = row.get(key)
     if is_metric(key):
         spread = row.get(key + STD)

@@ -1,0 +1,87 @@
+"""`adbench report` on finished runs."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from adbench.cli.main import main
+from cli.tiny_sets import write_sets
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two evaluations in outputs/. Not to be changed."""
+    folder = tmp_path_factory.mktemp("runs")
+    write_sets(folder / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("ADBENCH_DATA", raising=False)
+        for method in ("winclip", "median_colour"):
+            assert main(["eval", f"method={method}", "clip=demo", "data=mvtec", f"out=outputs/{method}"]) == 0
+    return folder
+
+
+def test_ours_stand_beside_the_published_ones(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(runs)
+    assert main(["report", "outputs/winclip"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"mvtec +mean +0 +winclip +\d+\.\d", out)
+    assert re.search(r"published \[1\] +91\.8 +85\.1", out)
+    assert re.search(r"difference +[+-]\d", out)
+    assert "[1] WinCLIP (CVPR 2023): the paper's abstract" in out
+    assert "winclip: the backbone is demo" in out
+
+
+def test_several_runs_and_files(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(runs)
+    words = ["outputs/winclip", "outputs/median_colour/results.json", f"out={tmp_path / 'new'}"]
+    assert main(["report", *words]) == 0
+    out = capsys.readouterr().out
+    assert "median_colour: nothing published is known of median_colour on mvtec" in out
+    assert str(tmp_path / "new" / "report.md") in out
+    lines = list(csv.DictReader((tmp_path / "new" / "report.csv").read_text().splitlines()))
+    assert {line["run"] for line in lines} == {"winclip", "median_colour"}
+    assert {line["published"] for line in lines if line["run"] == "median_colour"} == {""}
+    assert "| difference |" in (tmp_path / "new" / "report.md").read_text()
+
+
+def test_runs_of_one_method_are_told_apart(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(runs)
+    assert main(["report", "outputs/winclip", "outputs/winclip/results.json"]) == 0
+    assert "winclip (results.json)" in capsys.readouterr().out
+
+
+def test_the_latest_run(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(runs)
+    assert main(["report", "latest"]) == 0
+    assert "median_colour" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "report needs a run"),
+        (["nowhere"], "no readable results (nowhere)"),
+        (["latest"], "no eval run"),
+        (["a", "output=b"], "Did you mean out?"),
+        (["a", "--out=b"], "unknown option"),
+    ],
+)
+def test_bad_input_is_one_line(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", *words]) == 2
+    line = capsys.readouterr().err
+    assert said in line.replace("finished ", "")
+    assert line.count("\n") == 1

@@ -1,0 +1,159 @@
+"""Published figures, and results beside them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+
+from adbench.cli.grammar import choices
+from adbench.data import catalogue
+from adbench.engine.rows import ALL_METRICS
+from adbench.report import published
+from adbench.report.comparison import FIELDS, Run, compare, printed, to_csv, to_markdown
+from adbench.report.published import load_published
+
+FILE = Path(published.__file__).with_name("published.csv")
+
+
+def row(method: str, dataset: str, **values: object) -> dict:
+    given = {"class_name": "mean", "shots": 0, "support_seed": None, "trained_on": [], "backbone": "ViT-B-16-plus-240"}
+    return {"method": method, "dataset": dataset, **given, "notes": [], **values}
+
+
+def differences(comparison) -> list[dict[str, float]]:
+    return [dict(line.values) for line in comparison.lines if line.kind == "difference"]
+
+
+def test_the_file_has_the_columns_that_it_says() -> None:
+    header = FILE.read_text(encoding="utf-8").splitlines()[0]
+    assert header == "paper,method,dataset,setting,metric,value,source"
+
+
+def test_every_figure_is_of_something_that_there_is_and_has_a_source() -> None:
+    for one in load_published():
+        assert one.method in choices("method")
+        assert one.dataset in catalogue.names()
+        assert one.metric in ALL_METRICS
+        assert one.backbone in choices("clip")
+        assert 0 < one.value <= 100
+        assert one.source
+        assert one.paper
+        spec = catalogue.get(one.dataset)
+        assert one.class_name == "mean" or one.class_name in spec.classes
+        assert (one.trained_on or frozenset()) <= set(catalogue.names())
+
+
+def test_no_figure_stands_there_twice() -> None:
+    keys = [(one.paper, one.source, one.method, one.dataset, one.setting, one.metric) for one in load_published()]
+    assert len(keys) == len(set(keys))
+
+
+def test_figures_of_a_dozen_places_are_right() -> None:
+    found = {
+        (one.paper, one.method, one.dataset, one.shots, one.class_name, one.metric): one.value
+        for one in load_published()
+    }
+    assert found["AnomalyCLIP (ICLR 2024)", "anomalyclip", "mvtec", 0, "mean", "pixel_aupro200"] == 81.4
+    assert found["AnomalyCLIP (ICLR 2024)", "anomalyclip", "visa", 0, "pcb3", "image_auroc"] == 61.7
+    assert found["WinCLIP (CVPR 2023)", "winclip", "visa", 1, "mean", "pixel_auroc"] == 96.4
+    assert found["InCTRL (CVPR 2024)", "inctrl", "visa", 8, "mean", "image_ap"] == 90.4
+    assert found["PromptAD (CVPR 2024)", "promptad", "visa", 4, "mean", "image_auroc"] == 89.1
+    assert found["AdaCLIP (ECCV 2024)", "adaclip", "mpdd", 0, "mean", "image_auroc"] == 82.5
+
+
+def test_the_difference_is_ours_minus_theirs_in_points() -> None:
+    ours = row("winclip", "mvtec", image_auroc=0.900, pixel_auroc=0.86)
+    (less,) = differences(compare([Run("winclip", [ours])]))
+    assert less == {"image_auroc": pytest.approx(90.0 - 91.8), "pixel_auroc": pytest.approx(86.0 - 85.1)}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"shots": 2},
+        {"class_name": "bottle"},
+        {"dataset": "btad"},
+        {"method": "clip_zeroshot"},
+        {"trained_on": ["visa"]},
+        {"image_auroc": math.nan, "pixel_auroc": math.nan},
+    ],
+)
+def test_another_setting_does_not_compare(other: dict) -> None:
+    ours = {**row("winclip", "mvtec", image_auroc=0.9, pixel_auroc=0.86), **other}
+    assert differences(compare([Run("mine", [ours])])) == []
+
+
+def test_the_data_trained_on_belong_to_the_setting() -> None:
+    given = {"image_auroc": 0.8, "backbone": "ViT-L-14-336"}
+    for trained_on, matches in ((["mvtec"], True), (["mvtec", "btad"], False), ([], False)):
+        ours = row("anomalyclip", "visa", trained_on=trained_on, **given)
+        assert bool(differences(compare([Run("mine", [ours])]))) is matches
+    unknown = compare([Run("mine", [row("anomalyclip", "visa", trained_on=None, **given)])])
+    assert differences(unknown)
+    assert "mine: it is unknown what the weights were trained on" in unknown.notes
+
+
+def test_a_class_is_shown_where_figures_of_it_are_published() -> None:
+    rows = [
+        row("anomalyclip", "visa", class_name=name, trained_on=["mvtec"], image_auroc=0.8, backbone="ViT-L-14-336")
+        for name in ("candle", "capsules", "mean")
+    ]
+    lines = compare([Run("mine", rows)]).lines
+    assert list(dict.fromkeys(line.row["class_name"] for line in lines)) == ["candle", "mean"]
+
+
+def test_nothing_published_is_said_clearly() -> None:
+    notes = compare([Run("mine", [row("winclip", "mvtec", shots=4, image_auroc=0.9)])]).notes
+    assert "mine: nothing published is known of winclip on mvtec with 4 shots in this setting" in notes
+    assert any(note.startswith("mine: published of mvtec in other settings: shots=0") for note in notes)
+
+
+def test_another_backbone_is_said_clearly() -> None:
+    notes = compare([Run("mine", [row("winclip", "mvtec", backbone="demo", image_auroc=0.9)])]).notes
+    assert "mine: the backbone is demo, that of the published figures ViT-B-16-plus-240: they do not compare" in notes
+
+
+def test_a_published_metric_that_was_not_computed_is_named() -> None:
+    ours = row("anomalyclip", "visa", trained_on=["mvtec"], image_auroc=0.8, backbone="ViT-L-14-336")
+    assert any("eval.aupro200=true" in note for note in compare([Run("mine", [ours])]).notes)
+
+
+def test_runs_stand_side_by_side() -> None:
+    runs = [
+        Run("first", [row("winclip", "mvtec", image_auroc=0.9), row("winclip", "visa", image_auroc=0.7)]),
+        Run("second", [row("clip_zeroshot", "mvtec", image_auroc=0.6)]),
+    ]
+    comparison = compare(runs)
+    cells = [line[:4] for line in printed(comparison)]
+    assert cells[:4] == [
+        ["mvtec", "mean", "0", "first"],
+        ["", "", "", "published [1]"],
+        ["", "", "", "difference"],
+        ["", "", "", "second"],
+    ]
+    assert cells[4] == ["visa", "mean", "0", "first"]
+
+
+def test_several_draws_are_shown_as_mean_and_deviation() -> None:
+    seeds = [row("winclip", "mvtec", shots=1, support_seed=seed, image_auroc=0.9) for seed in (0, 1)]
+    whole = row("winclip", "mvtec", shots=1, support_seed="mean", image_auroc=0.9, image_auroc_std=0.01)
+    comparison = compare([Run("mine", [*seeds, whole])])
+    assert next(printed(comparison))[4] == "90.0 ± 1.0"
+    assert len(differences(comparison)) == 1
+
+
+def test_the_renderings_hold_the_same() -> None:
+    comparison = compare([Run("mine", [row("winclip", "mvtec", image_auroc=0.9, pixel_auroc=math.nan)])])
+    markdown = to_markdown(comparison)
+    assert "| mvtec | mean | 0 | mine | 90.0 | n/a |" in markdown
+    assert "|  |  |  | difference | -1.8 |  |" in markdown
+    assert "[1] WinCLIP (CVPR 2023): the paper's abstract" in markdown
+    lines = list(csv.DictReader(to_csv(comparison).splitlines()))
+    assert tuple(lines[0]) == FIELDS
+    compared = {line["metric"]: line for line in lines if line["published"]}
+    assert float(compared["image_auroc"]["difference"]) == pytest.approx(-1.8)
+    assert compared["pixel_auroc"]["difference"] == ""
+    assert compared["image_auroc"]["source"] == "the paper's abstract"
