@@ -17,8 +17,13 @@ from adbench.shipped import configs_dir
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-METHODS = [file.read_text(encoding="utf-8").replace("#  ", "") for file in (configs_dir() / "method").glob("*.yaml")]
-HELPS = [SETTINGS, *(__import__(f"adbench.cli.{name}", fromlist=["HELP"]).HELP for name in ("train", "eval"))]
+HEADERS = [
+    file.read_text(encoding="utf-8").replace("#  ", "")
+    for group in ("method", "benchmark")
+    for file in (configs_dir() / group).glob("*.yaml")
+]
+WITH_HELP = ("train", "eval", "data", "report")
+HELPS = [SETTINGS, *(__import__(f"adbench.cli.{name}", fromlist=["HELP"]).HELP for name in WITH_HELP)]
 
 
 def commands(text: str) -> list[str]:
@@ -41,7 +46,7 @@ def shown(*texts: str) -> list[str]:
     return sorted({command for text in texts for command in commands(text)})
 
 
-@pytest.mark.parametrize("command", [c for c in shown(README, *HELPS, *METHODS) if c.split()[3] in ("train", "eval")])
+@pytest.mark.parametrize("command", [c for c in shown(README, *HELPS, *HEADERS) if c.split()[3] in ("train", "eval")])
 def test_commands_compose(command: str) -> None:
     assert compose(command).data
 
@@ -49,6 +54,14 @@ def test_commands_compose(command: str) -> None:
 @pytest.mark.parametrize("command", [c for c in shown(README, *HELPS) if c.split()[3] == "list"])
 def test_lists_run(command: str) -> None:
     assert run_command_line(shlex.split(command)[3:]) == 0
+
+
+@pytest.mark.parametrize("command", [c for c in shown(README, *HELPS) if c.split()[3] in ("data", "report")])
+def test_words_of_other_commands_are_understood(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They end well or miss a file, but no word of them is unknown."""
+    status = run_command_line(shlex.split(command, comments=True)[3:])
+    said = capsys.readouterr().err
+    assert status == 0 or re.search(r"is missing|no readable results|no finished eval run|no eval run", said), said
 
 
 def test_the_readme_shows_what_the_demo_runs() -> None:

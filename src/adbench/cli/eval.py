@@ -18,11 +18,17 @@ SUMMARY = "score test data with a method and report the metrics"
 
 HELP = """\
 usage  python -m adbench eval method=NAME data=NAME [checkpoint=RUN] [key=value ...] [--show]
+       python -m adbench eval [benchmark=NAME] [method=NAME] [checkpoint=RUN] [key=value ...] [--show]
 
 Scores the test images of a data set, class by class, and leaves results.json, .csv and .md and report.html in
 outputs/eval/METHOD/DATA/TIME. Hyperparameters and backbone are those that the checkpoint was trained with, unless
 they are given here; with a checkpoint, method=NAME may be left out. Classes that the weights were trained on are marked
 as not zero-shot.
+
+A benchmark is several data sets in one command and one table, with means over the data sets of each domain and over
+all: zeroshot14 (the default), fewshot, generalist, road, or a YAML file of your own. Data sets that are not there are
+named and left out. An interrupted benchmark goes on behind what is finished when the same command is given again.
+Without any setting, the weights of the latest training are evaluated on what there is of zeroshot14.
 
 what
   method=NAME               adbench list methods; hyperparameters are method.KEY=VALUE
@@ -30,10 +36,13 @@ what
                             support images, the newest evaluation that has fitted it
   checkpoint=RUN|FILE       a run folder, a weights file, or a checkpoint published by the method's authors
   checkpoint=untrained      freshly initialised weights: what training adds can be seen against it
+  checkpoint='{DATA: RUN, default: RUN}'   several, each for its data sets: train on one, test on the other, and back
   data=NAME                 adbench list data; 'data=[visa,mvtec]' for several
   data_dir=DIR              where data sets lie (./data, or $ADBENCH_DATA)
   data.root=DIR             the folder of this one set; of several: data.NAME.root=DIR
   data.classes='[a,b]'      a part of the classes
+  benchmark=NAME|FILE.yaml  its data sets, of which 'data=[a,b]' takes a part; data=NAME of a benchmark means the same
+  missing=skip|error        data sets that are not there: left out (benchmarks), an error (data that was named)
   clip=NAME                 adbench list clip               clip.checkpoint=FILE      weights from a local file
   clip.pretrained=TAG       clip.image_size=N               clip.quick_gelu=BOOL
 
@@ -61,6 +70,8 @@ where
 
 examples
   python -m adbench eval method=adaclip data=demo clip=demo
+  python -m adbench eval benchmark=zeroshot14 method=adaclip checkpoint=latest data_dir=/data
+  python -m adbench eval benchmark=zeroshot14 method=anomalyclip checkpoint='{mvtec: visa.pth, default: mvtec.pth}'
   python -m adbench eval checkpoint=latest data=visa data_dir=/data
   python -m adbench eval method=adaclip checkpoint=pretrained_mvtec_colondb.pth data=visa eval.batch_size=8
   python -m adbench eval method=clip_zeroshot clip=demo data=folder data.root=pictures eval.heat_maps=4
@@ -77,8 +88,9 @@ def run(argv: Sequence[str]) -> int:
     settings = parse(words, "eval")
     if "--show" in argv:
         # What a checkpoint remembers is shown where one is named; otherwise nothing needs to be there.
-        named = any(setting.key == "checkpoint" for setting in settings)
-        print((make_plan(settings) if named else eval_config(settings)).to_yaml(), end="")
+        keys = {setting.key for setting in settings}
+        remembers = "checkpoint" in keys or "method" not in keys
+        print((make_plan(settings) if remembers else eval_config(settings)).to_yaml(), end="")
         return 0
     evaluated = execute(settings, words, make_reporter())
     print_table(console_table(evaluated.rows))

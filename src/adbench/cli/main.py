@@ -22,6 +22,7 @@ SETTINGS = """\
 settings of train and eval (all of them: eval --help, train --help)
   method=NAME            what to run; its hyperparameters are method.KEY=VALUE
   data=NAME              data set; 'data=[a,b]' for several
+  benchmark=NAME         eval: several data sets in one table: zeroshot14 (the default), fewshot, generalist, road
   data_dir=DIR           where data sets lie (./data, or $ADBENCH_DATA); one set lies in data_dir/NAME
   data.root=DIR          the folder of this one set, in its official layout
   clip=NAME              backbone; clip=demo is built in, clip.checkpoint=FILE takes a local file
@@ -36,7 +37,10 @@ examples
   python -m adbench eval  method=adaclip data=demo clip=demo checkpoint=latest
   python -m adbench train method=adaclip data=mvtec data_dir=/data
   python -m adbench eval  method=adaclip checkpoint=latest data=visa data_dir=/data
+  python -m adbench eval  benchmark=zeroshot14 method=adaclip checkpoint=latest data_dir=/data
+  python -m adbench report latest
   python -m adbench list methods
+  python -m adbench data check mvtec data_dir=/data
   tensorboard --logdir outputs
 """
 
