@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -139,6 +140,13 @@ def test_file_that_is_no_checkpoint(tmp_path, content, message):
 def test_empty_folder(tmp_path):
     with pytest.raises(UserError, match="no checkpoints for cls or seg"):
         make_method().load_official(tmp_path)
+
+
+def test_checkpoints_of_two_seeds_in_a_folder(tmp_path):
+    fitted(task="cls").save_official(tmp_path)
+    shutil.copy(tmp_path / "CLS-Seed_111-carpet-check_point.pt", tmp_path / "CLS-Seed_5-carpet-check_point.pt")
+    with pytest.raises(UserError, match=r"two checkpoints.*CLS-Seed_111-carpet.*CLS-Seed_5-carpet.*one seed"):
+        make_method(task="cls").load_official(tmp_path)
 
 
 def test_an_official_checkpoint_keeps_the_epoch_that_it_has(tmp_path):

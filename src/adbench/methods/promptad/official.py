@@ -37,7 +37,10 @@ class OfficialFile:
 
 
 def read_files(path: Path, tasks: Sequence[Task]) -> list[OfficialFile]:
-    """Read a file, or all those in a folder that are of `tasks`. Raises UserError where there is none to read."""
+    """Read a file, or all those in a folder that are of `tasks`.
+
+    Raises UserError where there is none to read, and for several of one class and task (of different seeds).
+    """
     if not path.is_dir():
         return [_read(path, tasks)]
     files = [file for file in sorted(path.glob("*-check_point.pt")) if _named(file)[1] in tasks]
@@ -47,6 +50,15 @@ def read_files(path: Path, tasks: Sequence[Task]) -> list[OfficialFile]:
             where=str(path),
             mend="give a folder with files CLS-Seed_N-CLASS-check_point.pt or SEG-Seed_N-CLASS-check_point.pt",
         )
+    by_name: dict[tuple[str | None, Task | None], Path] = {}
+    for file in files:
+        other = by_name.setdefault(_named(file), file)
+        if other != file:
+            raise UserError(
+                "two checkpoints are of the same class and task",
+                where=f"{other} and {file.name}",
+                mend="give a folder of one seed",
+            )
     return [_read(file, tasks) for file in files]
 
 

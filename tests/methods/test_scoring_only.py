@@ -1,0 +1,33 @@
+"""Hyperparameters that only scoring reads: an evaluation may change them, so training must not see them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from adbench.methods import build, method_class, names
+from tiny import make_batch, make_tiny_clip
+
+TRAINED = [name for name in names() if method_class(name).supervision == "anomaly"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_they_are_hyperparameters(name):
+    assert method_class(name).scoring_only <= set(method_class(name).hyperparameter_names())
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if method_class(name).scoring_only])
+def test_smoothing_changes_maps_and_no_loss(name):
+    assert method_class(name).scoring_only == {"gaussian_sigma"}
+    clip, batch, found = make_tiny_clip(), make_batch(), []
+    settings = {"k_clusters": 3} if name == "adaclip" else {"dpam_layer": 2}
+    for sigma in (1.0, 3.0):
+        torch.manual_seed(0)
+        method = build(name, clip, gaussian_sigma=sigma, **settings)
+        features = method.encode(batch)
+        found.append((method.loss(features, batch), method.predict(batch).maps))
+    (losses, maps), (same, others) = found
+    for key, value in losses.items():
+        assert_close(value, same[key], rtol=0, atol=0)
+    assert not torch.allclose(maps, others)
