@@ -78,8 +78,11 @@ def test_a_methods_yaml_says_what_it_reproduces(name: str) -> None:
 @pytest.mark.parametrize("name", choices("data"))
 def test_a_data_sets_yaml_names_all_options_with_their_defaults(name: str) -> None:
     _, values = read_header("data", name)
-    parameters = inspect.signature(catalogue.get(name).index_files).parameters.values()
+    spec = catalogue.get(name)
+    parameters = inspect.signature(spec.index_files).parameters.values()
     options = {p.name: as_yaml(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+    if catalogue.SPLIT in spec.options:
+        options[catalogue.SPLIT] = spec.evaluation_splits[0]
     assert values == {"name": name, "root": None, "classes": None, **options}
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from adbench.data.rendered import holds, render_once
 from adbench.data.synthetic import render
 from adbench.data.synthetic.world import (
     AUXILIARY_CLASSES,
@@ -37,7 +37,6 @@ from adbench.data.synthetic.world import (
     PRETRAINING_KINDS,
     WORLD_VERSION,
 )
-from adbench.errors import UserError
 
 __all__ = [
     "AUXILIARY_CLASSES",
@@ -51,6 +50,7 @@ __all__ = [
 ]
 
 AUXILIARY_DIR = "auxiliary"
+NOTE = "demo.json"
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,7 @@ class DemoCounts:
 
 def is_rendered(root: Path, counts: DemoCounts | None = None) -> bool:
     """Whether ``root`` holds the data set of this world version with these counts."""
-    try:
-        return bool(json.loads((root / "demo.json").read_text()) == _facts(counts or DemoCounts()))
-    except (OSError, ValueError):
-        return False
+    return holds(root / NOTE, _facts(counts or DemoCounts()))
 
 
 def render_demo(
@@ -79,42 +76,14 @@ def render_demo(
     counts: DemoCounts | None = None,
     processes: int = 2,
 ) -> None:
-    """Render the data set to ``root`` unless it is there; ``progress(done, total)`` counts classes.
-
-    A reader never sees half of it: it is drawn into a sibling folder which is renamed into place at the end.
-    """
+    """Render the data set to ``root`` unless it is there; ``progress(done, total)`` counts classes."""
     counts = counts or DemoCounts()
-    if is_rendered(root, counts):
-        return
-    if root.exists() and any(root.iterdir()) and not (root / "demo.json").exists():
-        raise UserError("not a rendered demo data set", where=str(root), mend="give another folder or empty this one")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    draft = root.with_name(f".{root.name}.{os.getpid()}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    try:
-        _render_all(draft, counts, processes, progress)
-        (draft / "demo.json").write_text(json.dumps(_facts(counts), indent=2))
-        _move_into_place(draft, root, counts)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    render_once(root / NOTE, _facts(counts), lambda draft: _render_all(draft, counts, processes, progress))
 
 
 def _facts(counts: DemoCounts) -> dict[str, object]:
     classes = {"held_out": list(HELD_OUT_CLASSES), "auxiliary": list(AUXILIARY_CLASSES)}
     return {"world_version": WORLD_VERSION, "counts": asdict(counts), "classes": classes}
-
-
-def _move_into_place(draft: Path, root: Path, counts: DemoCounts) -> None:
-    if root.exists():
-        stale = root.with_name(f".{root.name}.{os.getpid()}.stale")
-        os.replace(root, stale)
-        shutil.rmtree(stale, ignore_errors=True)
-    try:
-        os.replace(draft, root)
-    except OSError:
-        if not is_rendered(root, counts):  # otherwise another process was faster and drew the same
-            raise
 
 
 def _render_all(draft: Path, counts: DemoCounts, processes: int, progress: Callable[[int, int], None] | None) -> None:
