@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from adbench.data.catalogue import DatasetSpec, Progress, fingerprint
-from adbench.data.containers import content_sha256, content_size, tile_box
+from adbench.data.containers import content_sha256, content_size, file_of
 from adbench.data.gaps import tolerated
 from adbench.data.images import open_mask
 from adbench.data.label_maps import open_labels
@@ -171,7 +171,7 @@ def _repeated(samples: Sequence[Sample]) -> Iterator[UserError]:
     owners: dict[Path, Sample] = {}
     for sample in samples:
         if sample.overlay_path is None:
-            owners.setdefault(sample.path.parent if tile_box(sample.path) else sample.path, sample)
+            owners.setdefault(file_of(sample.path), sample)
     sizes = {path: _size(path) for path in owners}
     several = {size for size, n in Counter(sizes.values()).items() if n > 1 and size is not None}
     alike = [path for path in owners if sizes[path] in several]

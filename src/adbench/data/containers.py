@@ -63,6 +63,11 @@ def tile_box(path: Path) -> Box | None:
     return left, upper, right, lower
 
 
+def file_of(path: Path) -> Path:
+    """The file of an image or, of a tile, the picture's, whether it is there or not."""
+    return path.parent if _BOX.fullmatch(path.name) else path
+
+
 def open_member(path: Path) -> Image.Image:
     """The image as 8-bit RGB (CIFAR-10) or grey (MNIST). Raises UserError for one that the file does not hold."""
     images, _ = read_container(path.parent)

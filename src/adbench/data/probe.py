@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from adbench.data.containers import is_member, open_member, tile_box
+from adbench.data.containers import file_of, is_member, open_member, tile_box
 from adbench.data.images import open_image, read_mask
 from adbench.errors import UserError
 
@@ -42,27 +42,31 @@ def probe_image(path: Path, *, decode: bool = False) -> Probe:
         if is_member(path):
             image = open_member(path)
             return Probe((image.height, image.width))
-        box = tile_box(path)
-        size = None if decode else _size_if_whole(path if box is None else path.parent)
+        size = None if decode else _size_if_whole(file_of(path))
         if size is None:
-            image = open_image(path)
+            image = open_image(file_of(path))
             size = (image.height, image.width)
     except UserError as error:
         return Probe(None, error)
-    return Probe(size if box is None else (box[3] - box[1], box[2] - box[0]))
+    return Probe(_of_tile(path, size))
 
 
 def probe_mask(path: Path, *, image: Path) -> Probe:
     """Look at the file of a mask or label map; `image` is whose it is."""
+    size = _size_if_whole(file_of(path), floats=True)
+    if size is None:
+        try:
+            height, width = read_mask(file_of(path), image=file_of(image)).shape[:2]
+        except UserError as error:
+            return Probe(None, error)
+        size = (height, width)
+    return Probe(_of_tile(path, size))
+
+
+def _of_tile(path: Path, size: Size) -> Size:
+    """The size of the tile that `path` stands for, or of the whole picture."""
     box = tile_box(path)
-    size = _size_if_whole(path if box is None else path.parent, floats=True)
-    if size is not None:
-        return Probe(size if box is None else (box[3] - box[1], box[2] - box[0]))
-    try:
-        height, width = read_mask(path, image=image).shape[:2]
-    except UserError as error:
-        return Probe(None, error)
-    return Probe((height, width))
+    return size if box is None else (box[3] - box[1], box[2] - box[0])
 
 
 def _size_if_whole(path: Path, *, floats: bool = False) -> Size | None:
