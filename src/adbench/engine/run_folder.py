@@ -9,6 +9,7 @@ outputs/<command>/<method>/<data>/<time>/
     history.jsonl           the loss curve, one point per line
     tensorboard/            event files
     classes/                finished classes of an unfinished evaluation
+    benchmark.json          of a benchmark: what tells whether another command evaluates the same
     weights_*.safetensors   what a method has fitted to support images, with weights_*.json (evaluation only)
     results.json/.csv/.md, report.html, heatmaps/
 """
