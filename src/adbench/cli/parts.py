@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenData:
-    """A data set that has been found and indexed; `samples` are those that this run uses, `indexed` are all."""
+    """A data set that has been found and indexed; `samples` are those that this run uses, `indexed` are all.
+
+    `note` is what a reader of results on them must know.
+    """
 
     spec: DatasetSpec
     samples: list[Sample]
     indexed: list[Sample]
+    note: str | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -86,7 +90,7 @@ class OpenData:
                 min_pred=self.spec.component_sizes[0],
                 min_gt=self.spec.component_sizes[1],
             ),
-            note=next((self.spec.split_notes.get(sample.split) for sample in self.samples), None),
+            note=self.note,
         )
         check_support(method, data)
         return data
@@ -112,7 +116,7 @@ def open_data(
     for line in spec.deviations(samples, data.options):
         reporter.say(f"note: {line}")
     if auxiliary is None:
-        return OpenData(spec, spec.evaluation(samples, data.options.get(SPLIT)), samples)
+        return OpenData(spec, spec.evaluation(samples, data.options.get(SPLIT)), samples, spec.note(data.options))
     chosen = spec.auxiliary(
         samples,
         train_normals=auxiliary.aux_normals == "train_and_test",

@@ -49,6 +49,7 @@ class DatasetSpec:
     auxiliary_split the split that a method is trained on when this set is auxiliary data
     evaluation_splits  splits that can be evaluated, the first by default (option `split`); none: there are no anomalies
     split_notes     what a reader of results on a split must know
+    reported_options  options whose values a reader must know too
     folders         further names under which the set is looked for in the data folder (the archive's own)
     marks           glob patterns of which one at least is found in the raw layout; empty: the index function decides
     bundled         the folder of a set that ships with the package, else None
@@ -75,6 +76,7 @@ class DatasetSpec:
     auxiliary_split: str = "test"
     evaluation_splits: tuple[str, ...] = ("test",)
     split_notes: Mapping[str, str] = field(default_factory=dict)
+    reported_options: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     bundled: Path | None = None
@@ -173,6 +175,14 @@ class DatasetSpec:
         """
         chosen = self._evaluation_split(split)
         return [sample for sample in samples if sample.split == chosen]
+
+    def note(self, options: Mapping[str, Any] | None = None) -> str | None:
+        """What a reader of results with these options must know; None where there is nothing to say."""
+        options = options or {}
+        values = {**{name: one.default for name, one in self._own_options().items()}, **options}
+        said = [f"data.{name}={values[name]}" for name in self.reported_options]
+        split = self.split_notes.get(self._evaluation_split(options.get(SPLIT)))
+        return "; ".join([*([split] if split else []), *said]) or None
 
     def _evaluation_split(self, split: str | None) -> str:
         if not self.evaluation_splits:

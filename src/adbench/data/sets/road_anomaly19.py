@@ -1,0 +1,74 @@
+"""RoadAnomaly (2019): pictures from the web with unusual things on or beside the road."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from adbench.data.catalogue import Counts, register
+from adbench.data.road_layout import ROAD, label_file
+from adbench.data.sample import Sample
+from adbench.data.tree import listing, require_files, select
+from adbench.errors import UserError
+
+_LIST = "frame_list.json"
+_IDS = {0: 0, 1: 1, 2: 1, 255: 255}
+
+
+@register(
+    "road_anomaly19",
+    title="RoadAnomaly (2019)",
+    domain="road",
+    task="pixel-wise anomalies",
+    classes=(ROAD,),
+    expected={ROAD: Counts(mapped=60)},
+    metric_set="road",
+    supervision="none",
+    licence="pictures from the web under their own licences, for research; see the list of credits in the archive",
+    source="https://www.epfl.ch/labs/cvlab/data/road-anomaly/",
+    citation="K. Lis, K. Nakka, P. Fua, M. Salzmann: Detecting the Unexpected via Image Resynthesis. ICCV 2019",
+    how_to_get="Get the archive from the source page and unpack it to data/road_anomaly19",
+    folders=("RoadAnomaly_jpg", "RoadAnomaly", "road_anomaly"),
+    marks=("frames",),
+    layout="""\
+frames/<name>.jpg                           below RoadAnomaly_jpg/, or directly
+frames/<name>.labels/labels_semantic.png    0 normal, 2 (or 1) anomalous, 255 unknown
+frame_list.json                             names of the pictures; without it all of frames/ are taken""",
+    quirks=(
+        "Labels store 2 for anomalies; 1 counts as one too.",
+        "SMIYC's RoadAnomaly21 extends this set: results on the two are not independent.",
+        "Pictures may differ in size. Components: sizes of SMIYC's AnomalyTrack (500 and 100 pixels), our choice.",
+    ),
+)
+def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
+    """Index the pictures of the list, else of the folder."""
+    for name in select([ROAD], classes, where=root):
+        for image in _images(root):
+            path = root / "frames" / image
+            yield Sample(
+                path=path,
+                key=f"frames/{image}",
+                class_name=name,
+                label=-1,
+                mask_path=label_file(path.parent / f"{path.stem}.labels", "labels_semantic.png", image=path),
+                split="test",
+                defect="anomaly",
+                dataset="road_anomaly19",
+                label_ids=_IDS,
+            )
+
+
+def _images(root: Path) -> list[str]:
+    file = root / _LIST
+    if not file.is_file():
+        return list(listing(root / "frames").images)
+    try:
+        names = [str(name) for name in json.loads(file.read_text(encoding="utf-8"))]
+    except ValueError as error:
+        raise UserError(
+            f"the list of pictures cannot be read: {error}", where=str(file), mend="get the archive again"
+        ) from error
+    names = sorted(name if Path(name).suffix else f"{name}.jpg" for name in names)
+    require_files(root / "frames", names, listed_in=file)
+    return names
