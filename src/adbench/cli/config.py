@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from adbench.cli.benchmark import Missing, with_benchmark
+from adbench.cli.compose import compose, dotted_keys, read_yaml
 from adbench.cli.convert import make
 from adbench.cli.grammar import Setting, choices, unknown_setting
 from adbench.data.support import SupportSettings
 from adbench.engine.settings import EvalSettings, TrainSettings
 from adbench.errors import UserError, unknown
-from adbench.shipped import configs_dir
 
 _KINDS = {
     "method": "method",
@@ -110,7 +110,7 @@ def train_config(settings: Sequence[Setting]) -> TrainConfig:
     validation = values["validation"]
     if validation is not None:
         _check_choice("data", str(validation), f"validation={validation}")
-        validation = _data_config(_compose("train", [*_groups(settings), f"data={validation}"])["data"])
+        validation = _data_config(compose("train", [*_groups(settings), f"data={validation}"])["data"])
     shots = _shots(common["support"])
     trainer = make(TrainSettings, {**values["trainer"], "seed": values["seed"], "shots": shots}, "trainer")
     resume = make(_Resume, {"resume": values["resume"]}, "").resume
@@ -152,16 +152,18 @@ def _compose_all(
     groups = _groups(settings)
     chosen = [*groups, f"data={names[0]}"]
     if len(typed) > len(groups) + 1:
-        _check_keys(command, typed, names, _compose(command, chosen))
+        _check_keys(command, typed, names, compose(command, chosen))
     words = [f"++{s.hydra}" for s in settings if s.key not in _KINDS and not s.key.startswith("data.")]
-    values = _compose(command, [*chosen, *words, *_words_of(names[0], settings)])
+    values = compose(command, [*chosen, *words, *_words_of(names[0], settings)])
     for section, remembered in (restored or {}).items():
         values[section].update({k: v for k, v in remembered.items() if f"{section}.{k}" not in typed})
     sets = [values["data"]]
     for name in names[1:]:
         own = _words_of(name, settings)
         # A set's section depends on nothing else: composing everything anew for each would take seconds.
-        sets.append(_compose(command, [*groups, f"data={name}", *own])["data"] if own else _yaml(f"data/{name}.yaml"))
+        sets.append(
+            compose(command, [*groups, f"data={name}", *own])["data"] if own else read_yaml(f"data/{name}.yaml")
+        )
     data = tuple(_data_config(one, several=len(names) > 1) for one in sets)
     hyperparameters = {key: value for key, value in values["method"].items() if key != "name"}
     top = {key: values[key] for key in ("data_dir", "outputs", "out", "device", "seed")}
@@ -259,32 +261,15 @@ def _words_of(name: str, settings: Sequence[Setting]) -> list[str]:
 
 def _check_keys(command: str, typed: Mapping[str, Setting], names: Sequence[str], values: Mapping[str, Any]) -> None:
     hidden = ("data.", f"{_NOT_OURS[command]}.")
-    known = {key for key in _keys(values) if not key.startswith(hidden)}
+    known = {key for key in dotted_keys(values) if not key.startswith(hidden)}
     groups = set(_KINDS) - {_NOT_OURS[command]}
     for name in names:
-        for key in _yaml(f"data/{name}.yaml"):
+        for key in read_yaml(f"data/{name}.yaml"):
             known |= {f"data.{key}", f"data.{name}.{key}"}
     known -= {*_FIXED, *(f"data.{name}.name" for name in names)}
     for key, setting in typed.items():
         if key not in groups and key not in known:
             raise unknown_setting(setting.word, key, known | groups, command)
-
-
-def _keys(values: Mapping[str, Any], prefix: str = "") -> set[str]:
-    """Dotted keys of all leaves, and of sections within sections (the command line may give these a {key: value})."""
-    keys = set()
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            keys |= _keys(value, f"{prefix}{key}.")
-        if prefix or not isinstance(value, Mapping):
-            keys.add(f"{prefix}{key}")
-    return keys
-
-
-def _yaml(name: str) -> dict[str, Any]:
-    import yaml
-
-    return dict(yaml.safe_load((configs_dir() / name).read_text(encoding="utf-8")))
 
 
 def _data_config(values: Mapping[str, Any], *, several: bool = False) -> DataConfig:
@@ -295,25 +280,6 @@ def _data_config(values: Mapping[str, Any], *, several: bool = False) -> DataCon
     options = {key: value for key, value in values.items() if key not in ("name", "root", "classes")}
     own = {"name": values["name"], "root": values["root"], "classes": classes, "options": options}
     return make(DataConfig, own, section)
-
-
-def _compose(command: str, words: Sequence[str]) -> dict[str, Any]:
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        with initialize_config_dir(str(configs_dir()), version_base="1.3"):
-            composed = OmegaConf.to_container(compose(command, overrides=list(words)), resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        cause = error.__cause__ or error
-        raise UserError(
-            f"the settings do not compose: {str(cause).splitlines()[0]}",
-            where=" ".join(words),
-            mend=f"all settings: python -m adbench {command} --help",
-        ) from error
-    return composed  # type: ignore[return-value]
 
 
 def _plain(value: Any) -> Any:

@@ -64,7 +64,7 @@ def parse(words: Sequence[str], command: str) -> list[Setting]:
         hydra = f"{key}={_quoted(text)}" if key in _PATHS or key.endswith(".root") else word
         if key in _LISTS and "," in text and not text.startswith("["):
             hydra = f"{key}=[{text}]"
-        if key == "checkpoint" and text.startswith("{"):
+        if key == "checkpoint" and re.fullmatch(r"\{.*:.*\}", text):
             hydra = f"{key}={{{','.join(f'{name}: {_quoted(path)}' for name, path in _by_name(word).items())}}}"
         try:
             override = parser.parse_override(hydra)
