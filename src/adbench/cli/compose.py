@@ -1,4 +1,4 @@
-"""The one place that calls Hydra: YAML files and words to plain dictionaries."""
+"""YAML files and the words of a command line composed by Hydra, as plain dictionaries."""
 
 from __future__ import annotations
 
