@@ -106,6 +106,15 @@ def as_tensors(class_name: str, memory: ClassMemory) -> dict[str, Tensor]:
     return state
 
 
+def first_contexts(state: dict[str, Tensor], task: Task, like: Contexts) -> Contexts:
+    """Take the contexts that every class begins with out of a state. Raises UserError unless they are shaped `like`."""
+    found = {key: state.pop(f"{task}/{key}", None) for key in like.named()}
+    tensors = [value for value in found.values() if value is not None]
+    if [value.shape for value in tensors] != [value.shape for value in like.named().values()]:
+        raise misfit(f"the first contexts of {task} are missing or of another shape")
+    return Contexts(*tensors)
+
+
 def from_tensors(state: Mapping[str, Tensor]) -> dict[str, ClassMemory]:
     """Class name -> memory, of the tensors that `as_tensors` gave. Raises UserError naming what does not belong."""
     galleries: dict[str, dict[int, Tensor]] = {}

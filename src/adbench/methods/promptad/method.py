@@ -15,7 +15,7 @@ from adbench.errors import UserError
 from adbench.methods.base import Features, Method, Prediction, not_adapted
 from adbench.methods.maps import to_grid
 from adbench.methods.promptad.fitting import FitSettings, Job, fit
-from adbench.methods.promptad.memory import ClassMemory, FittedPrompts, as_tensors, from_tensors, misfit
+from adbench.methods.promptad.memory import ClassMemory, FittedPrompts, as_tensors, first_contexts, from_tensors
 from adbench.methods.promptad.official import read_files, write_file
 from adbench.methods.promptad.prompts import Contexts, PromptStyle, Prototype, Task, make_prompts
 from adbench.methods.promptad.scores import Guidance, Scoring, abnormal_probability, memory_distance
@@ -124,10 +124,7 @@ class PromptAd(Method):
         self.transform = PromptAdTransform(side, img_resize or side, resolution, clip.mean, clip.std)
         # Every class begins with the same values, as it does in the authors' code: one process and one seed per class.
         self.initial = {
-            one: Contexts(
-                init_std * torch.randn(n, n_ctx, clip.text_width),
-                init_std * torch.randn(n_pro_ab, n_ctx_ab, clip.text_width),
-            )
+            one: Contexts.drawn(n, n_pro_ab, n_ctx=n_ctx, n_ctx_ab=n_ctx_ab, width=clip.text_width, std=init_std)
             for one, n in numbers.items()
         }
         self._nameless: ClassMemory | None = None
@@ -268,13 +265,7 @@ class PromptAd(Method):
         With select="last" the prompts in use are those of the last epoch, whichever were when the state was kept.
         """
         rest = {key: value.to(self.clip.device) for key, value in state.items()}
-        initial = {}
-        for task, own in self.initial.items():
-            found = {key: rest.pop(f"{task}/{key}", None) for key in own.named()}
-            tensors = [value for value in found.values() if value is not None]
-            if [value.shape for value in tensors] != [value.shape for value in own.named().values()]:
-                raise misfit(f"the first contexts of {task} are missing or of another shape")
-            initial[task] = Contexts(*tensors)
+        initial = {task: first_contexts(rest, task, own) for task, own in self.initial.items()}
         memory = from_tensors(rest)
         for name, one in memory.items():
             one.check(self.clip, len(self.vv_clip.blocks), where=name)

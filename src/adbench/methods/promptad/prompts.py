@@ -104,6 +104,11 @@ class Contexts:
     normal: Tensor
     abnormal: Tensor
 
+    @classmethod
+    def drawn(cls, n_normal: int, n_abnormal: int, *, n_ctx: int, n_ctx_ab: int, width: int, std: float) -> Contexts:
+        """Fresh values from N(0, std^2): the normal ones first, as the authors' code draws them."""
+        return cls(std * torch.randn(n_normal, n_ctx, width), std * torch.randn(n_abnormal, n_ctx_ab, width))
+
     def named(self) -> dict[str, Tensor]:
         """By the names of the authors' prompt learner."""
         return {NORMAL_KEY: self.normal, ABNORMAL_KEY: self.abnormal}
