@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from adbench.data import catalogue
 from adbench.data.catalogue import DatasetSpec
@@ -29,6 +30,11 @@ here. Numbers of images are given where they are known for certain; an empty fie
 Common to all sets: files are sorted by path, hidden files and files that are not images are left alone; images of 16
 bits are reduced to 8 by dropping the low byte; EXIF orientation is not applied; a mask value above 0 is a defect; an
 anomalous image without a mask file counts as free of anomalous pixels.
+
+Road sets have label maps instead of masks, read as they are stored: palette indices, or the first of several channels;
+an id that the set does not know is an error that names the file. Labels are never resized. In evaluation they say 0
+(normal), 1 (anomalous) or 255 (unknown, left out); pixels are pooled over the set. Methods that learn segmentation
+train on Cityscapes or on `road_demo`, the other road sets are for evaluation only.
 """
 
 
@@ -64,11 +70,17 @@ def _section(spec: DatasetSpec) -> str:
 def _counts(spec: DatasetSpec) -> list[str]:
     if not spec.expected:
         return []
-    rows = [(name, count.train, count.normal, count.anomalous) for name, count in spec.expected.items()]
+    columns = ["train", "normal", "anomalous"]
+    if any(count.mapped for count in spec.expected.values()):
+        columns = ["train", "mapped"]
+    shown = {"train": "train", "normal": "test, normal", "anomalous": "test, anomalous", "mapped": "with public labels"}
+    rows: list[tuple[Any, ...]] = [
+        (name, *(getattr(count, key) for key in columns)) for name, count in spec.expected.items()
+    ]
     if len(rows) > 1:
-        rows.append(("all of these", sum(row[1] for row in rows), sum(row[2] for row in rows), sum(r[3] for r in rows)))
-    head = ["| class | train | test, normal | test, anomalous |", "|---|---|---|---|"]
-    return [*head, *(f"| {name} | {train} | {normal} | {bad} |" for name, train, normal, bad in rows), ""]
+        rows.append(("all of these", *(sum(row[i + 1] for row in rows) for i in range(len(columns)))))
+    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return [f"| class | {' | '.join(shown[key] for key in columns)} |", "|---" * (1 + len(columns)) + "|", *lines, ""]
 
 
 if __name__ == "__main__":

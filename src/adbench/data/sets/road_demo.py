@@ -41,7 +41,7 @@ _TRAIN_IDS = {**{number: number for number in range(len(CLASSES))}, IGNORE: IGNO
     layout="""\
 {train,val,test}/images/NNN.png
 train/labels/NNN.png        numbers of the classes, 255 unknown
-{val,test}/labels/NNN.png   0 normal, 1 obstacle, 255 around obstacles and on the own bonnet
+{val,test}/labels/NNN.png   0 normal, 1 obstacle, 255 at the feet of obstacles and on the own bonnet
 {val,test}/obstacles.json   kinds of obstacles by picture""",
     quirks=(
         "The train split holds no obstacle. Those of val (barrel, suitcase) do not occur in test (animal, box, "
