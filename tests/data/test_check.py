@@ -202,6 +202,34 @@ def test_label_maps_are_held_against_their_ids(root: Path) -> None:
     assert "unexpected value 7" in str(problem)
 
 
+@pytest.mark.parametrize("decode", [False, True])
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [(None, None), (Path.unlink, "is missing"), (cut_short, "cannot be read"), ("other size", "(3, 3, 3)")],
+)
+def test_overlays_are_checked(root: Path, fault: object, said: str | None, decode: bool) -> None:
+    overlay = root / "overlay.npz"
+    np.savez(overlay, rgb=np.zeros((3, 3, 3) if fault == "other size" else (20, 24, 3), np.int16))
+    if callable(fault):
+        fault(overlay)
+    sample = Sample(
+        path=root / "bottle/test/good/000.png",
+        key="a.png",
+        class_name="road",
+        label=-1,
+        mask_path=None,
+        split="test",
+        defect="",
+        dataset="roads",
+        label_ids={0: 0, 1: 1},
+        overlay_path=overlay,
+    )
+    spec = dataclasses.replace(SPEC, index_files=lambda _root, _classes: [sample], classes=("road",), expected={})
+    lines = [str(problem) for problem in check_dataset(spec, root, decode=decode).problems]
+    found = said is not None and (decode or fault != "other size")
+    assert [said in line and str(overlay) in line for line in lines] == [True] * found
+
+
 def test_what_is_no_copy_of_the_set_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "holiday").mkdir()
     with pytest.raises(UserError, match="does not hold data set mvtec"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 from adbench.data.catalogue import DatasetSpec, Progress, fingerprint
 from adbench.data.containers import content_sha256, content_size, file_of
 from adbench.data.gaps import tolerated
-from adbench.data.images import open_mask
+from adbench.data.images import open_mask, open_picture
 from adbench.data.label_maps import open_labels
 from adbench.data.probe import Probe, probe_image, probe_mask
 from adbench.data.sample import Sample
@@ -128,14 +129,27 @@ def _faults(sample: Sample, decode: bool) -> Iterator[UserError]:
     image = probe_image(sample.path, decode=decode)
     if image.error is not None:
         yield image.error
-    if sample.overlay_path is not None and not sample.overlay_path.is_file():
-        yield UserError("an overlay is missing", where=f"{sample.overlay_path}, of image {sample.path}", mend=_RESTORE)
+    if sample.overlay_path is not None and image.size is not None:
+        yield from _faults_of_overlay(sample, sample.overlay_path, decode)
     masks = () if sample.mask_path is None else (sample.mask_path, *sample.further_masks)
     probes = [probe_mask(path, image=sample.path) for path in masks]
     faults = [fault for path, mask in zip(masks, probes, strict=True) if (fault := _misfit(path, mask, image, sample))]
     yield from faults
     if decode and masks and image.size is not None and not faults:
         yield from _decoded(sample, image.size)
+
+
+def _faults_of_overlay(sample: Sample, path: Path, decode: bool) -> Iterator[UserError]:
+    where = f"{path}, of image {sample.path}"
+    if not path.is_file():
+        yield UserError("overlay file is missing", where=where, mend=_RESTORE)
+    elif not zipfile.is_zipfile(path):  # an .npz has its table of contents at the end
+        yield UserError("overlay file cannot be read: it may be truncated", where=where, mend=_RESTORE)
+    elif decode:
+        try:
+            open_picture(sample)
+        except UserError as error:
+            yield error
 
 
 def _misfit(path: Path, mask: Probe, image: Probe, sample: Sample) -> UserError | None:
