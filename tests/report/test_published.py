@@ -121,6 +121,14 @@ def test_a_published_metric_that_was_not_computed_is_named() -> None:
     assert any("eval.aupro200=true" in note for note in compare([Run("mine", [ours])]).notes)
 
 
+def test_rows_may_say_less() -> None:
+    bare = {"method": "winclip", "dataset": "mvtec", "class_name": "mean", "shots": 1, "image_auroc": 0.9}
+    comparison = compare([Run("mine", [bare])])
+    assert differences(comparison) == [{"image_auroc": pytest.approx(90.0 - 93.1)}]
+    assert to_csv(comparison)
+    assert to_markdown(comparison)
+
+
 def test_runs_stand_side_by_side() -> None:
     runs = [
         Run("first", [row("winclip", "mvtec", image_auroc=0.9), row("winclip", "visa", image_auroc=0.7)]),

@@ -64,7 +64,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
         for run in runs:
             for row in condensed(run.rows):
                 matching = _grouped(row)
-                if (row["dataset"], row["class_name"], row["shots"]) == place and (is_mean(row) or matching):
+                if (row["dataset"], row["class_name"], row.get("shots")) == place and (is_mean(row) or matching):
                     found.lines += _lines(run, row, matching, sources)
     found.notes += [f"[{number}] {paper}: {source}" for (paper, source), number in sources.items()]
     found.notes += _remarks(runs, found.lines)
@@ -110,7 +110,7 @@ def printed(comparison: Comparison) -> Iterator[list[str]]:
         place = [
             line.row["dataset"],
             line.row["class_name"],
-            "" if line.row["shots"] is None else str(line.row["shots"]),
+            "" if line.row.get("shots") is None else str(line.row.get("shots")),
         ]
         yield [
             *(place if place != before else [""] * 3),
@@ -129,9 +129,11 @@ def _printed(line: Line, metric: str) -> str:
     return f"{value:+.1f}" if line.kind == "difference" else percent(value / 100)
 
 
-def _places(runs: Sequence[Run]) -> list[tuple[str, str, int]]:
+def _places(runs: Sequence[Run]) -> list[tuple[str, str, int | None]]:
     return list(
-        dict.fromkeys((row["dataset"], row["class_name"], row["shots"]) for run in runs for row in condensed(run.rows))
+        dict.fromkeys(
+            (row["dataset"], row["class_name"], row.get("shots")) for run in runs for row in condensed(run.rows)
+        )
     )
 
 
@@ -164,10 +166,10 @@ def _remarks(runs: Sequence[Run], lines: Sequence[Line]) -> Iterator[str]:
     for run in runs:
         own = [line for line in published if line.run is run]
         others = {
-            (line.row["backbone"], one.backbone)
+            (line.row.get("backbone"), one.backbone)
             for line in own
             for one in line.published
-            if one.backbone != line.row["backbone"]
+            if line.row.get("backbone") not in (None, one.backbone)
         }
         for ours, theirs in sorted(others):
             yield f"{run.label}: the backbone is {ours}, that of the published figures {theirs}: they do not compare"
@@ -185,12 +187,12 @@ def _remarks(runs: Sequence[Run], lines: Sequence[Line]) -> Iterator[str]:
 
 def _unmatched(run: Run, published: Sequence[Line]) -> Iterator[str]:
     """Which of the run's data sets have nothing published in its setting, and what other settings there are."""
-    matched = {(line.row["dataset"], line.row["shots"]) for line in published}
-    rows = [row for row in condensed(run.rows) if is_mean(row) and (row["dataset"], row["shots"]) not in matched]
+    matched = {(line.row["dataset"], line.row.get("shots")) for line in published}
+    rows = [row for row in condensed(run.rows) if is_mean(row) and (row["dataset"], row.get("shots")) not in matched]
     rows = [row for row in rows if "n_datasets" not in row]
     if not rows:
         return
-    shown = ", ".join(dict.fromkeys(f"{row['dataset']} with {row['shots']} shots" for row in rows))
+    shown = ", ".join(dict.fromkeys(f"{row['dataset']} with {row.get('shots')} shots" for row in rows))
     yield f"{run.label}: nothing published is known of {rows[0]['method']} on {shown} in this setting"
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         settings = dict.fromkeys(

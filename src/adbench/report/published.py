@@ -45,7 +45,7 @@ class Published:
 
     def fits(self, row: Row) -> bool:
         """Whether `row` is of the same subject in the same setting; what nobody states is no difference."""
-        if self.subject != (row["method"], row["dataset"], row["class_name"]) or self.shots != row["shots"]:
+        if self.subject != (row["method"], row["dataset"], row["class_name"]) or self.shots != row.get("shots"):
             return False
         trained_on = row.get("trained_on")
         return self.trained_on is None or trained_on is None or self.trained_on == frozenset(trained_on)
