@@ -170,13 +170,13 @@ class FaPromptBySpecification:
         hidden = (net["linear1.weight"] @ chosen + net["linear1.bias"]).relu()
         return net["linear2.weight"] @ hidden + net["linear2.bias"]
 
-    def image(self, image):
-        """Everything about one image, by name."""
+    def image(self, image, free=None):
+        """Everything about one image, by name; `free`: sentences without prior, if they are there already."""
         layer = self.clip.n_layers
         view, patches = visual(
             self.clip, image, dpam_layer=self.dpam_layer, layers=[layer], cls_ln_post=self.cls_ln_post
         )
-        free = self._sentences()
+        free = self._sentences() if free is None else free
         s = probabilities(patches[layer], self._two(*free), self.temperature)
         prior = self.prior(patches[layer], s[:, 1])
         text_prior = self._two(*self._sentences(prior))
@@ -199,7 +199,8 @@ class FaPromptBySpecification:
         return torch.stack([f["score"] for f in found]), torch.stack(maps)
 
     def loss(self, batch, *, local=(1.0, 0.5), ortho=0.1, sum_squares=False, ce=True, score_focal=True, sigmoid=True):
-        found = [self.image(image) for image in batch.images]
+        free = self._sentences()  # once per batch in training
+        found = [self.image(image, free) for image in batch.images]
         size = batch.images.shape[-1]
         masks = torch.zeros(len(batch), size, size) if batch.masks is None else batch.masks.float()
         total = local[0] * local_loss(torch.stack([f["maps"] for f in found]), masks)

@@ -52,6 +52,51 @@ def test_text_can_start_from_a_cached_block(tiny_clip):
     assert_close(tiny_clip.text_blocks(after_first, start=2), tiny_clip.text_blocks(text), atol=1e-5, rtol=1e-5)
 
 
+def test_sentences_continue_a_beginning_that_was_run_once(tiny_clip):
+    ids = tiny_clip.tokenize(["a photo of a cat.", "a photo of a damaged hazelnut."])
+    tokens = tiny_clip.model.token_embedding(ids)
+    beginning = tiny_clip.begin_text(tiny_clip.embed_text(ids[:1, :4], min_length=4).tokens)
+    assert beginning[1][0].shape == (1, 2, 4, 16)
+    behind = tiny_clip.embed_text(ids, embeddings=tokens[:, 4:], first=4)
+    assert_close(tiny_clip.embed_text(ids, first=4).tokens, behind.tokens)
+    assert_close(tiny_clip.text_blocks(behind, earlier=beginning), tiny_clip.encode_text(ids), atol=1e-5, rtol=1e-5)
+    two_parts = tiny_clip.begin_text(
+        tiny_clip.embed_text(ids[:1, :4], first=2, min_length=4).tokens,
+        earlier=tiny_clip.begin_text(tiny_clip.embed_text(ids[:1, :2], min_length=2).tokens),
+    )
+    for block, (keys, values) in beginning.items():
+        assert_close(two_parts[block], (keys, values), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [[2], [2, 3], [1, 3], [1, 2, 3]])
+def test_overwritten_rows_are_those_of_an_edit_and_are_not_computed_before(tiny_clip, blocks):
+    text = tiny_clip.embed_text(tiny_clip.tokenize(["a photo of a cat.", "a photo of a damaged hazelnut."]))
+    generator = torch.Generator().manual_seed(0)
+    fresh = {block: torch.randn(2, 3, 32, generator=generator).requires_grad_() for block in blocks}
+
+    def edit(block, tokens):
+        return torch.cat([fresh[block], tokens[:, 3:]], dim=1) if block in fresh else tokens
+
+    text = TextInput(text.tokens.requires_grad_(), text.end)
+    inputs = [text.tokens, *fresh.values()]
+    expected = tiny_clip.text_blocks(text, edit=edit)
+    actual = tiny_clip.text_blocks(text, overwrite=fresh)
+    assert_close(actual, expected, atol=1e-5, rtol=1e-5)
+    for ours, theirs in zip(
+        torch.autograd.grad(actual.square().sum(), inputs),
+        torch.autograd.grad(expected.square().sum(), inputs),
+        strict=True,
+    ):
+        assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    sizes = []
+    for block in tiny_clip.model.transformer.resblocks:
+        hook = block.mlp.register_forward_hook(lambda _, inputs, __: sizes.append(inputs[0].shape[1]))
+        tiny_clip.text_blocks(text, overwrite=fresh)
+        hook.remove()
+    n = text.tokens.shape[1]
+    assert sizes == [n - 3 * (2 in fresh), n - 3 * (3 in fresh), 1]
+
+
 def test_gradient_path_equals_fused_path(tiny_clip, images):
     tokens = tiny_clip.embed_image(images)
     with torch.no_grad():

@@ -147,27 +147,51 @@ def test_first_m_reads_the_first_patches_and_top_m_the_most_abnormal_ones():
     assert torch.equal(top, torch.stack([patches[0, [15, 14]], patches[1, [1, 3]]]))
 
 
-def test_sentences_through_the_text_tower_are_as_many_as_the_gradient_needs(monkeypatch):
-    method, batch = make_method(), make_batch(4)
-    counts, lengths = [], set()
+@pytest.mark.parametrize("select", ["first_m", "top_m"])
+def test_rows_through_the_text_tower_are_as_few_as_the_gradient_allows(monkeypatch, select):
+    method, batch = make_method(dap_select=select), make_batch(4)
+    shapes = []
     original = method.clip.text_blocks
 
     def spy(text, **options):
-        counts.append(len(text.tokens))
-        lengths.add(text.tokens.shape[1])
+        shapes.append(tuple(text.tokens.shape[:2]))
         return original(text, **options)
 
     monkeypatch.setattr(method.clip, "text_blocks", spy)
     features = method.encode(batch)
     method.loss(features, batch)
-    # Every copy of the deep tokens rounds its gradient, so the normal prompt comes once more per image.
-    assert sum(counts) == (1 + 3) + 4 * (1 + 3)
-    counts.clear()
+    # Start and V tokens are run once for all. Behind them: A, A, damaged, object, full stop, end; or the last three.
+    # The normal prompt comes once more per image, since every copy of the deep tokens rounds its gradient.
+    abnormal = [(15, 6)] if select == "first_m" else [(3, 6), (12, 6)]
+    assert shapes == [(5, 3), *abnormal]
+    shapes.clear()
     with torch.no_grad():
         method.score(features, batch)
         method.score(features, batch)
-    assert sum(counts) == (1 + 3) + 2 * (4 * 3)
-    assert max(lengths) == 12
+    assert shapes == [(1, 3), (3, 6), (12, 6), (12, 6)]
+
+
+# Deep tokens as many as the V tokens, more (they take A's places, and more than the normal prompt has room for), none.
+DEEP = [{}, {"deep_tokens": 5}, {"deep_tokens": 6}, {"deep_tokens": 9, "n_ctx_pos": 1}, {"deep_depth": 1}]
+
+
+@pytest.mark.parametrize("settings", [*DEEP, {"dap_select": "top_m"}, {"deep_token_half_cast": False}], ids=str)
+def test_gradients_are_those_of_prompts_one_by_one_each_with_its_own_rounded_copies(settings):
+    method, batch = make_method(**settings), make_batch()
+    theirs = by_specification(
+        method, select=settings.get("dap_select", "first_m"), half_cast=settings.get("deep_token_half_cast", True)
+    )
+    total_loss(method, batch).backward()
+    named = {key: p for key, p in method.learnable_parameters().items() if p.grad is not None}
+    expected = torch.autograd.grad(theirs.loss(batch), list(named.values()))
+    for (key, parameter), gradient in zip(named.items(), expected, strict=True):
+        error = (parameter.grad - gradient).abs() / gradient.abs().max().clamp(min=1e-9)
+        # Here and there a copy lies between two fp16 numbers and falls to the other side; rounding the sum of copies
+        # instead of each, or nothing at all, would move nearly every element.
+        assert error.max() < 1e-3, key
+        assert (error > 2e-6).float().mean() < (0.1 if key.startswith("compound") else 1e-9), key
+    with torch.no_grad():
+        assert_close(method.predict(batch).scores, theirs.predict(batch)[0], atol=1e-5, rtol=1e-5)
 
 
 def test_prompts_have_the_tokens_of_the_specification(tmp_path):

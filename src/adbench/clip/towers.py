@@ -42,7 +42,8 @@ class Streams:
 
 
 def _heads(x: Tensor, n_heads: int) -> Tensor:
-    return x.reshape(*x.shape[:2], n_heads, -1).transpose(1, 2)  # (B, heads, T, d)
+    heads: Tensor = x.unflatten(-1, (n_heads, -1)).transpose(1, 2)  # (B, heads, T, d)
+    return heads
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, causal: bool) -> Tensor:
@@ -161,8 +162,8 @@ def run_blocks(
         if edit is not None:
             x = edit(number, x)
         if number in overwrite:
-            fresh = overwrite[number]
-            x = torch.cat([fresh.expand(len(x), -1, -1), x[:, fresh.shape[1] - n_dropped :]], dim=1)
+            fresh = overwrite[number].to(x.dtype).expand(len(x), -1, -1)
+            x = torch.cat([fresh, x[:, fresh.shape[1] - n_dropped :]], dim=1)
         n_dropped = overwrite[number + 1].shape[1] if number + 1 in overwrite and number < final else 0
         rows = _Rows(n_dropped, last_row if one_row and number == final else None)
         attention = block.attn

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from adbench.atomic import replacing
 from adbench.clip import Clip
-from adbench.clip.towers import Edit
 from adbench.errors import UserError
 from adbench.methods.base import load_strictly
 
@@ -104,21 +103,18 @@ def deep_tables(depth: int, n_tokens: int, width: int) -> nn.ParameterList:
     return nn.ParameterList(nn.init.normal_(table, std=0.02) for table in tables)
 
 
-def deep_edit(tables: nn.ParameterList, *, half_cast: bool) -> Edit:
-    """Edit that overwrites positions 1...n of the stream before block i (2 to depth) by table i - 2.
+def deep_copies(table: Tensor, n: int, *, half_cast: bool) -> Tensor:
+    """One copy of deep tokens (n_tokens, W) per sequence, (n, n_tokens, W).
 
-    half_cast rounds each sequence's copy to fp16 on the way in, and so the copy's gradient, as the authors' code does.
+    half_cast rounds each copy to fp16, and so each copy's gradient, as the authors' code does.
     """
+    expanded = table.expand(n, -1, -1)
+    return (expanded.half() if half_cast else expanded).to(table.dtype)
 
-    def edit(block: int, tokens: Tensor) -> Tensor:
-        if not 2 <= block <= len(tables) + 1:
-            return tokens
-        table = tables[block - 2]
-        copies = table.expand(len(tokens), -1, -1)
-        copies = (copies.half() if half_cast else copies).to(tokens.dtype)
-        return torch.cat([tokens[:, :1], copies, tokens[:, 1 + len(table) :]], dim=1)
 
-    return edit
+def from_second_block(tables: Iterable[Tensor]) -> dict[int, Tensor]:
+    """Deep tokens by the number of the text block that they enter before: table i before block 2 + i."""
+    return dict(enumerate(tables, start=2))
 
 
 class ValueCache:

@@ -20,8 +20,9 @@ from adbench.methods.learned_prompts import (
     check_at_least,
     check_layers,
     check_ranges,
-    deep_edit,
+    deep_copies,
     deep_tables,
+    from_second_block,
     frozen_token_buffers,
     load_learner,
     prompt_sentence,
@@ -130,10 +131,12 @@ class AnomalyClip(Method):
 
     def raw_text_features(self) -> Tensor:
         """Text tower's output (2, C) for the normal and the abnormal prompt."""
-        text = self.clip.embed_text(self._ids, embeddings=self.prompt_embeddings(), min_length=self.deep_tokens + 2)
-        return self.clip.text_blocks(
-            text, edit=deep_edit(self.compound_prompts_text, half_cast=self.deep_token_half_cast)
-        )
+        embeddings = self.prompt_embeddings()[:, 1:]
+        text = self.clip.embed_text(self._ids, embeddings=embeddings, min_length=self.deep_tokens + 2, first=1)
+        with torch.no_grad():
+            start = self.clip.begin_text(self.clip.embed_text(self._ids[:1, :1]).tokens)
+        deep = (deep_copies(table, 2, half_cast=self.deep_token_half_cast) for table in self.compound_prompts_text)
+        return self.clip.text_blocks(text, overwrite=from_second_block(deep), earlier=start)
 
     def text_features(self) -> Tensor:
         """Directions (2, C) of the normal and the abnormal prompt; they do not depend on the image."""

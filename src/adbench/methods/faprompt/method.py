@@ -15,6 +15,7 @@ from adbench.clip import Clip
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
 from adbench.methods.base import Features, Method, Prediction, load_strictly
+from adbench.methods.faprompt.passes import RawText, passes_in_testing, passes_in_training
 from adbench.methods.faprompt.prompts import PromptLearner, PromptWords
 from adbench.methods.faprompt.settings import DapSelect, GlobalLoss, PriorReduce, Variant, resolve
 from adbench.methods.learned_prompts import (
@@ -38,17 +39,14 @@ from adbench.methods.registry import register
 class Outputs:
     """Text features and patch probabilities of a batch.
 
+    raw                 text features that are not normalised, and the prior
     text, text_prior    (2, C) and (B, 2, C): normal and mean abnormal direction, without and with the images' prior
-    abnormal_raw        (K, C) abnormal text features without prior, not normalised; abnormal_prior_raw (B, K, C) with
-    prior               (B, W) what is added to every abnormal token
     patch, patch_prior  (B, N) abnormal probability of each patch against text and text_prior
     """
 
+    raw: RawText
     text: Tensor
     text_prior: Tensor
-    abnormal_raw: Tensor
-    abnormal_prior_raw: Tensor
-    prior: Tensor
     patch: Tensor
     patch_prior: Tensor
 
@@ -173,15 +171,6 @@ class FaPrompt(Method):
         """What decides the features."""
         return {"dpam_layer": self.dpam_layer, "cls_ln_post": self.switches.cls_ln_post}
 
-    def features_without_prior(self) -> Tensor:
-        """Text features (1 + K, C) of the prior-free prompts, not normalised; once per set of weights in testing."""
-        if torch.is_grad_enabled():
-            return self.prompt_learner.features_without_prior(self.clip)
-        learner = self.prompt_learner
-        deciding = (learner.ctx_pos, learner.ctx_neg, *learner.compound_prompts_text)
-        found: Tensor = self._text_cache.get(deciding, lambda: learner.features_without_prior(self.clip))
-        return found
-
     def chosen_patches(self, patches: Tensor, probability: Tensor) -> Tensor:
         """The M patch features (B, M, C) that make the prior, of (B, N, C), by their abnormal probability (B, N)."""
         if self.switches.dap_select == "first_m":
@@ -191,20 +180,25 @@ class FaPrompt(Method):
 
     def outputs(self, features: Features) -> Outputs:
         """Run both text passes: the prior-free one, and the one with each image's prior."""
-        patches = features["patches"]
-        raw = self.features_without_prior()
-        text = _directions(raw[0], raw[1:])
-        patch = abnormal_probability(patches, text, self.temperature)
-        prior = self.prompt_learner.prior(self.chosen_patches(patches, patch.detach()))
-        normal, abnormal = self.prompt_learner.features_with_prior(self.clip, prior, normal_too=torch.is_grad_enabled())
-        text_prior = _directions(raw[:1].expand(len(patches), -1) if normal is None else normal, abnormal)
+        patches, learner = features["patches"], self.prompt_learner
+
+        def prior_of(normal: Tensor, abnormal: Tensor) -> Tensor:
+            probability = abnormal_probability(patches, _directions(normal, abnormal), self.temperature)
+            return learner.prior(self.chosen_patches(patches, probability.detach()))
+
+        known = self.switches.dap_select == "first_m"
+        prior = learner.prior(patches[:, : self.n_prior]) if known else prior_of
+        if torch.is_grad_enabled():
+            raw = passes_in_training(self.clip, learner, len(patches), prior)
+        else:
+            raw = passes_in_testing(self.clip, learner, len(patches), prior, self._text_cache)
+        text = _directions(raw.normal[0], raw.abnormal)
+        text_prior = _directions(raw.normal[1:], raw.abnormal_prior)
         return Outputs(
+            raw=raw,
             text=text,
             text_prior=text_prior,
-            abnormal_raw=raw[1:],
-            abnormal_prior_raw=abnormal,
-            prior=prior,
-            patch=patch,
+            patch=abnormal_probability(patches, text, self.temperature),
             patch_prior=abnormal_probability(patches, text_prior, self.temperature),
         )
 
@@ -236,7 +230,7 @@ class FaPrompt(Method):
                 terms |= {f"{key}_{name}": weight * value for key, value in local.items()}
         image = self.image_terms(features, outputs, batch)
         terms |= {f"image_{name}": image[name] for name in switches.global_losses}
-        terms["orthogonality"] = switches.ortho_weight * overlap(outputs.abnormal_raw)
+        terms["orthogonality"] = switches.ortho_weight * overlap(outputs.raw.abnormal)
         return terms | {"prior": self.prior_term(outputs, batch)}
 
     def local_terms(self, maps: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -258,7 +252,7 @@ class FaPrompt(Method):
 
     def prior_term(self, outputs: Outputs, batch: Batch) -> Tensor:
         """The squared prior of the batch's normal images, summed over them: it grows with their number."""
-        squares = outputs.prior[batch.labels == 0].square()
+        squares = outputs.raw.prior[batch.labels == 0].square()
         return (squares.mean(dim=1) if self.switches.prior_reduce == "mean" else squares.sum(dim=1)).sum()
 
     # Testing

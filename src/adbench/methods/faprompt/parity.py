@@ -62,14 +62,14 @@ def _visual(method: FaPrompt, batch: Batch) -> Tensors:
 def _text(method: FaPrompt, patches: Tensor, output: Outputs) -> Tensors:
     learner = method.prompt_learner
     return {
-        "prompt_embeddings_normal": learner.normal_embeddings(method.clip)[0, :_RECORDED_POSITIONS],
-        "prompt_embeddings_abnormal": learner.abnormal_embeddings(method.clip)[:, :_RECORDED_POSITIONS],
-        "text_raw_normal": method.features_without_prior()[0],
-        "text_raw_abnormal": output.abnormal_raw,
-        "text_raw_abnormal_prior": output.abnormal_prior_raw,
+        "prompt_embeddings_normal": learner.normal_embeddings(method.clip, _RECORDED_POSITIONS)[0],
+        "prompt_embeddings_abnormal": learner.abnormal_embeddings(method.clip, _RECORDED_POSITIONS),
+        "text_raw_normal": output.raw.normal[0],
+        "text_raw_abnormal": output.raw.abnormal,
+        "text_raw_abnormal_prior": output.raw.abnormal_prior,
         "text_features_noprior": output.text,
         "text_features_prior": output.text_prior,
-        "prior_bias": output.prior,
+        "prior_bias": output.raw.prior,
         "selected_tokens": method.chosen_patches(patches, output.patch),
         "topk_indices": output.patch.topk(method.n_prior, dim=1).indices,
     }
@@ -114,7 +114,7 @@ def _forward(method: FaPrompt, batch: Batch) -> tuple[Tensors, Tensors]:
         "loss_pixel": pixel,
         "loss_image_ce": image["ce"],
         "loss_image_focal": image["score_focal"],
-        "loss_ortho": overlap(output.abnormal_raw),
+        "loss_ortho": overlap(output.raw.abnormal),
         "loss_prior": method.prior_term(output, batch),
         "loss_total": torch.stack(list(method.loss(features, batch).values())).sum(),
     }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from adbench.clip import Clip
-from adbench.methods.learned_prompts import deep_edit, deep_tables, prompt_sentence
+from adbench.clip.towers import KeysValues
+from adbench.methods.faprompt.copies import for_equal
+from adbench.methods.learned_prompts import ValueCache, deep_copies, deep_tables, from_second_block, prompt_sentence
 
 
 class PriorNetwork(nn.Module):
@@ -75,26 +79,30 @@ class PromptLearner(nn.Module):
         super().__init__()
         width, n_abnormal = clip.text_width, len(words.abnormal)
         self.words, self.half_cast = words, half_cast
-        self.min_length = deep_tokens + 2  # room for the deep tokens, however short the prompts
+        self.lengths = [  # up to the end token, but with room for the deep tokens
+            max(int(ids.argmax(dim=-1).max()) + 1, deep_tokens + 2) for ids in (words.normal, words.abnormal)
+        ]
+        # What all prompts begin with: start and V tokens; the start alone where deep tokens take A's places too.
+        self.n_common = 1 + words.n_shared if deep_tokens <= words.n_shared else 1
         self.patch_meta_net = PriorNetwork(n_prior_patches * clip.embed_dim, width)
         self.ctx_pos = nn.Parameter(nn.init.normal_(torch.empty(1, 1, words.n_shared, width), std=0.02))
         self.ctx_neg = nn.Parameter(nn.init.normal_(torch.empty(1, n_abnormal, words.n_own, width), std=0.02))
         self.compound_prompts_text = deep_tables(deep_depth, deep_tokens, width)
+        self._start = ValueCache()
 
     def prior(self, patches: Tensor) -> Tensor:
         """The prior (B, W) from M chosen patch features (B, M, C) of each image."""
         prior: Tensor = self.patch_meta_net(patches.flatten(1))
         return prior
 
-    def normal_embeddings(self, clip: Clip) -> Tensor:
-        """Token embeddings (1, 77, W) of the normal prompt."""
-        frozen = clip.model.token_embedding(self.words.normal.to(clip.device))
-        shared = self.ctx_pos[0].to(frozen.dtype)
-        return torch.cat([frozen[:, :1], shared, frozen[:, 1 + self.words.n_shared :]], dim=1)
+    def normal_embeddings(self, clip: Clip, length: int) -> Tensor:
+        """Token embeddings (1, length, W) of the normal prompt."""
+        frozen = clip.model.token_embedding(self.words.normal[:, :length].to(clip.device))
+        return torch.cat([frozen[:, :1], self.ctx_pos[0].to(frozen.dtype), frozen[:, 1 + self.words.n_shared :]], dim=1)
 
-    def abnormal_embeddings(self, clip: Clip, prior: Tensor | None = None) -> Tensor:
-        """Token embeddings (K, 77, W) of the abnormal prompts; (B, K, 77, W) with a prior (B, W) on their A tokens."""
-        frozen = clip.model.token_embedding(self.words.abnormal.to(clip.device))  # (K, 77, W)
+    def abnormal_embeddings(self, clip: Clip, length: int, prior: Tensor | None = None) -> Tensor:
+        """Token embeddings (K, length, W) of the abnormal prompts; with priors (B, W) on A tokens (B, K, length, W)."""
+        frozen = clip.model.token_embedding(self.words.abnormal[:, :length].to(clip.device))  # (K, length, W)
         own = self.ctx_neg[0].to(frozen.dtype)  # (K, E', W)
         if prior is not None:
             own = own + prior[:, None, None, :]  # (B, K, E', W)
@@ -103,29 +111,64 @@ class PromptLearner(nn.Module):
         behind = 1 + self.words.n_shared + self.words.n_own
         return torch.cat([frozen[..., :1, :], shared, own, frozen[..., behind:, :]], dim=-2)
 
-    def features_without_prior(self, clip: Clip) -> Tensor:
-        """Text features (1 + K, C) of the normal and the abnormal prompts, not normalised."""
-        ids = torch.cat([self.words.normal, self.words.abnormal])
-        return self._encode(clip, ids, torch.cat([self.normal_embeddings(clip), self.abnormal_embeddings(clip)]))
+    # The text pass. In the authors' code every prompt has its own copies of the deep tokens, rounded to fp16, and the
+    # gradient of every copy is rounded too, before they are added. So the number of copies counts, of equal ones too.
 
-    def features_with_prior(
-        self, clip: Clip, prior: Tensor, *, normal_too: bool = False
-    ) -> tuple[Tensor | None, Tensor]:
-        """Abnormal text features (B, K, C) of each image, not normalised.
+    def beginnings(self, clip: Clip, n: int) -> KeysValues:
+        """Keys and values of what n prompts have in common."""
+        with torch.no_grad():
+            embedded = clip.embed_text(self.words.normal[:, :1]).tokens
+            start: KeysValues = self._start.get([embedded], lambda: clip.begin_text(embedded))
+        if self.n_common == 1:
+            return start
+        positions = clip.model.positional_embedding[1 : self.n_common]
 
-        The normal prompt does not depend on the image. `normal_too` encodes it for each image all the same, (B, C):
-        the gradient of every copy of the deep tokens is rounded to fp16, so in training the number of copies counts.
-        """
-        n_images = len(prior)
-        ids = self.words.abnormal.repeat(n_images, 1)
-        embeddings = self.abnormal_embeddings(clip, prior).flatten(0, 1)
-        if normal_too:
-            ids = torch.cat([self.words.normal.repeat(n_images, 1), ids])
-            embeddings = torch.cat([self.normal_embeddings(clip).expand(n_images, -1, -1), embeddings])
-        encoded = self._encode(clip, ids, embeddings)
-        normal = encoded[:n_images] if normal_too else None
-        return normal, encoded[n_images if normal_too else 0 :].unflatten(0, (n_images, -1))
+        def begin(tensors: Sequence[Tensor]) -> list[Tensor]:
+            *deep, shared = tensors
+            tokens = shared.to(positions.dtype) + positions
+            return _flat(clip.begin_text(tokens, overwrite=from_second_block(deep), earlier=start))
 
-    def _encode(self, clip: Clip, ids: Tensor, embeddings: Tensor) -> Tensor:
-        text = clip.embed_text(ids, embeddings=embeddings, min_length=self.min_length)
-        return clip.text_blocks(text, edit=deep_edit(self.compound_prompts_text, half_cast=self.half_cast))
+        return _by_block(for_equal(begin, [*self._deep(clip, n), self.ctx_pos[0].expand(n, -1, -1)]))
+
+    def normal_features(self, clip: Clip, beginnings: KeysValues, n: int) -> Tensor:
+        """Text feature of the normal prompt, not normalised, n times: (n, C)."""
+        embeddings = self.normal_embeddings(clip, self.lengths[0]).expand(n, -1, -1)
+        return self._continue(clip, self.words.normal, embeddings, beginnings)
+
+    def abnormal_features(self, clip: Clip, beginnings: KeysValues, prior: Tensor | None = None) -> Tensor:
+        """Text features of the abnormal prompts, not normalised: (K, C), or (B, K, C) with priors (B, W)."""
+        embeddings = self.abnormal_embeddings(clip, self.lengths[1], prior)  # (K, T, W) or (B, K, T, W)
+        flat = self._continue(clip, self.words.abnormal, embeddings.flatten(0, -3), beginnings)
+        features: Tensor = flat.unflatten(0, embeddings.shape[:-2])
+        return features
+
+    def _continue(self, clip: Clip, ids: Tensor, embeddings: Tensor, beginnings: KeysValues) -> Tensor:
+        """Text features (n, C) of prompts of these words with embeddings (n, T, W)."""
+        n, length = embeddings.shape[:2]
+        text = clip.embed_text(
+            ids[:1].expand(n, -1), embeddings=embeddings[:, self.n_common :], first=self.n_common, min_length=length
+        )
+        deep = from_second_block(self._deep(clip, n)) if self.n_common == 1 else None
+        return clip.text_blocks(text, earlier=beginnings, overwrite=deep)
+
+    def _deep(self, clip: Clip, n: int) -> list[Tensor]:
+        """n copies of the deep tokens that a block of the text tower takes."""
+        tables = list(self.compound_prompts_text)[: clip.n_text_layers - 1]
+        return [deep_copies(table, n, half_cast=self.half_cast) for table in tables]
+
+
+def split(keys_values: KeysValues, sizes: Sequence[int]) -> list[KeysValues]:
+    """Parts of `sizes` sequences each; one copy serves them all."""
+    if len(keys_values[1][0]) == 1:
+        return [keys_values] * len(sizes)
+    parts = [tensor.split(list(sizes)) for tensor in _flat(keys_values)]
+    return [_by_block([part[i] for part in parts]) for i in range(len(sizes))]
+
+
+def _flat(keys_values: KeysValues) -> list[Tensor]:
+    return [tensor for pair in keys_values.values() for tensor in pair]
+
+
+def _by_block(tensors: Sequence[Tensor]) -> KeysValues:
+    pairs = iter(tensors)
+    return dict(enumerate(zip(pairs, pairs, strict=True), start=1))
