@@ -292,4 +292,5 @@ def _below(mask: np.ndarray) -> np.ndarray:
     """Pixels that have one of `mask` directly or diagonally above them, up to two rows."""
     wide = np.pad(mask, ((2, 0), (1, 1)))
     height, width = mask.shape
-    return np.logical_or.reduce([wide[i : i + height, j : j + width] for i in (0, 1) for j in (0, 1, 2)])
+    below: np.ndarray = np.logical_or.reduce([wide[i : i + height, j : j + width] for i in (0, 1) for j in (0, 1, 2)])
+    return below
