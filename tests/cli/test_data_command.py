@@ -20,11 +20,13 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def test_every_data_set_has_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "mvtec").mkdir()
+    (tmp_path / "mvtec" / "bottle").mkdir(parents=True)
+    (tmp_path / "tn3k").mkdir()
     assert main(["data", "list", f"data_dir={tmp_path}"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert set(catalogue.names()) <= set(lines)
-    assert str(tmp_path / "mvtec") in lines["mvtec"]
+    assert lines["mvtec"].rstrip().endswith(str(tmp_path / "mvtec"))
+    assert f"{tmp_path / 'tn3k'} is empty" in lines["tn3k"]
     assert "5,354" in lines["mvtec"]
     assert "CC BY-NC-SA 4.0" in lines["mvtec"]
     assert f"not in {tmp_path}" in lines["visa"]

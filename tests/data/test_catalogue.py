@@ -37,7 +37,7 @@ def test_names_and_facts_are_there_for_every_set() -> None:
         assert spec.name == name
         assert all([spec.title, spec.domain, spec.task, spec.licence, spec.source, spec.citation, spec.how_to_get])
         assert not set(spec.expected) - set(spec.classes or spec.expected)
-        assert spec.metric_set == "industrial"
+        assert spec.metric_set in ("industrial", "road")
 
 
 def test_listing_data_sets_imports_no_torch() -> None:
@@ -129,3 +129,10 @@ def test_the_fingerprint_sees_files_and_labels_but_not_order_or_place(
 def test_the_home_folder_may_be_written_as_a_tilde(mvtec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(mvtec.parent))
     assert catalogue.open_dataset("mvtec", root="~/mvtec") == catalogue.open_dataset("mvtec", data_dir="~")
+
+
+def test_an_empty_folder_is_not_taken_for_a_data_set(mvtec: Path, tmp_path: Path) -> None:
+    (tmp_path / "data" / "mvtec").mkdir(parents=True)
+    mvtec.rename(tmp_path / "data" / "mvtec_ad")
+    spec = catalogue.get("mvtec")
+    assert spec.default_root(tmp_path / "data") == tmp_path / "data" / "mvtec_ad"

@@ -11,8 +11,10 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from adbench.data import catalogue
+from adbench.data.check import check_dataset
 from adbench.data.images import open_image, open_mask
 from adbench.data.sample import Sample
+from adbench.errors import UserError
 from trees import REAL_IAD, Tree, plant
 
 
@@ -289,3 +291,10 @@ def test_repacked_sets_are_read_by_their_meta_json(
         tmp_path / mask,
         name,
     )
+    assert catalogue.get(name).index(tmp_path, [class_name]) == [sample]
+    with pytest.raises(UserError, match=r"unknown class of data set .* 'cable'"):
+        catalogue.get(name).index(tmp_path, ["cable"])
+    named = [str(problem) for problem in check_dataset(catalogue.get(name), tmp_path).problems]
+    assert not any(f"class {name}/{class_name} " in line for line in named)
+    if class_name not in catalogue.get(name).classes:
+        assert not named

@@ -92,14 +92,18 @@ def run(argv: Sequence[str]) -> int:
 
 def whereabouts(spec: DatasetSpec, data_dir: Path) -> tuple[bool, str]:
     """Whether the set can be used without giving its folder, and where it is, or what to do."""
+    from adbench.data.tree import is_occupied
+
     root = spec.default_root(data_dir)
     if spec.bundled is not None:
         return True, "ships with adbench"
-    if root.is_dir():
+    if is_occupied(root):
         return True, str(root)
     if spec.domain == "any":
         return False, "data.root=DIR"
-    return (True, "rendered on first use") if spec.prepare_root is not None else (False, f"not in {data_dir}")
+    if spec.prepare_root is not None:
+        return True, "rendered on first use"
+    return False, f"{root} is empty" if root.is_dir() else f"not in {data_dir}"
 
 
 def has_masks(spec: DatasetSpec) -> bool:

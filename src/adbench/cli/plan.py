@@ -13,6 +13,7 @@ from adbench.cli.config import EvalConfig, chosen_data, eval_config
 from adbench.cli.grammar import Setting, data_dir_of, parse
 from adbench.cli.restore import Checkpoint, find_checkpoint, is_fitted, remembered, same_backbone, trained_shots
 from adbench.data import catalogue
+from adbench.data.tree import is_occupied
 from adbench.errors import UserError, unknown
 
 DEFAULT = "default"
@@ -154,7 +155,7 @@ def _absent(names: Sequence[str], typed: Mapping[str, Setting]) -> dict[str, str
         spec = catalogue.get(name)
         given = typed.get(f"data.{name}.root") or typed.get("data.root")
         folder = spec.default_root(data_dir_of(typed)) if given is None else Path(str(given.value)).expanduser()
-        if spec.prepare_root is None and not (folder.is_dir() and any(folder.iterdir())):
+        if spec.prepare_root is None and not is_occupied(folder):
             absent[name] = str(folder)
     return absent
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from adbench.data.meta import META_NAME, read_meta
 from adbench.data.sample import Sample
-from adbench.data.tree import listing
+from adbench.data.tree import is_occupied, listing
 from adbench.errors import UserError, unknown
 
 _DEPTH = 4  # levels at which a set is looked for: the folder itself and those that archives add
@@ -103,7 +103,7 @@ class DatasetSpec:
         if self.bundled is not None:
             return self.bundled
         candidates = [Path(data_dir) / name for name in (self.name, *self.folders)]
-        return next((folder for folder in candidates if folder.is_dir()), candidates[0])
+        return next((folder for folder in candidates if is_occupied(folder)), candidates[0])
 
     @property
     def how_to_obtain(self) -> str:
@@ -139,9 +139,6 @@ class DatasetSpec:
                 raise unknown(f"option of data set {self.name}", option, self.options, where=f"data.{option}")
         if SPLIT in options and SPLIT in self.options:
             self._evaluation_split(options.pop(SPLIT))
-        for class_name in classes or ():
-            if self.classes and class_name not in self.classes:
-                raise unknown(f"class of data set {self.name}", class_name, self.classes, where="data.classes")
         samples = self._read(Path(root), classes, options)
         found = {sample.class_name for sample in samples}
         for class_name in classes or ():
@@ -231,6 +228,9 @@ class DatasetSpec:
     def _read(self, root: Path, classes: Sequence[str] | None, options: Mapping[str, Any]) -> list[Sample]:
         root = self._place(root)
         if self._has_marks(root):
+            for class_name in classes or ():
+                if self.classes and class_name not in self.classes:
+                    raise unknown(f"class of data set {self.name}", class_name, self.classes, where="data.classes")
             return list(self.index_files(root, classes, **options))
         if (root / META_NAME).is_file():
             for option in self._changed(options):

@@ -44,6 +44,11 @@ def listing(folder: Path) -> Listing:
     return Listing(Path(folder), tuple(sorted(images)), tuple(sorted(folders)))
 
 
+def is_occupied(folder: Path) -> bool:
+    """Whether it is a folder that holds anything: an empty one is where a data set will be, not where it is."""
+    return folder.is_dir() and any(folder.iterdir())
+
+
 def unwrapped(root: Path, folder: str) -> str:
     """The place below `root` where the images of `folder` lie: archives often hold a lone folder in a folder.
 
