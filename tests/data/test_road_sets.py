@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,32 +17,21 @@ from adbench.data.images import open_picture
 from adbench.data.label_maps import open_labels
 from adbench.data.sample import Sample
 from adbench.errors import UserError
-
-HEIGHT, WIDTH = 16, 32
-Put = Callable[..., Path]
-
-
-def picture(path: Path, *, seed: int = 0, value: int | None = None) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    if value is not None:
-        pixels[:] = value
-    Image.fromarray(pixels).save(path, **({"lossless": True} if path.suffix == ".webp" else {}))
-    return path
-
-
-def labels(path: Path, *ids: int, channels: int = 1, palette: bool = False) -> Path:
-    """Stripes of the given ids."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.array(ids, np.uint8)[np.arange(WIDTH) * len(ids) // WIDTH][None].repeat(HEIGHT, 0)
-    image = Image.fromarray(values)
-    if channels > 1:
-        image = Image.fromarray(np.stack([values] * channels, -1))
-    if palette:
-        image = image.convert("P")
-        image.putdata(values.ravel().tolist())
-    image.save(path)
-    return path
+from road_trees import (
+    FRAMES,
+    HEIGHT,
+    LAF,
+    STATIC,
+    WIDTH,
+    base_pictures,
+    cityscapes,
+    fishyscapes,
+    labels,
+    picture,
+    scene,
+    smiyc,
+    static,
+)
 
 
 def index(name: str, root: Path, **options: object) -> list[Sample]:
@@ -57,19 +45,6 @@ def read(sample: Sample) -> list[int]:
 
 
 # Cityscapes
-
-
-def cityscapes(root: Path, frames: dict[str, str]) -> Path:
-    """frames: id -> split."""
-    for number, (frame, split) in enumerate(frames.items()):
-        city = frame.split("_")[0]
-        picture(root / "leftImg8bit" / split / city / f"{frame}_leftImg8bit.png", seed=number)
-        if split != "test":
-            labels(root / "gtFine" / split / city / f"{frame}_gtFine_labelIds.png", 7, 8, 29, 30, 33, 0)
-    return root
-
-
-FRAMES = {"ulm_000000_000019": "train", "bad-honnef_000001_000019": "train", "munster_000000_000019": "val"}
 
 
 def test_cityscapes_maps_ids_to_train_ids(tmp_path: Path) -> None:
@@ -149,16 +124,6 @@ def test_road_anomaly_faults_are_named(tmp_path: Path) -> None:
 # SegmentMeIfYouCan
 
 
-def smiyc(root: Path, suffix: str, fids: dict[str, bool]) -> Path:
-    """fids: name -> whether it has labels."""
-    for number, (fid, labelled) in enumerate(fids.items()):
-        picture(root / "images" / f"{fid}{suffix}", seed=number)
-        if labelled:
-            labels(root / "labels_masks" / f"{fid}_labels_semantic.png", 0, 1, 255)
-            picture(root / "labels_masks" / f"{fid}_labels_semantic_color.png")
-    return root
-
-
 def test_road_anomaly21_splits_by_name(tmp_path: Path) -> None:
     root = smiyc(
         tmp_path / "dataset_AnomalyTrack",
@@ -206,18 +171,6 @@ def test_webp_is_decoded(tmp_path: Path) -> None:
 
 # Lost and Found, Fishyscapes
 
-LAF = {"04_Maurener_Weg_8_000000_000030": "train", "02_Hanns_Klemm_Str_44_000000_000020": "test"}
-
-
-def fishyscapes(root: Path) -> Path:
-    for number, frame in enumerate(LAF):
-        labels(root / f"{number:04d}_{frame}_labels.png", 0, 1, 255, palette=bool(number))
-    return root
-
-
-def scene(frame: str) -> str:
-    return "_".join(frame.split("_")[:-2])
-
 
 @pytest.mark.parametrize("place", ["given", "beside", "together", "flat", "flat given"])
 def test_fishyscapes_finds_pictures_in_both_splits(tmp_path: Path, place: str) -> None:
@@ -264,25 +217,6 @@ def test_a_gamma_value_is_not_applied(tmp_path: Path) -> None:
     assert "gamma" in Image.open(path).info
     plain = Sample(path, "a.png", "road", -1, None, "val", "?", "made")
     assert np.asarray(open_picture(plain)).max() == 100
-
-
-STATIC = {"0000": "frankfurt_000000_000294", "0001": "ulm_000001_000019"}
-
-
-def static(root: Path, *, version: int = 2, nested: bool = True) -> Path:
-    folder = root / f"fs_val_v{version}" if nested else root
-    for number, (fid, frame) in enumerate(STATIC.items()):
-        labels(folder / f"{fid}_{frame}_labels.png", 0, 1, 255)
-        overlay = np.zeros((HEIGHT, WIDTH, 3), np.int16)
-        overlay[0, :3] = np.array([[-200], [200], [version]])
-        np.savez(folder / (f"{fid}_{frame}_rgb.npz" if number else f"{fid}_rgb.npz"), rgb=overlay)
-    return root
-
-
-def base_pictures(root: Path) -> Path:
-    for split, frame in (("val", STATIC["0000"]), ("train", STATIC["0001"])):
-        picture(root / "leftImg8bit" / split / frame.split("_")[0] / f"{frame}_leftImg8bit.png", value=100)
-    return root
 
 
 @pytest.mark.parametrize("given", [False, True])

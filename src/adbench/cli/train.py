@@ -124,6 +124,7 @@ def execute(config: TrainConfig, words: Sequence[str], reporter: Reporter) -> Tr
     """Train as `config` says; `words` are those after `train`, for the record and for how to go on."""
     from adbench.cli import parts
     from adbench.engine.device import resolve_device
+    from adbench.engine.feed import check_supervision
     from adbench.engine.run_folder import RunFolder
     from adbench.engine.settings import TrainData
     from adbench.engine.train import train
@@ -136,6 +137,7 @@ def execute(config: TrainConfig, words: Sequence[str], reporter: Reporter) -> Tr
         validation = parts.open_data(config.validation, config.data_dir, reporter)
     clip = parts.load_backbone(config.clip, device)
     method = parts.build_method(config, clip, device)
+    check_supervision(method, {one.spec.name: one.spec.supervision for one in data})
     checked = [] if validation is None else [validation.for_evaluation(config.support, method)]
     folder = RunFolder.create("train", config.method, config.data_names, outputs=config.outputs, out=config.out)
     if not (config.resume and (folder.path / "config.yaml").exists()):  # a resumed run keeps its own

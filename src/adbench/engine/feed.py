@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
@@ -11,19 +11,19 @@ from adbench.data.loading import make_episode_loader
 from adbench.data.sample import Batch, Sample
 from adbench.engine.feature_cache import FeatureCache
 from adbench.engine.progress import Reporter
-from adbench.engine.settings import TrainData, TrainSettings
+from adbench.engine.settings import TrainSettings
 from adbench.errors import UserError
 from adbench.methods.base import Features, Method, beside
 
 
-def check_supervision(method: Method, data: Sequence[TrainData]) -> None:
-    """Raise UserError where data do not hold what the method learns from."""
+def check_supervision(method: Method, data: Mapping[str, str]) -> None:
+    """Raise UserError where data sets (name -> supervision) do not hold what the method learns from."""
     gives = {"anomaly": "labels and masks of anomalies", "segmentation": "label maps of classes"}
-    for part in data:
-        if part.supervision != method.supervision:
-            holds = gives.get(part.supervision)
+    for name, supervision in data.items():
+        if method.supervision in gives and supervision != method.supervision:
+            holds = gives.get(supervision)
             raise UserError(
-                f"method {method.name} learns from {gives[method.supervision]}, and data set {part.name} "
+                f"method {method.name} learns from {gives[method.supervision]}, and data set {name} "
                 + (f"holds {holds}" if holds else "is for evaluation only"),
                 where="data",
                 mend="choose a data set to train on that fits (see datasets.md), or another method",

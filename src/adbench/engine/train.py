@@ -91,7 +91,7 @@ def train(
     reporter = reporter or Quiet()
     if method.supervision == "none":
         raise UserError(f"method {method.name} is not trained", where="method", mend="run `eval` with it directly")
-    check_supervision(method, data)
+    check_supervision(method, {part.name: part.supervision for part in data})
     check_amp(settings.amp, device)
     check_selection(settings, validation)
     check_shots(method, settings)
