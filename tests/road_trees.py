@@ -85,14 +85,15 @@ def base_pictures(root: Path) -> Path:
 def write_all(data_dir: Path) -> Path:
     """All sets of the benchmark `road`, and Cityscapes, below one folder."""
     cityscapes(data_dir / "cityscapes", FRAMES)
-    for frame in ("animals01", "cones02"):
-        picture(data_dir / f"road_anomaly19/RoadAnomaly_jpg/frames/{frame}.jpg")
+    for number, frame in enumerate(("animals01", "cones02")):
+        picture(data_dir / f"road_anomaly19/RoadAnomaly_jpg/frames/{frame}.jpg", seed=number)
         labels(data_dir / f"road_anomaly19/RoadAnomaly_jpg/frames/{frame}.labels/labels_semantic.png", 0, 2, 255)
     smiyc(data_dir / "smiyc_ra21/dataset_AnomalyTrack", ".jpg", {"validation0000": True, "zebra0000": False})
     smiyc(data_dir / "smiyc_ro21/dataset_ObstacleTrack", ".webp", {"validation_1": True, "gravel_1": False})
     fishyscapes(data_dir / "fs_lostandfound")
-    for frame, split in LAF.items():
-        picture(data_dir / "lostandfound/leftImg8bit" / split / scene(frame) / f"{frame}_leftImg8bit.png")
+    for number, (frame, split) in enumerate(LAF.items()):
+        image = data_dir / "lostandfound/leftImg8bit" / split / scene(frame) / f"{frame}_leftImg8bit.png"
+        picture(image, seed=number)
     static(data_dir / "fs_static")
     base_pictures(data_dir / "cityscapes")
     for split, frame in (("val", STATIC["0000"]), ("train", STATIC["0001"])):
