@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from adbench.engine.settings import Row
 from adbench.report.published import Published, load_published
 from adbench.report.results import markdown_line
-from adbench.report.table import METRICS, cell, condensed, is_mean, percent
+from adbench.report.table import METRICS, ROAD_METRICS, cell, condensed, is_mean, percent
 
-HEADERS = {key: header for header, key in METRICS}
+HEADERS = {key: header for header, key in METRICS + ROAD_METRICS}
 FIELDS = (
     *("run", "method", "dataset", "class_name", "shots", "trained_on", "backbone"),
     *("metric", "ours", "published", "difference", "paper", "setting", "source"),
