@@ -151,7 +151,10 @@ def test_missing_data_of_a_single_set_is_an_error_unless_asked(
     assert main(["eval", *CLIP, "data=[mvtec,visa]"]) == 2
     assert str(sets / "visa") in capsys.readouterr().err
     assert main(["eval", *CLIP, "benchmark=zeroshot14", "missing=error"]) == 2
-    assert str(sets / "visa") in capsys.readouterr().err
+    line = capsys.readouterr().err
+    assert "10 of 14 data sets are not there: visa, mpdd, sdd, dagm," in line
+    assert str(sets / "tn3k") in line
+    assert line.count("\n") == 1
     results, said = evaluate(*CLIP, "data=[btad,visa]", "missing=skip")
     assert "not there    visa" in said
     assert list(means(results)) == ["btad"]

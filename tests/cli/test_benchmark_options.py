@@ -8,6 +8,7 @@ import pytest
 
 from adbench.cli.config import eval_config
 from adbench.cli.grammar import parse
+from adbench.cli.plan import make_plan
 from adbench.errors import UserError
 
 
@@ -24,6 +25,17 @@ def test_sets_without_a_split_get_one_in_the_generalist_benchmark() -> None:
 def test_a_part_of_the_data_sets_takes_its_own_options_alone() -> None:
     assert options("data=[headct]") == {"headct.few_shot_split": True}
     assert options("data=mvtec") == {}
+
+
+def test_a_part_of_the_data_sets_takes_its_own_checkpoints_alone(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("data: [mvtec, headct]\ncheckpoint: {mvtec: none.pth, default: untrained}\n")
+    words = [f"benchmark={tmp_path / 'own.yaml'}", "method=adaclip", "clip=demo", "data=[headct]"]
+    (tmp_path / "headct" / "yes").mkdir(parents=True)
+    for named in ([], ["checkpoint={mvtec: other.pth, default: untrained}"]):
+        (part,) = make_plan(parse([*words, *named, f"data_dir={tmp_path}"], "eval")).parts
+        assert (part.checkpoint.path, [one.name for one in part.config.data]) == (None, ["headct"])
+    with pytest.raises(UserError, match="unknown data set 'visa'"):
+        make_plan(parse([*words, "checkpoint={visa: other.pth, default: untrained}"], "eval"))
 
 
 def test_the_command_line_has_the_last_word() -> None:

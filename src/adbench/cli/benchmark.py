@@ -67,8 +67,8 @@ def load_benchmark(name: str, where: str) -> Benchmark:
     file = Path(name).expanduser() if own else configs_dir() / "benchmark" / f"{name}.yaml"
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise UserError(f"the benchmark cannot be read: {reason}", where=str(file), mend="give a YAML file") from error
     if not isinstance(values, dict) or not values.get("data"):
         raise UserError("the benchmark names no data sets", where=str(file), mend="write data: [a, b] in it")

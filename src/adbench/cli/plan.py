@@ -82,11 +82,14 @@ def make_plan(settings: Sequence[Setting]) -> Plan:
     if benchmark is not None and "method" not in typed and "checkpoint" not in typed:
         settings = [*settings, *parse(["checkpoint=latest"], "eval")]
         typed = {setting.key: setting for setting in settings}
-    served = _served(typed.get("checkpoint"), names)
+    served = _served(typed.get("checkpoint"), names, names if benchmark is None else benchmark.data)
     # Weights first: a command without any would fail on every data set.
     checkpoints = {asked: find_checkpoint(_asking(settings, asked)) for asked in dict.fromkeys(served.values())}
     skip = _skips(typed.get("missing"), benchmark)
-    absent = _absent(names, typed) if skip else {}
+    absent = _absent(names, typed)
+    if not skip:
+        _refuse_absent(absent, len(names))
+        absent = {}
     present = [name for name in names if name not in absent]
     if not present:
         raise _nothing_there(names, typed, benchmark)
@@ -118,14 +121,17 @@ def _part(
     return Part(composed, checkpoint)
 
 
-def _served(asked: Setting | None, names: Sequence[str]) -> dict[str, str | None]:
-    """Data set -> the checkpoint that serves it, as written; None: whatever is the default of the method."""
+def _served(asked: Setting | None, names: Sequence[str], known: Sequence[str]) -> dict[str, str | None]:
+    """Data set -> the checkpoint that serves it, as written; None: whatever is the default of the method.
+
+    `known`: names that may be mapped; of a benchmark all, whichever part of it is evaluated.
+    """
     if asked is None or not isinstance(asked.value, Mapping):
         return dict.fromkeys(names, None if asked is None or asked.value is None else str(asked.value))
     by_name = asked.value
     for name in by_name:
-        if name != DEFAULT and name not in names:
-            raise unknown("data set", name, [*names, DEFAULT], where=asked.word)
+        if name not in (DEFAULT, *names, *known):
+            raise unknown("data set", name, [*known, DEFAULT], where=asked.word)
     for name in names:
         if name not in by_name and DEFAULT not in by_name:
             raise UserError(
@@ -158,6 +164,16 @@ def _absent(names: Sequence[str], typed: Mapping[str, Setting]) -> dict[str, str
         if spec.prepare_root is None and not is_occupied(folder):
             absent[name] = str(folder)
     return absent
+
+
+def _refuse_absent(absent: Mapping[str, str], n_named: int) -> None:
+    """Name all that is not there, where it is more than the one set whose own message says how to get it."""
+    if len(absent) > 1:
+        raise UserError(
+            f"{len(absent)} of {n_named} data sets are not there: {', '.join(absent)}",
+            where=f"looked for {', '.join(absent.values())}",
+            mend="get them (python -m adbench data list), or leave them out by missing=skip",
+        )
 
 
 def _nothing_there(names: Sequence[str], typed: Mapping[str, Setting], benchmark: Benchmark | None) -> UserError:

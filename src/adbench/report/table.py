@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adbench.engine.means import is_over_datasets
 from adbench.engine.rows import MEAN, STD
 from adbench.engine.settings import Row
 
@@ -126,5 +127,5 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         for note in row.get("notes") or ():
             said = notes.setdefault(note, [])
             if not (is_mean(row) and said):
-                said.append(f"{row['dataset']} {row['class_name']}")
+                said.append(str(row["dataset"]) + ("" if is_over_datasets(row) else f" {row['class_name']}"))
     return [f"{note} ({', '.join(where[:3])}{', ...' if len(where) > 3 else ''})" for note, where in notes.items()]
