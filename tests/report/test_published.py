@@ -116,6 +116,14 @@ def test_another_backbone_is_said_clearly() -> None:
     assert "mine: the backbone is demo, that of the published figures ViT-B-16-plus-240: they do not compare" in notes
 
 
+@pytest.mark.parametrize(("n", "said"), [(1, True), (15, False)])
+def test_a_mean_over_a_part_of_the_classes_is_said_clearly(n: int, said: bool) -> None:
+    names = [*catalogue.get("mvtec").classes[:n], "mean"]
+    rows = [row("winclip", "mvtec", class_name=name, image_auroc=0.9) for name in names]
+    notes = compare([Run("mine", rows)]).notes
+    assert ("mine: mvtec with 1 of 15 classes: its mean does not compare" in notes) is said
+
+
 def test_a_published_metric_that_was_not_computed_is_named() -> None:
     ours = row("anomalyclip", "visa", trained_on=["mvtec"], image_auroc=0.8, backbone="ViT-L-14-336")
     assert any("eval.aupro200=true" in note for note in compare([Run("mine", [ours])]).notes)

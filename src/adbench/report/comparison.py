@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from adbench.data import catalogue
 from adbench.engine.settings import Row
 from adbench.report.published import Published, load_published
 from adbench.report.results import markdown_line
@@ -173,6 +174,7 @@ def _remarks(runs: Sequence[Run], lines: Sequence[Line]) -> Iterator[str]:
         }
         for ours, theirs in sorted(others):
             yield f"{run.label}: the backbone is {ours}, that of the published figures {theirs}: they do not compare"
+        yield from _partial(run, own)
         lacking = {one.metric for line in own for one in line.published if one.metric not in line.row}
         if "pixel_aupro200" in lacking:
             yield f"{run.label}: pixel AUPRO-200 was not computed; eval.aupro200=true does so"
@@ -183,6 +185,15 @@ def _remarks(runs: Sequence[Run], lines: Sequence[Line]) -> Iterator[str]:
             (line.row["dataset"], note) for line in lines if line.run is run for note in line.row.get("notes") or ()
         ]
         yield from (f"* {run.label} on {dataset}: {note}" for dataset, note in dict.fromkeys(noted))
+
+
+def _partial(run: Run, published: Sequence[Line]) -> Iterator[str]:
+    """Which means that have published ones beside them are over a part of the classes."""
+    for dataset in dict.fromkeys(str(line.row["dataset"]) for line in published if is_mean(line.row)):
+        found = {row["class_name"] for row in run.rows if row["dataset"] == dataset and not is_mean(row)}
+        classes = catalogue.get(dataset).classes if dataset in catalogue.names() else ()
+        if found and len(found) < len(classes):
+            yield f"{run.label}: {dataset} with {len(found)} of {len(classes)} classes: its mean does not compare"
 
 
 def _unmatched(run: Run, published: Sequence[Line]) -> Iterator[str]:
