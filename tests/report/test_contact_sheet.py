@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +92,14 @@ def test_data_commands_need_no_torch(name: str, tmp_path: Path) -> None:
     code = f"import sys; from adbench.cli.main import main; sys.exit(main({name.split()!r}) or 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_tile_is_called_by_its_picture_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(
+        "adbench.report.contact_sheet._text", lambda _draw, _place, text, _fill, _size: written.append(text)
+    )
+    whole = sample(tmp_path, "a", 0)
+    part = replace(whole, path=whole.path / "0-0-40-30", key="kos01/a.png/0-0-40-30")
+    contact_sheet([whole, part], ["nut"], title="t", per_kind=2)
+    assert {"test/a.png", "kos01/a.png/0-0-40-30"} <= set(written)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from adbench.data.containers import tile_box
 from adbench.data.images import open_mask, open_picture
 from adbench.data.label_maps import IGNORE, open_labels
 from adbench.data.sample import Sample
@@ -124,6 +125,8 @@ def _paste(sheet: Image.Image, draw: ImageDraw.ImageDraw, sample: Sample, corner
     left, top = corner
     sheet.paste(cell, (left + (SIDE - cell.width) // 2, top + (SIDE - cell.height) // 2))
     name = f"{sample.defect if sample.label == 1 else sample.split}/{sample.path.name}"
+    if tile_box(sample.path) is not None:
+        name = sample.key  # the last part of which is only a place in the picture
     _text(draw, (left, top + SIDE + 1), name if len(name) <= 28 else f"...{name[-25:]}", FAINT, 10)
 
 
