@@ -141,7 +141,7 @@ def test_components_come_in_scan_order() -> None:
 
 
 def test_the_threshold_itself_is_not_predicted() -> None:
-    scores = np.float32([[0.5, np.nextafter(np.float32(0.5), 1)]])
+    scores = np.float32([[0.5, np.nextafter(np.float32(0.5), np.float32(1))]])
     metrics = ComponentMetrics(0.5, min_pred=0, min_gt=0).update([scores], [np.zeros((1, 2))])
     assert metrics.images[0].size_pred.tolist() == [1]
 

@@ -143,8 +143,8 @@ class ComponentMetrics:
         return values
 
     def _image(self, scores: Scores, labels: Labels) -> Components:
-        # A NumPy scalar, as Python's own would be rounded to the type of the scores before the comparison
-        predicted = scores > np.float64(self.threshold)
+        # In float64: NumPy may round the threshold to the type of the scores before it compares.
+        predicted = scores.astype(np.float64) > self.threshold
         return components(predicted, labels, min_pred=self.min_pred, min_gt=self.min_gt)
 
 

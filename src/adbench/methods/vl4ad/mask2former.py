@@ -70,7 +70,7 @@ class MaskDecoder(nn.Module):
         with _without_advice():
             model = library.Mask2FormerModel(decoder_config(sizes))
         self.pixel_decoder, self.transformer = model.pixel_level_module.decoder, model.transformer_module
-        _initialise(self.pixel_decoder)
+        _initialise(self.pixel_decoder, self.transformer)
 
     def forward(self, pyramid: Mapping[int, Tensor]) -> Stages:
         """Run on the maps of strides 4, 8, 16, 32. The pixel decoder runs in float32 under autocast too."""
@@ -175,11 +175,17 @@ def _pyramid_config() -> Any:
     return PyramidConfig
 
 
-def _initialise(pixel_decoder: nn.Module) -> None:
+def _initialise(pixel_decoder: nn.Module, transformer: nn.Module) -> None:
     """Xavier weights and zero biases for the convolutions and the encoder's feed-forward layers, as in Mask2Former.
 
-    The library leaves these at N(0, 0.02); the deformable attention it draws as it should.
+    The library leaves these at N(0, 0.02), and some of its releases do not draw embeddings of queries and levels from
+    N(0, 1); the deformable attention it draws as it should.
     """
+    level_embed: Any = pixel_decoder.level_embed
+    nn.init.normal_(level_embed)
+    for module in transformer.modules():
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight)
     for name, module in pixel_decoder.named_modules():
         is_feed_forward = name.startswith("encoder.") and name.endswith(("fc1", "fc2"))
         if isinstance(module, nn.Conv2d) or is_feed_forward:

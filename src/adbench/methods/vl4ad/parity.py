@@ -226,10 +226,15 @@ def _draws(tensors: Arrays) -> list[Tensor]:
 
 @contextlib.contextmanager
 def _replaying(draws: Sequence[Tensor]) -> Iterator[None]:
-    """Uniform draws are the given ones, in order. Raises ValueError where another shape is asked for."""
-    rest = iter(draws)
+    """Uniform draws are the given ones, in order. Raises ValueError where another shape is asked for.
 
-    def draw(*shape: int, device: object = None) -> Tensor:
+    Single numbers are really drawn: some releases of the library draw one per layer and then drop no layer.
+    """
+    rest, really = iter(draws), torch.rand
+
+    def draw(*shape: Any, device: object = None) -> Tensor:
+        if shape == ([],):
+            return really([])
         values = next(rest)
         if tuple(values.shape) != shape:
             raise ValueError(f"a draw of {tuple(values.shape)} was recorded, {shape} is asked for")
