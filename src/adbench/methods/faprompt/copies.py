@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Compute = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
@@ -29,7 +30,8 @@ class _ForEqual(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, compute: Compute, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.first = [tensor[:1].detach().requires_grad_() for tensor in tensors]
-        with torch.enable_grad():
+        # Without fused attention: its backward pass has no batched form (`vmap` would go entry by entry).
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             ctx.results = compute(ctx.first)
         return tuple(result.detach().expand(len(tensors[0]), *result.shape[1:]) for result in ctx.results)
 
