@@ -93,16 +93,31 @@ def page(
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 
+def _weights(rows: Sequence[Row]) -> str:
+    """The weights that the rows were made with; where there are several, with the data sets that they served."""
+    served: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.get("weights") and not is_over_datasets(row):
+            served.setdefault(str(row["weights"])[:12], {})[str(row["dataset"])] = None
+    if len(served) < 2:
+        return f"weights {next(iter(served))}" if served else "no trained weights"
+    shown = [f"{weights} ({', '.join(names)})" for weights, names in served.items()]
+    return f"weights {', '.join(shown[:4])}" + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
+
+
 def _summary(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
     first = rows[0]
     facts = [
         f"backbone {first.get('backbone')}",
-        f"weights {str(first['weights'])[:12]}" if first.get("weights") else "no trained weights",
+        _weights(rows),
         f"seed {first.get('seed')}",
         f"protocol {first.get('protocol')}",
         f"adbench {provenance.get('adbench')}",
         str(provenance.get("time", "")),
     ]
+    if benchmark := provenance.get("benchmark"):
+        absent = f", without {', '.join(benchmark['left_out'])}" if benchmark["left_out"] else ""
+        facts.insert(0, f"benchmark {benchmark['name']}{absent}")
     shots = list(dict.fromkeys(str(row["shots"]) for row in rows if row.get("shots") is not None))
     kind = f"{', '.join(shots)} normal images per class were shown" if shots not in ([], ["0"]) else None
     return f"<p class=faint>{escape(' · '.join(fact for fact in [*facts, kind] if fact))}</p>"
