@@ -111,3 +111,12 @@ def test_a_recipe_is_for_a_method_on_a_backbone(name: str) -> None:
     assert method in choices("method")
     assert clip in choices("clip")
     assert train_config(parse([f"method={method}", f"clip={clip}", "data=demo"], "train")).clip.name == clip
+
+
+@pytest.mark.parametrize("name", choices("words"))
+def test_words_are_for_a_method_and_a_data_set(name: str) -> None:
+    method, _, data = name.partition("_for_")
+    assert method in choices("method")
+    _, values = read_header("words", name)
+    found = train_config(parse([f"method={method}", "clip=demo", f"data={data}"], "train")).hyperparameters
+    assert values["method"].items() <= found.items()

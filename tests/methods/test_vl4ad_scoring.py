@@ -7,9 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
+from adbench.clip import load_clip
+from adbench.data import catalogue
 from adbench.methods.vl4ad.scoring import Frame, class_probability, class_sums, ensembled_probability, score_map
 from adbench.methods.vl4ad.views import averaged, lay_out
 from adbench.methods.vl4ad.vocabulary import Columns, make_columns, read_vocabulary
+from adbench.shipped import configs_dir
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0, 3.0]])  # two classes, an OOD prompt, void
 
@@ -54,10 +57,11 @@ def test_the_nearest_concept_counts_and_merging_pools_concepts():
     assert merged.seen.tolist() == [True, False]
 
 
-@pytest.mark.parametrize("name", ["cityscapes"])
+@pytest.mark.parametrize("name", sorted(file.stem for file in (configs_dir() / "vocabulary").glob("*.yaml")))
 def test_a_shipped_vocabulary_is_consistent(name):
     words = read_vocabulary(name)
-    assert len(words.templates) == 14
+    assert tuple(words.classes) == tuple(catalogue.get(name).class_names)
+    assert all(template.count("{}") == 1 for template in words.templates)
     for one in ("names", *words.concepts):
         assert len(words.concepts_of_classes(one)) == len(words.classes)
     for one in ("none", *words.superclasses):
@@ -66,9 +70,20 @@ def test_a_shipped_vocabulary_is_consistent(name):
     assert all(words.ood_columns(one) for one in words.ood)
 
 
+def test_the_demo_clip_knows_the_words_of_its_road_scenes():
+    words, clip = read_vocabulary("road_demo"), load_clip("demo")
+    listed = [*words.concepts_of_classes("materials"), *words.ood_columns("other_materials")]
+    for concept in (concept for column in listed for concept in column):
+        ids = clip.tokenize([concept])[0]
+        inside = ids[1 : int(ids.argmax())]  # between the start and the end of the text
+        assert clip.model.token_embedding(inside).abs().sum(dim=-1).all(), concept
+    assert set(words.ood_columns("materials_of_test")) < set(words.ood_columns("other_materials"))
+
+
 def test_cityscapes_has_the_words_that_are_known():
     words = read_vocabulary("cityscapes")
     assert len(words.classes) == 19
+    assert len(words.templates) == 14
     vegetation = words.concepts_of_classes("fcclip")[words.classes.index("vegetation")]
     assert vegetation == ("vegetation", "tree", "trees", "palm tree", "bushes")
     assert len(words.groups("cityscapes_categories")) == 7
