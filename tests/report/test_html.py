@@ -78,7 +78,9 @@ def test_the_page_holds_everything_and_fetches_nothing(folder):
 def test_the_page_says_which_weights_served_which_data(tmp_path):
     rows = [make_row("mean", dataset=name, weights=sha * 32) for name, sha in (("a", "01"), ("b", "02"), ("c", "02"))]
     rows.append(make_row("mean", dataset="mean", weights=None))
-    write_results(tmp_path, rows, {"benchmark": {"name": "zeroshot14", "version": 1, "left_out": {"d": "looked for d"}}})
+    write_results(
+        tmp_path, rows, {"benchmark": {"name": "zeroshot14", "version": 1, "left_out": {"d": "looked for d"}}}
+    )
     text = write_html(tmp_path).read_text()
     assert "weights 010101010101 (a), 020202020202 (b, c)" in text
     assert "benchmark zeroshot14, without d" in text
