@@ -261,6 +261,15 @@ def test_scores_are_never_clipped(method):
     assert float(predict(method, make_scenes(1))[0].min()) < -1  # the sums of overlapping masks exceed 1
 
 
+def test_maps_keep_full_precision_under_autocast(method):
+    batch = make_scenes(1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        halved = predict(method, batch)[0]
+    assert halved.dtype == torch.float32
+    assert halved.unique().numel() > 1000  # not the few steps of bfloat16
+    assert_close(halved, predict(method, batch)[0], atol=0.1, rtol=0)
+
+
 def test_results_name_the_ood_list(convnext):
     assert make_vl4ad(convnext, ood="near").remarks == ("OOD prompts: near",)
     assert make_vl4ad(convnext).remarks == ()

@@ -24,6 +24,7 @@ from adbench.methods.vl4ad.head import pool_under_masks, with_void
 from adbench.methods.vl4ad.method import VL4AD
 from adbench.methods.vl4ad.official import to_official
 from adbench.methods.vl4ad.scoring import Frame, class_probability, class_sums, ensembled_probability, score_map
+from adbench.methods.vl4ad.views import pad
 from adbench.methods.vl4ad.vocabulary import Columns, concept_features, make_columns, unit
 
 Tensors = dict[str, Tensor]
@@ -191,7 +192,7 @@ def _inference(method: VL4AD, batch: Batch) -> Tensors:
     dense = features["dense"][:, 0]
     small = nn.functional.interpolate(stages.masks[-1], size=dense.shape[-2:], mode="bilinear", align_corners=False)
     frozen = method.clip_embeddings(stages.masks[-1], dense)
-    stem = method.clip.model.visual.trunk.stem(batch.images)
+    stem = method.clip.model.visual.trunk.stem(pad(batch.images))
     found = {
         "features/stem_subsampled": stem[:, :, ::4, ::4],
         "features/res2_subsampled": features["stride4"][:, 0, :, ::4, ::4],

@@ -67,7 +67,10 @@ def class_sums(
     for start in range(0, height, rows):
         stop = min(start + rows, height)
         masks = _strip(mask_logits, frame, start, stop).sigmoid()  # (N, rows, W)
-        yield torch.einsum("nk,nhw->khw", probability, masks)
+        wide = torch.promote_types(masks.dtype, torch.float32)
+        with torch.autocast(masks.device.type, enabled=False):  # near 1, half precision has steps of 1/256
+            sums = torch.einsum("nk,nhw->khw", probability.to(wide), masks.to(wide))
+        yield sums
 
 
 def score_map(
