@@ -3,7 +3,7 @@
 The score threshold of the components is only known when all pixels are, so score maps and labels are kept until then:
 5 bytes per pixel, beyond a limit in files.
 
-    spill_dir/adbench-maps-XXXX/0.npy ...   removed with the last accumulator that uses them
+    spill_dir/adbench-maps-*/N.npy    image N; removed with the last accumulator that uses them
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Scores are kept as sorted shards. Counts of shards add up, so nothing is ever merged and a shard may lie on disk:
 
-    spill_dir/adbench-metrics-XXXX/shard-0.npy, shard-1.npy, ...   removed with the last accumulator that uses them
+    spill_dir/adbench-metrics-*/shard-N.npy    removed with the last accumulator that uses them
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class PromptStyle:
 class Prompts:
     """Prompts of one class: N normal rows, then M x N with manual, then L x N with learnable suffixes (Q in all).
 
-    ids             (Q, 77) token ids, with placeholders at learnable positions
+    ids             (Q, 77) token ids; contexts stand in for those at learnable positions
     normal          (Q,) which normal context fills positions 1 ... n_ctx
     abnormal        (L * N,) which abnormal context the last rows have
     abnormal_start  (L * N,) the position at which it begins
