@@ -183,23 +183,31 @@ def test_a_mask_that_marks_nothing_is_found_by_decoding(root: Path) -> None:
     assert "marks nothing" in line
 
 
-def test_label_maps_are_held_against_their_ids(root: Path) -> None:
-    file = root / "labels.png"
-    Image.fromarray(np.full((20, 24), 7, np.uint8)).save(file)
+def road_problems(
+    root: Path, *, mask_path: Path | None = None, overlay_path: Path | None = None, decode: bool = True
+) -> list[str]:
+    """Problems of a road set of one picture."""
     sample = Sample(
         path=root / "bottle/test/good/000.png",
         key="road.png",
         class_name="road",
         label=-1,
-        mask_path=file,
+        mask_path=mask_path,
         split="test",
         defect="",
         dataset="roads",
         label_ids={0: 0, 1: 1},
+        overlay_path=overlay_path,
     )
     spec = dataclasses.replace(SPEC, index_files=lambda _root, _classes: [sample], classes=("road",), expected={})
-    (problem,) = check_dataset(spec, root, decode=True).problems
-    assert "unexpected value 7" in str(problem)
+    return [str(problem) for problem in check_dataset(spec, root, decode=decode).problems]
+
+
+def test_label_maps_are_held_against_their_ids(root: Path) -> None:
+    file = root / "labels.png"
+    Image.fromarray(np.full((20, 24), 7, np.uint8)).save(file)
+    (line,) = road_problems(root, mask_path=file)
+    assert "unexpected value 7" in line
 
 
 @pytest.mark.parametrize("decode", [False, True])
@@ -212,20 +220,7 @@ def test_overlays_are_checked(root: Path, fault: object, said: str | None, decod
     np.savez(overlay, rgb=np.zeros((3, 3, 3) if fault == "other size" else (20, 24, 3), np.int16))
     if callable(fault):
         fault(overlay)
-    sample = Sample(
-        path=root / "bottle/test/good/000.png",
-        key="a.png",
-        class_name="road",
-        label=-1,
-        mask_path=None,
-        split="test",
-        defect="",
-        dataset="roads",
-        label_ids={0: 0, 1: 1},
-        overlay_path=overlay,
-    )
-    spec = dataclasses.replace(SPEC, index_files=lambda _root, _classes: [sample], classes=("road",), expected={})
-    lines = [str(problem) for problem in check_dataset(spec, root, decode=decode).problems]
+    lines = road_problems(root, overlay_path=overlay, decode=decode)
     found = said is not None and (decode or fault != "other size")
     assert [said in line and str(overlay) in line for line in lines] == [True] * found
 
