@@ -9,11 +9,11 @@ classes out, never on held-out classes. The rows, as mean image AUROC over class
 
     plain CLIP                    sentences with the class name, nothing learned
     linear classifier             logistic regression on the class token without ln_post, as both methods take it
+    ... knowing held-out classes  that of a held-out class also gets the pictures of the other seven
     free text directions          two vectors in place of the prompts' text features, learned as the methods learn:
                                   cross-entropy at temperature 0.07, Adam, batches of 8; the mean of five seeds
     ... that also give maps       the same two vectors are compared with the patches, as in both methods, and learn from
                                   focal and dice losses too; the score is FAPrompt's, (p + map's maximum) / 2
-    ... knowing held-out classes  the linear classifier of a held-out class also gets the pictures of the other seven
 """
 
 from __future__ import annotations
@@ -90,10 +90,6 @@ def main() -> None:
     print(f"mean image AUROC, percent{'left-out auxiliary':>25s}{'held-out':>12s}")
     row("plain CLIP", mean_auroc(auxiliary, auxiliary.plain), mean_auroc(held_out, held_out.plain))
     row(f"linear classifier, C = {best:g}", found[best], mean_auroc(held_out, logistic(best)(auxiliary)(held_out)))
-    for what, weight in (("free text directions", 0.0), ("... that also give maps", MAP_WEIGHT)):
-        fits = [directions(seed, weight) for seed in SEEDS]
-        free = [(left_out(auxiliary, fit), mean_auroc(held_out, fit(auxiliary)(held_out))) for fit in fits]
-        row(what, *np.mean(free, axis=0))
     known = [
         mean_auroc(one, logistic(best)(auxiliary.with_(others))(one))
         for one, others in (
@@ -102,6 +98,10 @@ def main() -> None:
         )
     ]
     row("... knowing held-out classes", float("nan"), float(np.mean(known)))
+    for what, weight in (("free text directions", 0.0), ("... that also give maps", MAP_WEIGHT)):
+        fits = [directions(seed, weight) for seed in SEEDS]
+        free = [(left_out(auxiliary, fit), mean_auroc(held_out, fit(auxiliary)(held_out))) for fit in fits]
+        row(what, *np.mean(free, axis=0))
 
 
 def encode(samples: Sequence[Sample]) -> Pictures:
