@@ -150,6 +150,8 @@ def test_missing_data_of_a_single_set_is_an_error_unless_asked(
 ) -> None:
     assert main(["eval", *CLIP, "data=[mvtec,visa]"]) == 2
     assert str(sets / "visa") in capsys.readouterr().err
+    assert main(["eval", *CLIP, "data=[mvtec,visa,mpdd]"]) == 2
+    assert "2 of 3 data sets are not there: visa, mpdd" in capsys.readouterr().err
     assert main(["eval", *CLIP, "benchmark=zeroshot14", "missing=error"]) == 2
     line = capsys.readouterr().err
     assert "10 of 14 data sets are not there: visa, mpdd, sdd, dagm," in line

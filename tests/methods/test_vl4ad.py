@@ -163,6 +163,19 @@ def test_norms_and_tables_get_no_weight_decay(method):
     assert "decoder.pixel_decoder.adapter_1.1.weight" in spared  # its GroupNorm
 
 
+def test_embeddings_of_queries_and_levels_are_drawn_whatever_the_library_does(method, monkeypatch):
+    def blank(_self, module):
+        for values in module.parameters(recurse=False):
+            torch.nn.init.zeros_(values)
+
+    monkeypatch.setattr("transformers.Mask2FormerPreTrainedModel._init_weights", blank)
+    decoder = make_vl4ad(method.clip, num_queries=64).decoder
+    embeddings = [module.weight for module in decoder.transformer.modules() if isinstance(module, torch.nn.Embedding)]
+    assert len(embeddings) >= 3
+    for values in (decoder.pixel_decoder.level_embed, *embeddings):
+        assert 0.8 < float(values.detach().std()) < 1.2
+
+
 # Testing
 
 
