@@ -107,6 +107,7 @@ def test_the_curve_is_well_formed_and_within_its_frame():
     points = [tuple(map(float, point.split(","))) for line in lines for point in line.get("points").split()]
     assert len(points) == 102
     assert all(0 <= x <= 720 and 0 <= y <= 240 for x, y in points)
+    assert svg.findall("text")[-1].text == "step 100"
 
 
 @pytest.mark.parametrize("history", [[], [{"kind": "step", "step": 1, "loss": math.nan}]])

@@ -34,7 +34,7 @@ def loss_curve(history: Sequence[Mapping[str, Any]]) -> str:
         y = place(0, tick).split(",")[1]
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y}" text-anchor="end" dominant-baseline="middle">{tick:g}</text>')
-    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end">step {last}</text>')
+    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end">step {last:.0f}</text>')
     if len(steps) > 1:
         parts.append(f'<polyline class="thin" points="{" ".join(place(*point) for point in steps)}"/>')
     if epochs:
