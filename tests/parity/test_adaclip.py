@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from adbench.cli.parity import run
-from adbench.engine.parity import compare, compute, read_case, tolerance_of
 from adbench.errors import UserError
+from adbench.parity.cases import compare, compute, read_case, tolerance_of
 from recorded import FIXTURES
 
 CASES = sorted((FIXTURES / "adaclip").iterdir())

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from adbench.engine.parity import compare, compute, read_case
+from adbench.parity.cases import compare, compute, read_case
 from recorded import CASES, FIXTURES
 
 REQUIRED = json.loads((FIXTURES / "required.json").read_text())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adbench.engine.parity import compare, compute, read_case
+from adbench.parity.cases import compare, compute, read_case
 from recorded import FIXTURES
 
 CASES = sorted(path for name in ("anomalyclip", "faprompt") for path in (FIXTURES / name).iterdir())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adbench.engine.parity import compare, compute, read_case
+from adbench.parity.cases import compare, compute, read_case
 from recorded import FIXTURES
 
 CASES = {path.name: path for path in sorted((FIXTURES / "promptad").iterdir())}

@@ -19,7 +19,7 @@ from adbench.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-    from adbench.engine.parity import Row
+    from adbench.parity.cases import Row
 
 SUMMARY = "compare with tensors recorded from the authors' code"
 
@@ -27,7 +27,7 @@ SUMMARY = "compare with tensors recorded from the authors' code"
 def run(argv: Sequence[str]) -> int:
     """Compare the cases named in `argv`, or write our tensors of one. Returns the exit status."""
     folders, out = _arguments(argv)
-    from adbench.engine.parity import compare, compute, read_case
+    from adbench.parity.cases import compare, compute, read_case
 
     worst = 0
     for folder in folders:

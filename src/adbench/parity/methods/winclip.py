@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from adbench.data.sample import Batch
-from adbench.methods.parity import case_batches, case_method
 from adbench.methods.winclip.method import WinClip
 from adbench.methods.winclip.windows import harmonic_to_patches, window_masks
+from adbench.parity.from_case import case_batches, case_method
 
 
 def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from adbench.data.sample import Batch
 from adbench.methods.adaclip.method import AdaClip
 from adbench.methods.adaclip.outputs import Outputs
 from adbench.methods.maps import smooth, to_grid
-from adbench.methods.parity import case_batches, case_method, recorded
+from adbench.parity.from_case import case_batches, case_method, recorded
 
 Arrays = dict[str, np.ndarray]
 Tensors = dict[str, Tensor]

@@ -16,7 +16,6 @@ from torch import Tensor
 from adbench.clip.model import OPENAI_MEAN, OPENAI_STD
 from adbench.data.sample import Batch
 from adbench.methods.maps import resize_bilinear
-from adbench.methods.parity import case_clip, part
 from adbench.methods.promptad.fitting import Job, Step, fit, logits, total
 from adbench.methods.promptad.method import PromptAd
 from adbench.methods.promptad.prompts import TextFeatures, encode_prompts, prompt_embeddings, unit
@@ -29,6 +28,7 @@ from adbench.methods.promptad.transform import (
 )
 from adbench.methods.registry import build
 from adbench.metrics import ImageMetrics, PixelMetrics
+from adbench.parity.from_case import case_clip, part
 
 Arrays = Mapping[str, np.ndarray]
 Tensors = dict[str, Tensor]

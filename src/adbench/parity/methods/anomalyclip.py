@@ -13,7 +13,7 @@ from adbench.data.sample import Batch
 from adbench.methods.anomalyclip.method import AnomalyClip
 from adbench.methods.learned_prompts import abnormal_probability, visual_features
 from adbench.methods.maps import smooth
-from adbench.methods.parity import class_metrics, recorded, zero_shot_case
+from adbench.parity.from_case import class_metrics, recorded, zero_shot_case
 
 Tensors = dict[str, Tensor]
 # Positions of a prompt that the fixtures record.

@@ -1,7 +1,7 @@
 """What the parity cases of all CLIP methods share: backbone and method as a case describes them.
 
-Each method's own `parity` module has `run_case(case, tensors)`: it returns our tensors under the fixture's
-`expected.../` keys and is given the case without the recorded ones.
+Each method's module in `adbench.parity.methods` has `run_case(case, tensors)`: it returns our tensors under the
+fixture's `expected.../` keys and is given the case without the recorded ones.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from torch import Tensor
 from adbench.data.sample import Batch
 from adbench.methods.inctrl.method import InCtrl
 from adbench.methods.inctrl.outputs import Outputs
-from adbench.methods.parity import case_batches, case_method
+from adbench.parity.from_case import case_batches, case_method
 
 Arrays = Mapping[str, np.ndarray]
 Tensors = dict[str, Tensor]

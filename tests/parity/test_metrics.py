@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adbench.metrics.parity import run_case
+from adbench.parity.metrics import run_case
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "parity"
 CASES = [*sorted((FIXTURES / "metrics").iterdir()), FIXTURES / "adaclip" / "f_eval_metrics"]
@@ -45,5 +45,5 @@ def test_case(folder):
 
 
 def test_importing_the_metrics_imports_no_torch():
-    code = "import sys, adbench.metrics, adbench.metrics.parity; sys.exit('torch' in sys.modules)"
+    code = "import sys, adbench.metrics, adbench.parity.metrics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,7 +15,7 @@ from adbench.data.transforms import ClipTransform
 from adbench.methods.faprompt.method import FaPrompt, Outputs, overlap
 from adbench.methods.learned_prompts import visual_features
 from adbench.methods.maps import smooth
-from adbench.methods.parity import class_metrics, recorded, zero_shot_case
+from adbench.parity.from_case import class_metrics, recorded, zero_shot_case
 
 Tensors = dict[str, Tensor]
 # Positions of a prompt that the fixtures record.

@@ -56,7 +56,7 @@ def compute(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[
     """Our tensors of a case under the fixture's keys. The recorded ones are withheld from the computation."""
     given = {key: value for key, value in tensors.items() if not key.startswith("expected")}
     in_metrics = case["method"] in _METRIC_METHODS or case.get("kind") in _METRIC_KINDS
-    module = "adbench.metrics.parity" if in_metrics else f"adbench.methods.{case['method']}.parity"
+    module = "adbench.parity.metrics" if in_metrics else f"adbench.parity.methods.{case['method']}"
     if not in_metrics:
         from adbench.methods import method_class
 

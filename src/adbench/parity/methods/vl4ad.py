@@ -18,7 +18,6 @@ from adbench.clip import Clip
 from adbench.clip.dense import register_convnext
 from adbench.clip.loading import clip_from_state
 from adbench.data.sample import Batch
-from adbench.methods.parity import Arrays, part, recorded
 from adbench.methods.registry import build
 from adbench.methods.vl4ad.head import pool_under_masks, with_void
 from adbench.methods.vl4ad.method import VL4AD
@@ -26,6 +25,7 @@ from adbench.methods.vl4ad.official import to_official
 from adbench.methods.vl4ad.scoring import Frame, class_probability, class_sums, ensembled_probability, score_map
 from adbench.methods.vl4ad.views import pad
 from adbench.methods.vl4ad.vocabulary import Columns, concept_features, make_columns, unit
+from adbench.parity.from_case import Arrays, part, recorded
 
 Tensors = dict[str, Tensor]
 # The fixtures' name of each hyperparameter.
