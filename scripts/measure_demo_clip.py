@@ -22,7 +22,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from adbench.data.demo import AUXILIARY_CLASSES, AUXILIARY_DIR, HELD_OUT_CLASSES, render_demo
+from adbench.demo.pictures import AUXILIARY_CLASSES, AUXILIARY_DIR, HELD_OUT_CLASSES, render_demo
 from demo_pretraining.export import load
 from demo_pretraining.towers import vision_forward
 
@@ -202,7 +202,7 @@ def median_floor(d: Cached) -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path, default=ROOT / "src/adbench/clip/demo_clip.safetensors")
+    parser.add_argument("--weights", type=Path, default=ROOT / "src/adbench/demo/demo_clip.safetensors")
     parser.add_argument("--data", type=Path, default=ROOT / "data/demo")
     parser.add_argument("--steps", type=int, default=800, help="of each adaptation; 0 for none")
     parser.add_argument("--seeds", type=int, default=1, help="number of adaptations")

@@ -25,9 +25,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from adbench.data.synthetic import PRETRAINING_CLASSES, PRETRAINING_KINDS, WORLD_VERSION
-from adbench.data.synthetic.captions import caption, state_prompts, unseen_words, vocabulary
-from adbench.data.synthetic.frame import COLOURS
+from adbench.demo.synthetic import PRETRAINING_CLASSES, PRETRAINING_KINDS, WORLD_VERSION
+from adbench.demo.synthetic.captions import caption, state_prompts, unseen_words, vocabulary
+from adbench.demo.synthetic.frame import COLOURS
 from demo_pretraining.export import build_model, load, save
 from demo_pretraining.pool import PairBatch, Pool
 from demo_pretraining.towers import DefectHead, text_forward, vision_forward
@@ -247,7 +247,7 @@ def main() -> None:
     default = Settings()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=default.minutes, help="training time (default %(default)s)")
-    parser.add_argument("--out", type=Path, default=ROOT / "src/adbench/clip/demo_clip.safetensors")
+    parser.add_argument("--out", type=Path, default=ROOT / "src/adbench/demo/demo_clip.safetensors")
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--pairs", type=int, default=default.n_pairs, help="rendered pairs (default %(default)s)")
     parser.add_argument(

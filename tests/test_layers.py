@@ -1,4 +1,4 @@
-"""Layers import leftwards only: metrics, clip, data <- methods <- engine <- report, parity <- cli."""
+"""Layers import leftwards only: metrics, clip, data <- methods <- engine <- report, parity, demo <- cli."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import adbench
 
 PACKAGE = Path(adbench.__file__).parent
-RANKS = {"metrics": 1, "clip": 1, "data": 1, "methods": 2, "engine": 3, "report": 4, "parity": 4, "cli": 5}
+RANKS = {"metrics": 1, "clip": 1, "data": 1, "methods": 2, "engine": 3, "report": 4, "parity": 4, "demo": 4, "cli": 5}
 # Single modules that every layer may use; they use none.
 GROUND = ("errors", "atomic", "shipped")
 

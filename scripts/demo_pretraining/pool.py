@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adbench.data.synthetic import PRETRAINING_CLASSES, PRETRAINING_KINDS, render_pair
-from adbench.data.synthetic.frame import COLOURS
-from adbench.data.synthetic.world import PRETRAINING_SEEDS
+from adbench.demo.synthetic import PRETRAINING_CLASSES, PRETRAINING_KINDS, render_pair
+from adbench.demo.synthetic.frame import COLOURS
+from adbench.demo.synthetic.world import PRETRAINING_SEEDS
 
 SIZE, SMALL, PATCH = 96, 64, 8
 CHUNK = 250

@@ -232,7 +232,7 @@ def test_demo_has_held_out_and_auxiliary_classes(tmp_path: Path, tree: Tree, mon
         tree(root, [f"{held_out}/train/good/000.png", *(f"{held_out}/{name}" for name in names)])
         tree(root, [f"auxiliary/{auxiliary}/{name}" for name in names])
 
-    monkeypatch.setattr("adbench.data.sets.demo.render_demo", rendered)
+    monkeypatch.setattr("adbench.demo.sets.demo.render_demo", rendered)
     spec, samples = catalogue.open_dataset("demo", data_dir=tmp_path)
     assert spec.default_root(tmp_path) == tmp_path / "demo"
     assert [s.key for s in spec.auxiliary(samples)] == [

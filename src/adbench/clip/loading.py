@@ -21,7 +21,7 @@ from adbench.clip.model import OPENAI_MEAN, OPENAI_STD, Clip
 from adbench.clip.presets import DEMO, PRESETS, TOY_CONVNEXT
 from adbench.errors import UserError, unknown
 
-_DEMO_FILE = Path(__file__).with_name("demo_clip.safetensors")
+_DEMO_FILE = Path(__file__).parents[1] / "demo" / "demo_clip.safetensors"
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 # What precedes the names in files that keep a CLIP inside something larger: FC-CLIP's checkpoints (the frozen tower).
 _INSIDE = "backbone.clip_model."

@@ -1,6 +1,6 @@
 """Name -> facts and index of a data set. Imports no torch: listing and checking data sets must be quick.
 
-A data set is one module in `adbench.data.sets`: a function that indexes its folder, decorated with its facts:
+A data set is one module in a package of `PACKAGES`: a function that indexes its folder, decorated with its facts:
 
     @register("widgets", title="Widgets 2020", classes=("bolt", "nut"), ...)
     def index(root: Path, classes: Sequence[str] | None) -> Iterable[Sample]: ...
@@ -26,6 +26,8 @@ from adbench.data.spec import Indexer
 from adbench.data.spec import Progress as Progress
 from adbench.errors import UserError, unknown
 
+PACKAGES = ("adbench.data.sets", "adbench.demo.sets")
+
 _SPECS: dict[str, DatasetSpec] = {}
 
 
@@ -45,9 +47,9 @@ def register(name: str, **facts: Any) -> Callable[[Indexer], Indexer]:
 
 
 def _load_all() -> None:
-    package = importlib.import_module("adbench.data.sets")
-    for module in pkgutil.iter_modules(package.__path__, "adbench.data.sets."):
-        importlib.import_module(module.name)
+    for package in PACKAGES:
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+            importlib.import_module(module.name)
 
 
 def names() -> list[str]:

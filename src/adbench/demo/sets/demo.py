@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, Progress, register
-from adbench.data.demo import AUXILIARY_CLASSES, AUXILIARY_DIR, HELD_OUT_CLASSES, DemoCounts, render_demo
 from adbench.data.mvtec_layout import index_class
 from adbench.data.sample import Sample
 from adbench.data.tree import listing, select
+from adbench.demo.pictures import AUXILIARY_CLASSES, AUXILIARY_DIR, HELD_OUT_CLASSES, DemoCounts, render_demo
 
 _COUNTS = DemoCounts()
 
@@ -29,7 +29,7 @@ def _prepare(root: Path, progress: Progress | None) -> None:
         for name in HELD_OUT_CLASSES
     },
     licence="Apache-2.0 (rendered by this package)",
-    source="adbench.data.synthetic",
+    source="adbench.demo.synthetic",
     citation="none",
     how_to_get="It renders itself into data/demo on first use",
     auxiliary_split="auxiliary",

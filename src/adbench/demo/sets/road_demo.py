@@ -8,11 +8,11 @@ from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
 from adbench.data.masks import pair_masks
-from adbench.data.road_demo import OBSTACLES, RoadCounts, render_road_demo
 from adbench.data.road_layout import EVALUATION_IDS, ROAD
 from adbench.data.sample import Sample
-from adbench.data.synthetic.road_scene import CLASSES, IGNORE
 from adbench.data.tree import listing, select
+from adbench.demo.roads import OBSTACLES, RoadCounts, render_road_demo
+from adbench.demo.synthetic.road_scene import CLASSES, IGNORE
 
 _COUNTS = RoadCounts()
 _TRAIN_IDS = {**{number: number for number in range(len(CLASSES))}, IGNORE: IGNORE}
@@ -33,7 +33,7 @@ _TRAIN_IDS = {**{number: number for number in range(len(CLASSES))}, IGNORE: IGNO
     evaluation_splits=("test", "val"),
     split_notes={"val": "validation figures: this split is for choosing settings"},
     licence="Apache-2.0 (rendered by this package)",
-    source="adbench.data.synthetic.road_scene",
+    source="adbench.demo.synthetic.road_scene",
     citation="none",
     how_to_get="It renders itself into data/road_demo on first use",
     marks=("train/images",),

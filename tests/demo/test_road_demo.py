@@ -12,9 +12,9 @@ from PIL import Image
 
 from adbench.data import catalogue
 from adbench.data.label_maps import open_labels
-from adbench.data.road_demo import NOTE, RoadCounts, render_road_demo, scene
-from adbench.data.synthetic.road_scene import CLASSES, render_road
-from adbench.data.synthetic.road_sprites import KNOWN, TEST_OBSTACLES, VAL_OBSTACLES, View
+from adbench.demo.roads import NOTE, RoadCounts, render_road_demo, scene
+from adbench.demo.synthetic.road_scene import CLASSES, render_road
+from adbench.demo.synthetic.road_sprites import KNOWN, TEST_OBSTACLES, VAL_OBSTACLES, View
 from adbench.errors import UserError
 from adbench.metrics.components import ComponentMetrics
 

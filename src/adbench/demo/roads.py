@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adbench.data.rendered import render_once
-from adbench.data.synthetic.road_scene import CLASSES, HEIGHT, ROAD_VERSION, WIDTH, RoadScene, render_road
-from adbench.data.synthetic.road_sprites import TEST_OBSTACLES, VAL_OBSTACLES
+from adbench.demo.rendered import render_once
+from adbench.demo.synthetic.road_scene import CLASSES, HEIGHT, ROAD_VERSION, WIDTH, RoadScene, render_road
+from adbench.demo.synthetic.road_sprites import TEST_OBSTACLES, VAL_OBSTACLES
 
 NOTE = "road_demo.json"
 OBSTACLES = "obstacles.json"

@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adbench.data.rendered import holds, render_once
-from adbench.data.synthetic import render
-from adbench.data.synthetic.world import (
+from adbench.demo.rendered import holds, render_once
+from adbench.demo.synthetic import render
+from adbench.demo.synthetic.world import (
     AUXILIARY_CLASSES,
     AUXILIARY_SEEDS,
     DEFECT_KINDS,
@@ -97,7 +97,7 @@ def _render_all(draft: Path, counts: DemoCounts, processes: int, progress: Calla
 
     def run(part: list[str]) -> None:
         nonlocal done
-        command = [sys.executable, "-m", "adbench.data.demo", str(draft), json.dumps(asdict(counts)), *part]
+        command = [sys.executable, "-m", "adbench.demo.pictures", str(draft), json.dumps(asdict(counts)), *part]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None  # as stdout=PIPE says
             for _ in child.stdout:

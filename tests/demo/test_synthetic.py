@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench.data.demo import AUXILIARY_DIR, DemoCounts, is_rendered, render_demo
-from adbench.data.synthetic import (
+from adbench.demo.pictures import AUXILIARY_DIR, DemoCounts, is_rendered, render_demo
+from adbench.demo.synthetic import (
     AUXILIARY_CLASSES,
     CLASSES,
     DEFECT_KINDS,
@@ -24,7 +24,7 @@ from adbench.data.synthetic import (
     render,
     render_pair,
 )
-from adbench.data.synthetic.captions import caption, state_prompts
+from adbench.demo.synthetic.captions import caption, state_prompts
 from adbench.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

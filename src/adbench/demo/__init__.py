@@ -1,0 +1,1 @@
+"""What adbench shows without a download: rendered worlds with their data sets, and a toy CLIP."""

@@ -1,0 +1,1 @@
+"""Facts and index functions of the rendered data sets, as in `adbench.data.sets`."""
