@@ -101,9 +101,9 @@ def test_a_checkpoint_of_another_backbone(complaint, trained: Path, tmp_path: Pa
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    import adbench.clip.loading as loading
+    from adbench.demo.clip import FILE
 
-    with safe_open(loading._DEMO_FILE, framework="pt") as stored:
+    with safe_open(FILE, framework="pt") as stored:
         tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
         tensors["logit_scale"] = tensors["logit_scale"] + 1
         save_file(tensors, tmp_path / "other.safetensors", metadata=stored.metadata())

@@ -1,9 +1,9 @@
-"""Where CLIP weights come from: open_clip's pretrained tags, local files, the shipped demo CLIP, or chance."""
+"""Where CLIP weights come from: open_clip's pretrained tags, local files, a preset's own module, or chance."""
 
 from __future__ import annotations
 
 import copy
-import json
+import importlib
 import pickle
 import warnings
 import zipfile
@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from adbench.clip.dense import randomise, register_convnext
 from adbench.clip.model import OPENAI_MEAN, OPENAI_STD, Clip
-from adbench.clip.presets import DEMO, PRESETS, TOY_CONVNEXT
+from adbench.clip.presets import PRESETS, TOY_CONVNEXT
 from adbench.errors import UserError, unknown
 
-_DEMO_FILE = Path(__file__).parents[1] / "demo" / "demo_clip.safetensors"
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 # What precedes the names in files that keep a CLIP inside something larger: FC-CLIP's checkpoints (the frozen tower).
 _INSIDE = "backbone.clip_model."
@@ -48,15 +46,17 @@ def load_clip(
                 known to be trained with the other one; True or False is taken as meant
     image_size  input side for the methods; default: the weights' own
     """
-    if name == DEMO:
-        return _load_demo(checkpoint, quick_gelu, image_size).to(device)
+    if name in PRESETS and PRESETS[name].module:
+        load = importlib.import_module(PRESETS[name].module).load
+        own: Clip = load(checkpoint=checkpoint, quick_gelu=quick_gelu, image_size=image_size)
+        return own.to(device)
     if name == TOY_CONVNEXT:
         return _toy_convnext(checkpoint).to(device)
     import open_clip
 
     config = open_clip.get_model_config(name)
     if config is None:
-        raise unknown("backbone", name, [*open_clip.list_models(), DEMO, TOY_CONVNEXT], where="clip")
+        raise unknown("backbone", name, sorted({*open_clip.list_models(), *PRESETS}), where="clip")
     mean, std = OPENAI_MEAN, OPENAI_STD
     if checkpoint is not None:
         file, source = Path(checkpoint), Path(checkpoint).name
@@ -213,21 +213,3 @@ def _toy_convnext(checkpoint: str | Path | None) -> Clip:
         model = open_clip.CLIP(embed_dim=64, vision_cfg={**tower, "image_size": 96}, text_cfg=text)
     randomise(model, _TOY_SEED)
     return Clip(model, name=TOY_CONVNEXT, source="random", quick_gelu=False)
-
-
-def _load_demo(checkpoint: str | Path | None, quick_gelu: bool | None, image_size: int | None) -> Clip:
-    file = _DEMO_FILE if checkpoint is None else Path(checkpoint)
-    if not file.is_file():
-        raise UserError("weights file of the demo CLIP not found", where=str(file), mend="give clip.checkpoint=FILE")
-    with safe_open(file, framework="pt") as stored:
-        config = json.loads((stored.metadata() or {}).get("model_cfg", "null"))
-        state = {key: stored.get_tensor(key).float() for key in stored.keys() if key != "token_embedding.ids"}  # noqa: SIM118
-        ids = stored.get_tensor("token_embedding.ids").long() if config else None
-    if config is None or ids is None:
-        raise UserError("this is no demo CLIP: it lacks its model configuration", where=str(file))
-    # Only the rows of the vocabulary that the demo's captions use are stored; all others are zero.
-    table = torch.zeros(config["text_cfg"]["vocab_size"], config["text_cfg"]["width"])
-    table[ids] = state.pop("token_embedding.rows")
-    state["token_embedding.weight"] = table
-    built_with = _activation(quick_gelu, bool(config.get("quick_gelu", False)), None, DEMO, file.name)
-    return clip_from_state(config, state, name=DEMO, source=file.name, quick_gelu=built_with, image_size=image_size)

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """An open_clip model with the weights that papers use, at the weights' own image size in pixels."""
+    """An open_clip model with the weights that papers use, at the weights' own image size in pixels.
+
+    module  for a CLIP that open_clip lacks: the module whose `load(checkpoint, quick_gelu, image_size)` makes it
+    """
 
     model: str
     pretrained: str
     image_size: int
     note: str
+    module: str = ""
 
 
-DEMO = "demo"
 TOY_CONVNEXT = "toy_convnext"
 
 PRESETS: dict[str, Preset] = {
@@ -27,5 +30,11 @@ PRESETS: dict[str, Preset] = {
     "convnext_large_d_320": Preset("convnext_large_d_320", "laion2b_s29b_b131k_ft_soup", 320, "VL4AD, FC-CLIP"),
     "convnext_base_w": Preset("convnext_base_w", "laion2b_s13b_b82k_augreg", 256, "VL4AD, smaller"),
     TOY_CONVNEXT: Preset(TOY_CONVNEXT, "random", 96, "tiny ConvNeXt with random weights: for tests of VL4AD's wiring"),
-    DEMO: Preset("demo", "shipped", 96, "toy CLIP that ships with adbench: for demos and tests, not for results"),
+    "demo": Preset(
+        "demo",
+        "shipped",
+        96,
+        "toy CLIP that ships with adbench: for demos and tests, not for results",
+        module="adbench.demo.clip",
+    ),
 }
