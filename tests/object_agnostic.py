@@ -30,6 +30,15 @@ def text_feature(clip, ids, learned, deep, half_cast):
     return model.ln_final(x)[ids.index(END)] @ model.text_projection
 
 
+def move_deep_tokens_beyond_half_precision(*methods):
+    """fp16 holds multiples of 4 near 4096: rounding there wipes the tokens out, unlike any kernel."""
+    with torch.no_grad():
+        for method in methods:
+            for name, table in method.learnable_parameters().items():
+                if "compound_prompts_text" in name:
+                    table.add_(4096)
+
+
 def visual(clip, image, *, dpam_layer, layers, cls_ln_post=False):
     """Unit image feature (C,) and, per layer, unit patch features (N, C) of one image (3, S, S)."""
     tower = clip.model.visual

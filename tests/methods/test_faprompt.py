@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from adbench.engine.weights import hyperparameters
 from adbench.errors import UserError
 from adbench.methods import build
-from object_agnostic import FaPromptBySpecification
+from object_agnostic import FaPromptBySpecification, move_deep_tokens_beyond_half_precision
 from tiny import make_batch, make_tiny_clip, rows
 
 SMALL = {
@@ -90,8 +90,9 @@ def test_predictions_and_loss_follow_the_specification(name):
 @pytest.mark.parametrize("name", [name for name in SWITCHES if name != "default"])
 def test_every_switch_changes_something(name):
     batch, changed, default = make_batch(), make_method(**SWITCHES[name][0]), make_method()
-    least = 1e-6 if name == "no half cast" else 1e-4
-    assert abs(total_loss(changed, batch) - total_loss(default, batch)) > least
+    if name == "no half cast":
+        move_deep_tokens_beyond_half_precision(changed, default)
+    assert abs(total_loss(changed, batch) - total_loss(default, batch)) > 1e-4
 
 
 @pytest.mark.parametrize("name", ["default", "paper"])
