@@ -28,8 +28,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adbench.cli.config import Config, eval_config, train_config
-from adbench.cli.grammar import parse
+from adbench.cli.config import Config, train_config
+from adbench.cli.plan import preview
+from adbench.cli.words import Words
 from adbench.data.sample import Sample
 from adbench.methods import Method, build, method_class, names
 
@@ -57,7 +58,7 @@ def training(name: str) -> str:
     from adbench.engine.settings import TrainData
     from adbench.engine.train import train
 
-    config = train_config(parse([f"method={name}", "data=mvtec"], "train"))
+    config = train_config(Words("train", [f"method={name}", "data=mvtec"]))
     size = config.trainer.batch_size
     method, start = made(config), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +78,7 @@ def evaluation(name: str) -> str:
     from adbench.engine.evaluate import evaluate
     from adbench.engine.settings import EvalData
 
-    config = eval_config(parse([f"method={name}", "data=mvtec"], "eval"))
+    config = preview(Words("eval", [f"method={name}", "data=mvtec"]))
     cls = method_class(name)
     support = replace(config.support, k=tuple(k or 4 for k in config.support.k)) if cls.adapts else config.support
     if cls.fits:

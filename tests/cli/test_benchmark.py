@@ -17,10 +17,9 @@ import pytest
 import yaml
 
 from adbench.cli.benchmark import load_benchmark
-from adbench.cli.config import eval_config
-from adbench.cli.grammar import choices, parse
 from adbench.cli.main import main
-from adbench.cli.plan import make_plan
+from adbench.cli.plan import make_plan, preview
+from adbench.cli.words import Words, choices
 from adbench.data import catalogue
 from cli.few_pictures import TRAIN
 from cli.tiny_sets import DATA, write_sets
@@ -62,8 +61,8 @@ def means(results: dict) -> dict[str, dict]:
 def test_a_shipped_benchmark_names_data_sets_that_there_are(name: str) -> None:
     benchmark = load_benchmark(name, "")
     assert set(benchmark.data) <= set(catalogue.names())
-    assert eval_config(parse([f"benchmark={name}", "method=adaclip"], "eval")).benchmark == name
-    assert [data.name for data in eval_config(parse([f"data={name}", "method=adaclip"], "eval")).data] == list(
+    assert preview(Words("eval", [f"benchmark={name}", "method=adaclip"])).benchmark == name
+    assert [data.name for data in preview(Words("eval", [f"data={name}", "method=adaclip"])).data] == list(
         benchmark.data
     )
 
@@ -208,7 +207,7 @@ def test_eval_alone_takes_the_latest_run_and_all_sets(
     rows = means(json.loads((run / "results.json").read_text()))
     assert set(DATA) <= set(rows)
     assert rows["mvtec"]["backbone"] == "demo"
-    assert yaml.safe_load((run / "config.yaml").read_text())["hyperparameters"]["k_clusters"] == 3
+    assert yaml.safe_load((run / "config.yaml").read_text())["method"]["k_clusters"] == 3
     assert "method       adaclip" in said.err
 
 
@@ -268,7 +267,7 @@ def test_a_faulty_file_of_ones_own(text: str, said: str, tmp_path: Path, capsys:
 
 def test_the_checkpoints_of_a_file_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("data: [btad, mvtec]\ncheckpoint: {btad: a b.pth, default: 'c''d'}\n")
-    config = eval_config(parse([f"benchmark={tmp_path / 'mine.yaml'}", "method=adaclip"], "eval"))
+    config = preview(Words("eval", [f"benchmark={tmp_path / 'mine.yaml'}", "method=adaclip"]))
     assert config.checkpoint == {"btad": "a b.pth", "default": "c'd"}
 
 
@@ -277,9 +276,9 @@ def test_the_run_remembers_its_shots(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     words = ["method=inctrl", "clip=demo", "data=mvtec", f"data_dir={sets}", "trainer.epochs=1", f"out={run}"]
     assert main(["train", *words, "trainer.steps_per_epoch=1", "trainer.batch_size=2", "support.k=1"]) == 0
     monkeypatch.setenv("ADBENCH_DATA", str(sets))
-    assert make_plan(parse([f"checkpoint={run}"], "eval")).config.support.k == (1,)
-    assert make_plan(parse([f"checkpoint={run}", "support.k=2"], "eval")).config.support.k == (2,)
-    assert make_plan(parse([f"checkpoint={run}", "data=fewshot"], "eval")).config.support.k == (1, 2, 4)
+    assert make_plan(Words("eval", [f"checkpoint={run}"])).config.support.k == (1,)
+    assert make_plan(Words("eval", [f"checkpoint={run}", "support.k=2"])).config.support.k == (2,)
+    assert make_plan(Words("eval", [f"checkpoint={run}", "data=fewshot"])).config.support.k == (1, 2, 4)
 
 
 def test_a_killed_benchmark_goes_on_behind_what_is_finished(

@@ -30,7 +30,7 @@ def test_a_training_leaves_weights_and_its_settings(trained: Path) -> None:
     run = run_of(trained)
     assert {"config.yaml", "run.json", "weights.json", "weights.safetensors"} <= {file.name for file in run.iterdir()}
     config = yaml.safe_load((run / "config.yaml").read_text())
-    assert config["hyperparameters"]["k_clusters"] == 3
+    assert config["method"]["k_clusters"] == 3
     assert config["trainer"]["epochs"] == 1
 
 
@@ -52,7 +52,7 @@ def test_eval_takes_everything_from_the_latest_run(tmp_path: Path, capsys: pytes
         assert (tmp_path / name).is_file()
     for word in ("adaclip", "demo_clip", "folder: 6 images, 3 anomalous, 1 classes (cloth)", "cpu"):
         assert word in captured.err
-    hyperparameters = yaml.safe_load((tmp_path / "config.yaml").read_text())["hyperparameters"]
+    hyperparameters = yaml.safe_load((tmp_path / "config.yaml").read_text())["method"]
     assert (hyperparameters["k_clusters"], hyperparameters["prompting_length"]) == (3, 3)
 
 
@@ -121,5 +121,5 @@ def test_an_interrupted_training_says_how_to_go_on(
 
 def test_show_prints_the_settings_and_runs_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["train", *TRAIN, f"out={tmp_path / 'none'}", "--show"]) == 0
-    assert yaml.safe_load(capsys.readouterr().out)["method"] == "adaclip"
+    assert yaml.safe_load(capsys.readouterr().out)["method"]["name"] == "adaclip"
     assert not (tmp_path / "none").exists()

@@ -8,16 +8,18 @@ import pytest
 import yaml
 
 from adbench.cli.config import EvalConfig, TrainConfig, eval_config, train_config
-from adbench.cli.grammar import choices, parse
+from adbench.cli.layers import Layer
+from adbench.cli.plan import preview
+from adbench.cli.words import Words, choices
 from adbench.errors import UserError
 
 
 def train(*words: str) -> TrainConfig:
-    return train_config(parse(words, "train"))
+    return train_config(Words("train", words))
 
 
 def evaluation(*words: str) -> EvalConfig:
-    return eval_config(parse(words, "eval"))
+    return preview(Words("eval", words))
 
 
 @pytest.mark.parametrize("method", choices("method"))
@@ -99,12 +101,15 @@ def test_the_data_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_checkpoint_stands_between_the_files_and_the_command_line() -> None:
-    settings = parse(["method=adaclip", "data=mvtec", "method.prompting_depth=2", "clip.image_size=96"], "eval")
-    restored = {
-        "method": {"prompting_depth": 3, "prompting_length": 7},
-        "clip": {"name": "ViT-B-16", "pretrained": "openai", "image_size": 224},
-    }
-    config = eval_config(settings, restored)
+    words = Words("eval", ["method=adaclip", "data=mvtec", "method.prompting_depth=2", "clip.image_size=96"])
+    restored = Layer(
+        {"method": "adaclip", "clip": "ViT-B-16"},
+        {
+            "method": {"prompting_depth": 3, "prompting_length": 7},
+            "clip": {"name": "ViT-B-16", "pretrained": "openai", "image_size": 224},
+        },
+    )
+    config = eval_config(words, ["mvtec"], [restored], missing="error")
     assert (config.hyperparameters["prompting_depth"], config.hyperparameters["prompting_length"]) == (2, 7)
     assert (config.clip.name, config.clip.image_size) == ("ViT-B-16", 96)
 
@@ -112,7 +117,8 @@ def test_a_checkpoint_stands_between_the_files_and_the_command_line() -> None:
 def test_the_kept_yaml_holds_what_was_resolved() -> None:
     config = train("method=adaclip", "data=mvtec", "data.root=some/where", "trainer.epochs=2")
     kept = yaml.safe_load(config.to_yaml())
-    assert kept["data"] == [{"name": "mvtec", "root": "some/where", "classes": [], "options": {}}]
+    assert kept["data"] == {"mvtec": {"root": "some/where", "classes": []}}
+    assert (kept["method"]["name"], kept["method"]["k_clusters"]) == ("adaclip", 20)
     assert (kept["trainer"]["epochs"], kept["trainer"]["amp"], kept["clip"]["quick_gelu"]) == (2, "off", False)
 
 

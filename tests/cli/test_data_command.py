@@ -100,7 +100,7 @@ def test_without_words_there_is_help(capsys: pytest.CaptureFixture[str]) -> None
         (["check", "piped_mini", "decode=5"], "give true or false".capitalize()),
         (["check", "piped_mini", "demo", "data.root=x"], "2 data sets are named"),
         (["check", "piped_mini", "data.classes=[PA_BDP01]"], "'PA_BDP01_TL'"),
-        (["check", "piped_mini", "data.option=1"], "unknown option of data set piped_mini"),
+        (["check", "piped_mini", "data.option=1"], "unknown setting 'data.option'"),
         (["show", "piped_mini", "out=a.jpg"], "out=a.png"),
         (["show", "piped_mini", "images=0"], "at least 1"),
         (["show", "piped_mini", "--images=1"], "unknown option"),

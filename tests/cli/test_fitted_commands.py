@@ -58,4 +58,4 @@ def test_the_recipe_of_the_weights_backbone_counts(
         shown = yaml.safe_load(capsys.readouterr().out)
         assert shown["eval"]["batch_size"] == size
         assert shown["clip"]["name"] == "demo"
-        assert shown["hyperparameters"]["k_clusters"] == 3
+        assert shown["method"]["k_clusters"] == 3

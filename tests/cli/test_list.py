@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from adbench.cli.grammar import choices
 from adbench.cli.main import main
+from adbench.cli.words import choices
 
 
 @pytest.mark.parametrize(("topic", "group"), [("methods", "method"), ("data", "data"), ("clip", "clip")])

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from adbench.cli import demo
-from adbench.cli.config import EvalConfig, TrainConfig, eval_config, train_config
-from adbench.cli.grammar import parse
+from adbench.cli.config import EvalConfig, TrainConfig, train_config
 from adbench.cli.main import SETTINGS, command_names
 from adbench.cli.main import main as run_command_line
+from adbench.cli.plan import preview
+from adbench.cli.words import Words
 from adbench.shipped import configs_dir
 
 REPOSITORY = Path(__file__).parents[2]
@@ -35,11 +36,10 @@ def compose(command: str) -> TrainConfig | EvalConfig:
     name, *words = shlex.split(command)[3:]
     words = [word for word in words if not word.startswith("--")]
     if name == "train":
-        return train_config(parse(words, name))
-    settings = parse(words, name)
-    if not any(setting.key == "method" for setting in settings):
-        settings += parse(["method=adaclip"], name)  # as the checkpoint would say
-    return eval_config(settings)
+        return train_config(Words(name, words))
+    if not any(word.startswith("method=") for word in words):
+        words.append("method=adaclip")  # as the checkpoint would say
+    return preview(Words(name, words))
 
 
 def shown(*texts: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import re
 from typing import Any
 
@@ -12,11 +11,11 @@ import yaml
 
 from adbench import methods
 from adbench.cli.config import train_config
-from adbench.cli.grammar import choices, parse
 from adbench.cli.list import read_header
+from adbench.cli.plan import preview
+from adbench.cli.words import Words, choices
 from adbench.clip.presets import PRESETS
 from adbench.data import catalogue
-from adbench.data.support import SupportSettings
 from adbench.data.support_sources import SOURCES
 from adbench.engine.settings import EvalSettings, TrainSettings
 from adbench.shipped import configs_dir
@@ -35,22 +34,6 @@ def as_yaml(value: Any) -> Any:
 
 def test_every_method_has_its_yaml() -> None:
     assert choices("method") == methods.names()
-
-
-def test_every_data_set_has_its_yaml() -> None:
-    assert choices("data") == catalogue.names()
-
-
-def test_every_source_of_support_sets_has_its_yaml() -> None:
-    assert set(choices("support")) == set(SOURCES)
-
-
-@pytest.mark.parametrize("name", choices("support"))
-def test_a_sources_yaml_holds_the_defaults_of_its_dataclass(name: str) -> None:
-    about, values = read_header("support", name)
-    assert about
-    defaults = SupportSettings(source=name)
-    assert values == {"source": name, "k": defaults.k[0], "seed": defaults.seed[0], "path": None, "allow_any": False}
 
 
 def test_every_preset_has_its_yaml() -> None:
@@ -75,15 +58,13 @@ def test_a_methods_yaml_says_what_it_reproduces(name: str) -> None:
     assert isinstance(yaml.safe_load(text)["version"], int)
 
 
-@pytest.mark.parametrize("name", choices("data"))
-def test_a_data_sets_yaml_names_all_options_with_their_defaults(name: str) -> None:
-    _, values = read_header("data", name)
-    spec = catalogue.get(name)
-    parameters = inspect.signature(spec.index_files).parameters.values()
-    options = {p.name: as_yaml(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
-    if catalogue.SPLIT in spec.options:
-        options[catalogue.SPLIT] = spec.evaluation_splits[0]
-    assert values == {"name": name, "root": None, "classes": None, **options}
+def test_entries_without_yaml_come_from_the_registries() -> None:
+    assert choices("data") == catalogue.names()
+    assert choices("support") == sorted(SOURCES)
+    words = ["method=winclip", "data=lostandfound", "support=promptad", "support.k=2"]
+    config = preview(Words("eval", words))
+    assert config.data[0].options == {"known": True, "split": "test"}
+    assert (config.support.source, config.support.k) == ("promptad", (2,))
 
 
 @pytest.mark.parametrize("name", choices("clip"))
@@ -110,7 +91,7 @@ def test_a_recipe_is_for_a_method_on_a_backbone(name: str) -> None:
     method, _, clip = name.partition("_on_")
     assert method in choices("method")
     assert clip in choices("clip")
-    assert train_config(parse([f"method={method}", f"clip={clip}", "data=demo"], "train")).clip.name == clip
+    assert train_config(Words("train", [f"method={method}", f"clip={clip}", "data=demo"])).clip.name == clip
 
 
 @pytest.mark.parametrize("name", choices("words"))
@@ -118,5 +99,5 @@ def test_words_are_for_a_method_and_a_data_set(name: str) -> None:
     method, _, data = name.partition("_for_")
     assert method in choices("method")
     _, values = read_header("words", name)
-    found = train_config(parse([f"method={method}", "clip=demo", f"data={data}"], "train")).hyperparameters
+    found = train_config(Words("train", [f"method={method}", "clip=demo", f"data={data}"])).hyperparameters
     assert values["method"].items() <= found.items()

@@ -1,22 +1,21 @@
-"""Benchmarks: several data sets evaluated by one command, as configs/benchmark/NAME.yaml or a file of one's own says.
-
-`benchmark=NAME`, `data=NAME`, or no data at all become settings that name every data set.
-"""
+"""Benchmarks: several data sets evaluated by one command, as configs/benchmark/NAME.yaml or another file says."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from adbench.cli.convert import make
-from adbench.cli.grammar import Setting, choices, parse
+from adbench.cli.layers import Layer
+from adbench.cli.words import Words, choices
 from adbench.errors import UserError, unknown
 from adbench.shipped import configs_dir
 
 DEFAULT = "zeroshot14"
-Missing = Literal["skip", "error"]
+EVERY_OTHER = "default"
+"""The key, among checkpoints by data set, that serves the data sets that are not named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,29 +34,19 @@ class Benchmark:
     support: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def settings(self, chosen: Sequence[str]) -> list[Setting]:
-        """What it stands for on a command line, support aside; options are those of the `chosen` data sets."""
-        words = [f"data=[{','.join(self.data)}]"]
-        if isinstance(self.checkpoint, str):
-            words.append(f"checkpoint={self.checkpoint}")
-        elif self.checkpoint:
-            served = ", ".join(f"{name}: {checkpoint!r}" for name, checkpoint in self.checkpoint.items())
-            words.append(f"checkpoint={{{served}}}")
-        for name in chosen:
-            words += [f"data.{name}.{key}={_word(value)}" for key, value in self.options.get(name, {}).items()]
-        return parse(words, "eval")
-
-    def support_for(self, method: str) -> list[Setting]:
-        """Its support as settings, where `method` takes any."""
+    def layer(self, method: str, data: Sequence[str], *, fitted: bool = False) -> Layer:
+        """Its settings for a method and a part of its data sets; `fitted`: the weights have had their support."""
         from adbench.methods import method_class
 
-        if not method_class(method).adapts:
-            return []
-        keys = {"source": "support", "k": "support.k", "seed": "support.seed"}
-        return parse([f"{keys[key]}={_word(value)}" for key, value in self.support.items()], "eval")
+        values: dict[str, Any] = {"data": {name: self.options[name] for name in data if name in self.options}}
+        if fitted or not method_class(method).adapts:
+            return Layer(values=values)
+        values["support"] = {key: value for key, value in self.support.items() if key != "source"}
+        source = self.support.get("source")
+        return Layer({"support": source} if source else {}, values)
 
 
-def load_benchmark(name: str, where: str) -> Benchmark:
+def load_benchmark(name: str, where: str = "") -> Benchmark:
     """The benchmark called `name`, or in the file `name`. Raises UserError for an unknown one and for a faulty file."""
     import yaml
 
@@ -73,64 +62,37 @@ def load_benchmark(name: str, where: str) -> Benchmark:
     if not isinstance(values, dict) or not values.get("data"):
         raise UserError("the benchmark names no data sets", where=str(file), mend="write data: [a, b] in it")
     given = {key: value for key, value in values.items() if value is not None}
-    benchmark = make(Benchmark, {"version": 1, **_served(given), "name": file.stem}, "benchmark")
-    for key in benchmark.support:
-        if key not in ("source", "k", "seed"):
-            raise unknown("setting", f"support.{key}", ("support.source", "support.k", "support.seed"), where=str(file))
-    for one in benchmark.data:
-        if one not in choices("data"):
-            raise unknown("data set", one, choices("data"), where=str(file))
-    for one in benchmark.options:
-        if one not in benchmark.data:
-            raise unknown("data set of the benchmark", one, benchmark.data, where=f"{file}, options")
+    benchmark = make(Benchmark, {"version": 1, **given, "name": file.stem}, "benchmark")
+    served = benchmark.checkpoint if isinstance(benchmark.checkpoint, Mapping) else {}
+    for kind, names, known in (
+        ("setting of support", benchmark.support, ("source", "k", "seed")),
+        ("data set", benchmark.data, choices("data")),
+        ("data set of the benchmark", benchmark.options, benchmark.data),
+        ("data set of the benchmark", served, (*benchmark.data, EVERY_OTHER)),
+    ):
+        for one in names:
+            if one not in known:
+                raise unknown(kind, str(one), known, where=str(file))
     return benchmark
 
 
-def with_benchmark(settings: Sequence[Setting]) -> tuple[list[Setting], Benchmark | None]:
-    """Settings of `eval` with the benchmark that they name, or none at all, written out; and that benchmark.
+def chosen_benchmark(words: Words) -> Benchmark | None:
+    """The benchmark that `benchmark=NAME`, `data=NAME` or no data at all stand for; None where data sets are named.
 
-    With benchmark=NAME, data=... takes a part of its data sets.
+    Raises UserError for data=... of a benchmark that does not hold it.
     """
-    typed = {setting.key: setting for setting in settings}
-    asked, data = typed.get("benchmark"), typed.get("data")
-    if asked is not None and asked.value is not None:
-        benchmark = load_benchmark(str(asked.value), asked.word)
-    elif data is None:
-        benchmark = load_benchmark(DEFAULT, "")
-    elif isinstance(data.value, str) and data.value not in choices("data"):
-        if data.value not in choices("benchmark"):
-            raise unknown("data set", data.value, [*choices("data"), *choices("benchmark")], where=data.word)
-        benchmark, data = load_benchmark(data.value, data.word), None
-    else:
-        return [setting for setting in settings if setting.key != "benchmark"], None
-    kept = [
-        setting for setting in settings if setting.key != "benchmark" and (setting.key != "data" or data is not None)
-    ]
-    chosen = benchmark.data if data is None else _part(data, benchmark)
-    given = {setting.key for setting in kept}
-    return [*kept, *(setting for setting in benchmark.settings(chosen) if setting.key not in given)], benchmark
-
-
-def _part(data: Setting, benchmark: Benchmark) -> list[str]:
-    """The data sets that data=... takes of a benchmark."""
-    names = [str(name) for name in (data.value if isinstance(data.value, list) else [data.value])]
-    for name in names:
+    asked = words.get("benchmark")
+    if asked is None:
+        if not words.data:
+            return load_benchmark(DEFAULT)
+        (first, *others) = words.data
+        if others or first in choices("data"):
+            return None
+        if first not in choices("benchmark"):
+            raise unknown("data set", first, [*choices("data"), *choices("benchmark")], where=words.word("data"))
+        return load_benchmark(first, words.word("data"))
+    benchmark = load_benchmark(str(asked), words.word("benchmark"))
+    for name in words.data:
         if name not in benchmark.data:
-            raise unknown(f"data set of benchmark {benchmark.name}", name, benchmark.data, where=data.word)
-    return names
-
-
-def _served(values: dict[str, Any]) -> dict[str, Any]:
-    """The mapping of checkpoints checked here, so that messages name the key."""
-    checkpoint = values.get("checkpoint")
-    if isinstance(checkpoint, dict):
-        for name in checkpoint:
-            if name != "default" and name not in values["data"]:
-                raise unknown("data set of the benchmark", str(name), values["data"], where="benchmark.checkpoint")
-    return values
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            raise unknown(f"data set of benchmark {benchmark.name}", name, benchmark.data, where=words.word("data"))
+    return benchmark

@@ -1,4 +1,4 @@
-"""Composes the YAML files and the command line (Hydra) into typed configurations. Hydra goes no further than this."""
+"""What a command does, typed: settings as dictionaries in, checked dataclasses out, and back for config.yaml."""
 
 from __future__ import annotations
 
@@ -6,32 +6,21 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from adbench.cli.benchmark import Missing, with_benchmark
-from adbench.cli.compose import compose, dotted_keys, read_yaml
 from adbench.cli.convert import make
-from adbench.cli.grammar import Setting, choices, unknown_setting
+from adbench.cli.layers import Layer, Tree, data_defaults, lay_over, settle
+from adbench.cli.words import Words, check_choice, choices, unknown_setting
 from adbench.data.support import SupportSettings
 from adbench.engine.settings import EvalSettings, TrainSettings
-from adbench.errors import UserError, unknown
+from adbench.errors import UserError
 
-_KINDS = {
-    "method": "method",
-    "clip": "backbone",
-    "data": "data set",
-    "trainer": "trainer",
-    "support": "source of support sets",
-}
-# Set by the group's choice: method=NAME, data=NAME and support=NAME.
-_FIXED = ("method.name", "data.name", "support.source")
-# What a method's YAML sets for the other command.
-_NOT_OURS = {"train": "eval", "eval": "trainer"}
+Missing = Literal["skip", "error"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
-    """Which backbone: the arguments of `adbench.clip.load_clip`."""
+    """Which backbone: the arguments of `adbench.load_clip`."""
 
     name: str
     pretrained: str | None = None
@@ -49,10 +38,14 @@ class DataConfig:
     classes: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
+    def to_tree(self) -> Tree:
+        """The section of config.yaml."""
+        return {"root": self.root, "classes": self.classes, **self.options}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What train and eval have in common. `typed` holds the keys that the user wrote on the command line."""
+    """What train and eval have in common."""
 
     method: str
     hyperparameters: dict[str, Any]
@@ -64,20 +57,24 @@ class Config:
     out: Path | None
     device: str
     seed: int
-    typed: frozenset[str]
 
     @property
     def data_names(self) -> str:
         """The data sets' names joined by "+"."""
         return "+".join(data.name for data in self.data)
 
+    def to_tree(self) -> Tree:
+        """The resolved settings in the form in which they are given, as YAML knows them."""
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        values["method"] = {"name": self.method, **values.pop("hyperparameters")}
+        values["data"] = {one.name: one.to_tree() for one in self.data}
+        return dict(_plain(values))
+
     def to_yaml(self) -> str:
-        """The resolved configuration as YAML, kept with every run."""
+        """config.yaml: what `rerun` takes again."""
         import yaml
 
-        values = _plain(dataclasses.asdict(self))
-        values.pop("typed")
-        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(self.to_tree(), sort_keys=False, allow_unicode=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +85,18 @@ class TrainConfig(Config):
     trainer: TrainSettings
     validation: DataConfig | None
 
+    def to_tree(self) -> Tree:
+        """As of any command; the seed and the number of support images stand where they are given."""
+        tree = super().to_tree()
+        tree["trainer"] = {key: value for key, value in tree["trainer"].items() if key not in ("seed", "shots")}
+        return {**tree, "validation": None if self.validation is None else self.validation.name}
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvalConfig(Config):
     """An evaluation run.
 
-    checkpoint  what the user wrote: a run, a file, "latest" or "untrained"; several by the data sets that they serve
+    checkpoint  a run, a file, "latest" or "untrained"; several by the data sets that they serve
     benchmark   the benchmark that named the data sets, if one did
     missing     what becomes of data sets that are not there
     """
@@ -103,84 +106,60 @@ class EvalConfig(Config):
     benchmark: str | None
     missing: Missing
 
+    def to_tree(self) -> Tree:
+        """As of any command; the seed stands where it is given."""
+        tree = super().to_tree()
+        return {**tree, "eval": {key: value for key, value in tree["eval"].items() if key != "seed"}}
 
-def train_config(settings: Sequence[Setting]) -> TrainConfig:
-    """Compose the configuration of `train`. Raises UserError for an unknown key, choice or type of value."""
-    values, common = _compose_all("train", settings)
-    validation = values["validation"]
+
+def train_config(words: Words) -> TrainConfig:
+    """The settings of `train`. Raises UserError for an unknown key, choice or type of value."""
+    if not words.data:
+        raise UserError("train needs data", mend=f"add data=NAME, one of {', '.join(choices('data'))}")
+    tree = settled(words, words.data)
+    validation = tree["validation"]
     if validation is not None:
-        _check_choice("data", str(validation), f"validation={validation}")
-        validation = _data_config(compose("train", [*_groups(settings), f"data={validation}"])["data"])
-    shots = _shots(common["support"])
-    trainer = make(TrainSettings, {**values["trainer"], "seed": values["seed"], "shots": shots}, "trainer")
-    resume = make(_Resume, {"resume": values["resume"]}, "").resume
-    return TrainConfig(**common, resume=resume, trainer=trainer, validation=validation)
+        check_choice("data", str(validation), f"validation={validation}")
+        validation = _data_config(str(validation), data_defaults(str(validation)), "validation")
+    common = _common(tree)
+    trainer = {**tree["trainer"], "seed": common["seed"], "shots": _shots(common["support"])}
+    return TrainConfig(
+        **common,
+        **_typed(_Train, tree),
+        trainer=make(TrainSettings, trainer, "trainer"),
+        validation=validation,
+    )
 
 
-def eval_config(settings: Sequence[Setting], restored: Mapping[str, Any] | None = None) -> EvalConfig:
-    """Compose the configuration of `eval`.
+def eval_config(
+    words: Words, data: Sequence[str], layers: Sequence[Layer] = (), *, named: Sequence[str] = (), **decided: Any
+) -> EvalConfig:
+    """The settings of `eval` for the data sets `data`, of those `named` by the command (by default these are all).
 
-    `restored` is what a checkpoint remembers, {"method": {hyperparameter: value}, "clip": {key: value}}: it stands
-    between the YAML files and what the user typed.
+    `layers` lie between the YAML files and what was typed; `decided`: checkpoint, benchmark and missing.
     """
-    settings, benchmark = with_benchmark(settings)
-    method = next((setting.value for setting in settings if setting.key == "method"), None)
-    if benchmark is not None and method in choices("method"):
-        given = {setting.key for setting in settings}
-        settings += [setting for setting in benchmark.support_for(method) if setting.key not in given]
-    values, common = _compose_all("eval", settings, restored or {})
-    evaluation = make(EvalSettings, {**values["eval"], "seed": values["seed"]}, "eval")
-    name = None if benchmark is None else benchmark.name
-    missing = values["missing"] or ("error" if benchmark is None else "skip")
-    chosen = make(_Chosen, {"checkpoint": values["checkpoint"], "missing": missing, "benchmark": name}, "")
-    return EvalConfig(**common, eval=evaluation, **dataclasses.asdict(chosen))
+    tree = {**settled(words, data, layers, named=named), **decided}
+    common = _common(tree)
+    evaluation = make(EvalSettings, {**tree["eval"], "seed": common["seed"]}, "eval")
+    return EvalConfig(**common, **_typed(_Eval, tree), eval=evaluation)
 
 
-def _compose_all(
-    command: str, settings: Sequence[Setting], restored: Mapping[str, Any] | None = None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The composed values, and the arguments that every Config takes."""
-    typed = {setting.key: setting for setting in settings}
-    names = chosen_data(command, typed)
-    for group, kind in _KINDS.items():
-        if group in typed and group != "data":
-            if not isinstance(typed[group].value, str):
-                raise UserError(f"{typed[group].word} names no {kind}", where=command, mend=f"write {group}=NAME")
-            _check_choice(group, typed[group].value, typed[group].word)
-    if "method" not in typed:
-        raise UserError(f"{command} needs a method", mend=f"add method=NAME, one of {', '.join(choices('method'))}")
-    groups = _groups(settings)
-    chosen = [*groups, f"data={names[0]}"]
-    if len(typed) > len(groups) + 1:
-        _check_keys(command, typed, names, compose(command, chosen))
-    words = [f"++{s.hydra}" for s in settings if s.key not in _KINDS and not s.key.startswith("data.")]
-    values = compose(command, [*chosen, *words, *_words_of(names[0], settings)])
-    for section, remembered in (restored or {}).items():
-        values[section].update({k: v for k, v in remembered.items() if f"{section}.{k}" not in typed})
-    sets = [values["data"]]
-    for name in names[1:]:
-        own = _words_of(name, settings)
-        # A set's section depends on nothing else: composing everything anew for each would take seconds.
-        sets.append(
-            compose(command, [*groups, f"data={name}", *own])["data"] if own else read_yaml(f"data/{name}.yaml")
+def settled(words: Words, data: Sequence[str], layers: Sequence[Layer] = (), *, named: Sequence[str] = ()) -> Tree:
+    """YAML files, `layers` and what was typed, as one dictionary. Raises UserError for a key that there is not."""
+    typed = words.layer(data, named)
+    for name in data:
+        check_choice("data", name, words.word("data"))
+    if not any("method" in layer.choices for layer in (*layers, typed)):
+        raise UserError(
+            f"{words.command} needs a method", mend=f"add method=NAME, one of {', '.join(choices('method'))}"
         )
-    data = tuple(_data_config(one, several=len(names) > 1) for one in sets)
-    hyperparameters = {key: value for key, value in values["method"].items() if key != "name"}
-    top = {key: values[key] for key in ("data_dir", "outputs", "out", "device", "seed")}
-    common = {
-        "method": values["method"]["name"],
-        "hyperparameters": hyperparameters,
-        "clip": make(ClipConfig, values["clip"], "clip"),
-        "data": data,
-        "support": _support(values["support"]),
-        **dataclasses.asdict(make(_Top, top, "")),
-        "typed": frozenset(typed),
-    }
-    return values, common
+    below = settle(words.command, [*layers, Layer(typed.choices)], data)
+    words.check_known(below)
+    return lay_over(below, typed.values)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Top:
+class _Common:
     data_dir: Path
     outputs: Path
     out: Path | None
@@ -189,22 +168,69 @@ class _Top:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Chosen:
+class _Train:
+    resume: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Eval:
     checkpoint: str | Mapping[str, str]
     benchmark: str | None
     missing: Missing
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Resume:
-    resume: bool
-
-
-def _support(values: Mapping[str, Any]) -> SupportSettings:
-    lists = {
-        key: value if isinstance(value, list) else [value] for key, value in values.items() if key in ("k", "seed")
+def _common(tree: Tree) -> dict[str, Any]:
+    """The arguments that every Config takes."""
+    method, values = tree["method"]["name"], {key: value for key, value in tree["method"].items() if key != "name"}
+    several = len(tree["data"]) > 1
+    return {
+        "method": method,
+        "hyperparameters": values,
+        "clip": make(ClipConfig, tree["clip"], "clip"),
+        "data": tuple(
+            _data_config(name, values, f"data.{name}" if several else "data") for name, values in tree["data"].items()
+        ),
+        "support": support_settings(tree["support"]),
+        **_typed(_Common, tree),
     }
-    return make(SupportSettings, {**values, **lists}, "support")
+
+
+def _typed(cls: type[Any], tree: Tree) -> dict[str, Any]:
+    """The fields of `cls`, of the top of the tree, checked."""
+    values = {one.name: tree[one.name] for one in dataclasses.fields(cls)}
+    checked = make(cls, values, "")
+    return {name: getattr(checked, name) for name in values}
+
+
+def data_config(words: Words, name: str) -> DataConfig:
+    """The settings of one data set, for commands that take nothing else. Raises UserError for an option it lacks."""
+    check_choice("data", name, words.word("data") or name)
+    typed = words.layer([name]).values.get("data", {}).get(name, {})
+    below = data_defaults(name)
+    for option in typed:
+        if option not in below:
+            raise unknown_setting(
+                words.word(f"data.{option}"), f"data.{option}", [f"data.{one}" for one in below], words.command
+            )
+    return _data_config(name, lay_over(below, typed), "data")
+
+
+def support_settings(values: Mapping[str, Any]) -> SupportSettings:
+    """The section `support`, checked; single numbers are lists of one."""
+    return make(SupportSettings, _with_lists(values, ("k", "seed")), "support")
+
+
+def _data_config(name: str, values: Mapping[str, Any], section: str) -> DataConfig:
+    given = _with_lists({key: values[key] for key in ("root", "classes")}, ("classes",))
+    given["classes"] = [str(one) for one in given["classes"]]
+    options = {key: value for key, value in values.items() if key not in given}
+    return make(DataConfig, {"name": name, **given, "options": options}, section)
+
+
+def _with_lists(values: Mapping[str, Any], keys: Sequence[str]) -> Tree:
+    """`values` with a single value under `keys` as a list of one, and null as an empty one."""
+    listed = {key: [] if values[key] is None else values[key] for key in keys}
+    return {**values, **{key: v if isinstance(v, (list, tuple)) else [v] for key, v in listed.items()}}
 
 
 def _shots(support: SupportSettings) -> int:
@@ -215,74 +241,10 @@ def _shots(support: SupportSettings) -> int:
     return support.k[0]
 
 
-def chosen_data(command: str, typed: Mapping[str, Setting]) -> list[str]:
-    """The names of the data sets. Raises UserError for unknown ones and for settings that do not say whose they are."""
-    if "data" not in typed:
-        raise UserError(f"{command} needs data", mend=f"add data=NAME, one of {', '.join(choices('data'))}")
-    value = typed["data"].value
-    names = [str(name) for name in (value if isinstance(value, list) else [value])]
-    if not names:
-        raise UserError("no data set is named", where=typed["data"].word, mend="write data=NAME or 'data=[a,b]'")
-    for name in names:
-        _check_choice("data", name, typed["data"].word)
-        if names.count(name) > 1:
-            raise UserError(f"data set {name!r} is named twice", where=typed["data"].word, mend="name it once")
-    shared = [setting for key, setting in typed.items() if key.startswith("data.") and key.count(".") == 1]
-    if len(names) > 1 and shared:
-        key, one = shared[0].key.removeprefix("data."), names[0]
-        raise UserError(
-            f"{shared[0].key} does not say which of {', '.join(names)} it is for",
-            where=shared[0].word,
-            mend=f"write data.{one}.{key}=...",
-        )
-    return names
-
-
-def _check_choice(group: str, name: str, where: str) -> None:
-    known = choices(group)
-    if name not in known:
-        raise unknown(_KINDS[group], name, known, where=where)
-
-
-def _groups(settings: Sequence[Setting]) -> list[str]:
-    return [setting.hydra for setting in settings if setting.key in _KINDS and setting.key != "data"]
-
-
-def _words_of(name: str, settings: Sequence[Setting]) -> list[str]:
-    """The words that set a key of data set `name`, as Hydra knows it: data.KEY=VALUE."""
-    words = []
-    for setting in settings:
-        if setting.key.startswith("data."):
-            owner, _, key = setting.key.removeprefix("data.").rpartition(".")
-            if owner in ("", name):
-                words.append(f"++data.{key}={setting.hydra.partition('=')[2]}")
-    return words
-
-
-def _check_keys(command: str, typed: Mapping[str, Setting], names: Sequence[str], values: Mapping[str, Any]) -> None:
-    hidden = ("data.", f"{_NOT_OURS[command]}.")
-    known = {key for key in dotted_keys(values) if not key.startswith(hidden)}
-    groups = set(_KINDS) - {_NOT_OURS[command]}
-    for name in names:
-        for key in read_yaml(f"data/{name}.yaml"):
-            known |= {f"data.{key}", f"data.{name}.{key}"}
-    known -= {*_FIXED, *(f"data.{name}.name" for name in names)}
-    for key, setting in typed.items():
-        if key not in groups and key not in known:
-            raise unknown_setting(setting.word, key, known | groups, command)
-
-
-def _data_config(values: Mapping[str, Any], *, several: bool = False) -> DataConfig:
-    section = f"data.{values['name']}" if several else "data"
-    classes = values["classes"] or []
-    # A class may be called 01, which reads as a number; one class needs no brackets.
-    classes = [str(name) for name in (classes if isinstance(classes, list) else [classes])]
-    options = {key: value for key, value in values.items() if key not in ("name", "root", "classes")}
-    own = {"name": values["name"], "root": values["root"], "classes": classes, "options": options}
-    return make(DataConfig, own, section)
-
-
 def _plain(value: Any) -> Any:
+    """As YAML knows it: dataclasses and mappings as dictionaries, sequences as lists, paths as strings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {one.name: _plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, frozenset)):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from adbench.cli.config import DataConfig, data_config
 from adbench.cli.console import print_table
-from adbench.cli.grammar import parse, unknown_setting
+from adbench.cli.words import Words, choices
 from adbench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -43,51 +42,26 @@ examples
   python -m adbench data show visa data_dir=/data out=visa.png
 """
 
-_OWN = ("root", "classes")
-_KEYS = {"list": ("data_dir",), "check": ("data_dir", "decode"), "show": ("data_dir", "out", "images")}
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The words of one of the actions: names of data sets, and settings by key."""
-
-    names: list[str]
-    given: dict[str, Any]
-
-    @property
-    def data_dir(self) -> Path:
-        """Where data sets lie."""
-        return Path(str(self.given.get("data_dir") or os.environ.get("ADBENCH_DATA", "data"))).expanduser()
-
-    @property
-    def root(self) -> Path | None:
-        """The folder of the one set, where it is given."""
-        root = self.given.get("data.root")
-        return None if root is None else Path(str(root)).expanduser()
-
-    @property
-    def classes(self) -> list[str] | None:
-        """The classes asked for, None for all."""
-        value = self.given.get("data.classes") or []
-        return [str(name) for name in (value if isinstance(value, list) else [value])] or None
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The set's own options."""
-        own = {key.removeprefix("data."): value for key, value in self.given.items() if key.startswith("data.")}
-        return {key: value for key, value in own.items() if key not in _OWN}
+_KEYS = {
+    "list": ("data_dir",),
+    "check": ("data", "data_dir", "decode", "data.*"),
+    "show": ("data", "data_dir", "out", "images", "data.*"),
+}
 
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench data` with these words."""
-    actions: dict[str, Callable[[_Asked], int]] = {"list": _list, "check": _check, "show": _show}
+    actions: dict[str, Callable[[Words, list[str]], int]] = {"list": _list, "check": _check, "show": _show}
     if not argv:
         print(HELP, end="")
         return 0
     action, *words = argv
     if action not in actions:
         raise unknown("action", action, actions, where="data")
-    return actions[action](_asked(action, words))
+    names = [word for word in words if "=" not in word and not word.startswith("-")]
+    typed = Words(f"data {action}", [word for word in words if word not in names])
+    typed.only(*_KEYS[action])
+    return actions[action](typed, [*names, *typed.data])
 
 
 def whereabouts(spec: DatasetSpec, data_dir: Path) -> tuple[bool, str]:
@@ -111,43 +85,30 @@ def has_masks(spec: DatasetSpec) -> bool:
     return "localisation" in spec.task or spec.metric_set == "road"
 
 
-def _asked(action: str, words: Sequence[str]) -> _Asked:
-    from adbench.data import catalogue
-
-    names = [word for word in words if "=" not in word and not word.startswith("-")]
-    given = {setting.key: setting.value for setting in parse([w for w in words if w not in names], f"data {action}")}
-    named = given.pop("data", [])
-    names += [str(name) for name in (named if isinstance(named, list) else [named])]
-    for key in given:
-        if key not in _KEYS[action] and not (key.startswith("data.") and action != "list"):
-            known = [*_KEYS[action], "data.root", "data.classes"] if action != "list" else _KEYS[action]
-            raise unknown_setting(key, key, known, f"data {action}")
-    if action == "list":
-        if names:
-            raise UserError("data list takes no names", where=" ".join(names), mend=f"try: data check {names[0]}")
-        return _Asked([], given)
+def _named(words: Words, names: Sequence[str], *, one: bool = False) -> list[DataConfig]:
+    """The data sets that are named, with their settings. Raises UserError for none, and for settings of several."""
     if not names:
-        raise UserError(f"data {action} needs a data set", mend=f"name one: {', '.join(catalogue.names())}")
-    for name in names:
-        catalogue.get(name)
-    if len(names) > 1 and (action == "show" or any(key.startswith("data.") for key in given)):
+        raise UserError(f"{words.command} needs a data set", mend=f"name one: {', '.join(choices('data'))}")
+    if len(names) > 1 and (one or any(key.startswith("data.") for key in words.overrides)):
         raise UserError(f"{len(names)} data sets are named", where=" ".join(names), mend="name one")
-    return _Asked(names, given)
+    return [data_config(words, name) for name in names]
 
 
-def _list(asked: _Asked) -> int:
+def _list(words: Words, names: Sequence[str]) -> int:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     from adbench.data import catalogue
 
+    if names:
+        raise UserError("data list takes no names", where=" ".join(names), mend=f"try: data check {names[0]}")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for header in ("data", "what it is", "domain", "classes", "images", "masks", "licence", "where"):
         table.add_column(header, justify="right" if header in ("classes", "images") else "left")
     for name in catalogue.names():
         spec = catalogue.get(name)
-        here, where = whereabouts(spec, asked.data_dir)
+        here, where = whereabouts(spec, words.data_dir)
         n_images = spec.n_published
         cells = [spec.title, spec.domain, str(len(spec.classes) or "any"), f"{n_images:,}" if n_images else ""]
         cells += ["yes" if has_masks(spec) else "no", spec.licence]
@@ -156,24 +117,24 @@ def _list(asked: _Asked) -> int:
     return 0
 
 
-def _check(asked: _Asked) -> int:
-    decode = asked.given.get("decode", False)
+def _check(words: Words, names: Sequence[str]) -> int:
+    decode = words.get("decode", False)
     if not isinstance(decode, bool):
         raise UserError(f"decode is {decode!r}", where="data check", mend="give true or false")
-    return max([_check_one(asked, name, decode) for name in asked.names])
+    return max([_check_one(data, words.data_dir, decode) for data in _named(words, names)])
 
 
-def _check_one(asked: _Asked, name: str, decode: bool) -> int:
+def _check_one(data: DataConfig, data_dir: Path, decode: bool) -> int:
     from adbench.data import catalogue
     from adbench.data.check import check_dataset
 
-    spec = catalogue.get(name)
+    name, spec = data.name, catalogue.get(data.name)
     with _progress(f"render {name}") as progress:
-        root = catalogue.find_root(spec, root=asked.root, data_dir=asked.data_dir, progress=progress)
+        root = catalogue.find_root(spec, root=data.root, data_dir=data_dir, progress=progress)
     start = time.monotonic()
     with _progress(f"check {name}") as progress:
         checked = check_dataset(
-            spec, root, classes=asked.classes, options=asked.options, decode=decode, progress=progress
+            spec, root, classes=data.classes or None, options=data.options, decode=decode, progress=progress
         )
     seconds = time.monotonic() - start
     _print_counts(spec, checked, root)
@@ -215,25 +176,25 @@ def _print_counts(spec: DatasetSpec, checked: Checked, root: Path) -> None:
     print_table(table)
 
 
-def _show(asked: _Asked) -> int:
+def _show(words: Words, names: Sequence[str]) -> int:
     from adbench.atomic import replacing
     from adbench.data import catalogue
     from adbench.report.contact_sheet import contact_sheet
 
-    (name,) = asked.names
-    count = asked.given.get("images", 3)
+    (data,) = _named(words, names, one=True)
+    name, count = data.name, words.get("images", 3)
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise UserError(f"images is {count!r}", where="data show", mend="give a whole number of at least 1")
-    out = Path(str(asked.given.get("out", f"{name}.png"))).expanduser()
+    out = Path(str(words.get("out", f"{name}.png"))).expanduser()
     if out.suffix.lower() != ".png":
         raise UserError("the picture is a PNG", where=f"out={out}", mend=f"write out={out.with_suffix('.png')}")
     with _progress(f"render {name}") as progress:
         spec, samples = catalogue.open_dataset(
             name,
-            root=asked.root,
-            data_dir=asked.data_dir,
-            classes=asked.classes,
-            options=asked.options,
+            root=data.root,
+            data_dir=words.data_dir,
+            classes=data.classes or None,
+            options=data.options,
             progress=progress,
         )
     classes = list(dict.fromkeys(sample.class_name for sample in samples))

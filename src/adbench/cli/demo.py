@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from adbench.cli import eval as eval_command
 from adbench.cli import train as train_command
-from adbench.cli.config import train_config
 from adbench.cli.console import print_table
-from adbench.cli.grammar import Setting, parse, unknown_setting
+from adbench.cli.words import Words
 
 if TYPE_CHECKING:
     from adbench.engine.progress import Reporter
@@ -49,14 +48,12 @@ def run(argv: Sequence[str]) -> int:
     from adbench.engine.progress import make_reporter
     from adbench.report.results import console_table
 
-    settings = parse(argv, "demo")
-    for setting in settings:
-        if setting.key not in KEYS:
-            raise unknown_setting(setting.word, setting.key, KEYS, "demo")
+    words = Words("demo", argv)
+    words.only(*KEYS)
     start = time.monotonic()
     reporter = make_reporter()
-    folder = choose_folder(settings)
-    rows, files = run_steps(settings, folder, reporter)
+    folder = choose_folder(words)
+    rows, files = run_steps(words, folder, reporter)
     means = [row for row in rows if row["class_name"] == "mean"]
     print_table(console_table(means, title="mean over classes, none of them seen in training"))
     print("\n".join(str(file) for file in files))
@@ -65,31 +62,30 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def run_steps(settings: Sequence[Setting], folder: Path, reporter: Reporter) -> tuple[list[Row], list[Path]]:
+def run_steps(typed: Words, folder: Path, reporter: Reporter) -> tuple[list[Row], list[Path]]:
     """Train, evaluate each of STEPS, and write the rows of all of them, labelled, into `folder`."""
     from adbench.report.html import write_html
     from adbench.report.results import write_results
 
-    shared = [setting.word for setting in settings if setting.key != "out"]
+    shared = [one.word for one in typed.overrides.values() if one.key != "out"]
     words = [*TRAIN.split(), f"out={folder / 'train'}", *shared]
     reporter.say(f"$ python -m adbench train {shlex.join(words)}")
-    trained = train_command.execute(train_config(parse(words, "train")), words, reporter)
+    trained = train_command.execute(words, reporter)
     rows: list[Row] = []
     for label, step in STEPS.items():
         own = folder / label.replace(" (", "_").rstrip(")")
         words = [word.replace("TRAINED", str(trained.run.path)) for word in step.split()]
         words += [*DATA.split(), f"out={own}", *shared]
         reporter.say(f"\n$ python -m adbench eval {shlex.join(words)}")
-        evaluated = eval_command.execute(parse(words, "eval"), words, reporter)
+        evaluated = eval_command.execute(words, reporter)
         rows += [{**row, "method": label} for row in evaluated.rows]
-    words = [setting.word for setting in settings]
-    files = write_results(folder, rows, {"command": ["adbench", "demo", *words]})
+    command = ["adbench", "demo", *(one.word for one in typed.overrides.values())]
+    files = write_results(folder, rows, {"command": command})
     return rows, [*files, write_html(folder, training=trained.run.path), *folder.glob("adaclip/report.html")]
 
 
-def choose_folder(settings: Sequence[Setting]) -> Path:
+def choose_folder(words: Words) -> Path:
     """`out`, or a new folder named after the time."""
-    for setting in settings:
-        if setting.key == "out":
-            return Path(str(setting.value)).expanduser()
+    if "out" in words:
+        return Path(str(words.get("out"))).expanduser()
     return Path("outputs") / "demo" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adbench.cli.config import eval_config
 from adbench.cli.console import print_table
 from adbench.cli.evaluation import Evaluated, carry_out
-from adbench.cli.grammar import Setting, parse
-from adbench.cli.plan import make_plan
+from adbench.cli.plan import make_plan, preview
+from adbench.cli.words import Words, shown
 
 if TYPE_CHECKING:
     from adbench.engine.progress import Reporter
@@ -85,21 +84,20 @@ def run(argv: Sequence[str]) -> int:
     from adbench.engine.progress import make_reporter
     from adbench.report.results import console_table
 
-    words = [word for word in argv if word != "--show"]
-    settings = parse(words, "eval")
-    if "--show" in argv:
+    words, show = shown(argv)
+    typed = Words("eval", words)
+    if show:
         # What a checkpoint remembers is shown where one is named; otherwise nothing needs to be there.
-        keys = {setting.key for setting in settings}
-        remembers = "checkpoint" in keys or "method" not in keys
-        print((make_plan(settings) if remembers else eval_config(settings)).to_yaml(), end="")
+        remembers = "checkpoint" in typed or "method" not in typed
+        print((make_plan(typed) if remembers else preview(typed)).to_yaml(), end="")
         return 0
-    evaluated = execute(settings, words, make_reporter())
+    evaluated = execute(words, make_reporter())
     print_table(console_table(evaluated.rows))
     for file in evaluated.files:
         print(file)
     return 0
 
 
-def execute(settings: Sequence[Setting], words: Sequence[str], reporter: Reporter) -> Evaluated:
-    """Evaluate as `settings` say; `words` are those after `eval`, for the record."""
-    return carry_out(make_plan(settings), words, reporter)
+def execute(words: Sequence[str], reporter: Reporter) -> Evaluated:
+    """Evaluate as the words after `eval` say."""
+    return carry_out(make_plan(Words("eval", words)), words, reporter)

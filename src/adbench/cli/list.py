@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adbench.cli.data import has_masks, whereabouts
-from adbench.cli.grammar import choices
+from adbench.cli.overrides import choices
 from adbench.errors import UserError, unknown
 from adbench.shipped import configs_dir
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from adbench.cli.benchmark import Benchmark, with_benchmark
-from adbench.cli.config import EvalConfig, chosen_data, eval_config
-from adbench.cli.grammar import Setting, data_dir_of, parse
-from adbench.cli.restore import Checkpoint, find_checkpoint, is_fitted, remembered, same_backbone, trained_shots
+from adbench.cli.benchmark import EVERY_OTHER, Benchmark, chosen_benchmark
+from adbench.cli.checkpoints import LATEST, UNTRAINED, Checkpoint, find_checkpoint
+from adbench.cli.config import EvalConfig, eval_config
+from adbench.cli.words import Words, check_choice
 from adbench.data import catalogue
 from adbench.data.tree import is_occupied
 from adbench.errors import UserError, unknown
 
-DEFAULT = "default"
 # What may differ between a run and the one that goes on behind it.
 _FREE = ("data", "out", "outputs", "device", "workers", "heat_maps")
 
@@ -51,116 +51,123 @@ class Plan:
     @property
     def identity(self) -> str:
         """The same for commands that evaluate the same: whichever data sets are there, wherever results go."""
-        import yaml
-
-        described = []
-        for part in self.parts:
-            values = yaml.safe_load(replace(part.config, checkpoint=str(part.checkpoint.path)).to_yaml())
-            values["eval"] = {key: value for key, value in values["eval"].items() if key not in _FREE}
-            described.append({key: value for key, value in values.items() if key not in _FREE})
+        trees = [part.config.to_tree() for part in self.parts]
+        for tree in trees:
+            tree["eval"] = {key: value for key, value in tree["eval"].items() if key not in _FREE}
+        described = [{key: value for key, value in tree.items() if key not in _FREE} for tree in trees]
         text = json.dumps([self.label, self.order, described], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_yaml(self) -> str:
-        """The resolved configuration: of the one part, or a list of them."""
+        """config.yaml: the settings of the one part, or a list of them."""
         import yaml
 
-        parts = [replace(part.config, checkpoint=str(part.checkpoint.path or "untrained")) for part in self.parts]
-        if len(parts) == 1:
-            return parts[0].to_yaml()
-        return yaml.safe_dump({"parts": [yaml.safe_load(part.to_yaml()) for part in parts]}, sort_keys=False)
+        if len(self.parts) == 1:
+            return self.config.to_yaml()
+        parts = [part.config.to_tree() for part in self.parts]
+        return yaml.safe_dump({"parts": parts}, sort_keys=False, allow_unicode=True)
 
 
-def make_plan(settings: Sequence[Setting]) -> Plan:
-    """Resolve the settings of `eval`: benchmark, checkpoints, what these remember, and which data sets there are.
+def make_plan(words: Words) -> Plan:
+    """Resolve the words of `eval`: benchmark, checkpoints, what these remember, and which data sets there are.
 
     Raises UserError where nothing can be evaluated.
     """
-    settings, benchmark = with_benchmark(settings)
-    typed = {setting.key: setting for setting in settings}
-    names = chosen_data("eval", typed)
-    if benchmark is not None and "method" not in typed and "checkpoint" not in typed:
-        settings = [*settings, *parse(["checkpoint=latest"], "eval")]
-        typed = {setting.key: setting for setting in settings}
-    served = _served(typed.get("checkpoint"), names, names if benchmark is None else benchmark.data)
+    benchmark = chosen_benchmark(words)
+    order = _order(words, benchmark)
+    words.layer(order)  # says now what is wrong with settings of data
+    served = _served(words, order, benchmark)
     # Weights first: a command without any would fail on every data set.
-    checkpoints = {asked: find_checkpoint(_asking(settings, asked)) for asked in dict.fromkeys(served.values())}
-    skip = _skips(typed.get("missing"), benchmark)
-    absent = _absent(names, typed)
+    checkpoints = {asked: find_checkpoint(asked, words) for asked in dict.fromkeys(served.values())}
+    skip = _skips(words, benchmark)
+    absent = _absent(order, words)
     if not skip:
-        _refuse_absent(absent, len(names))
+        _refuse_absent(absent, len(order))
         absent = {}
-    present = [name for name in names if name not in absent]
+    present = [name for name in order if name not in absent]
     if not present:
-        raise _nothing_there(names, typed, benchmark)
+        raise _nothing_there(order, words, benchmark)
     parts = []
     for asked, checkpoint in checkpoints.items():
-        own = [name for name in present if served[name] == asked]
-        if own:
-            part = _part(_asking(settings, asked), own, names, checkpoint, benchmark)
-            name = None if benchmark is None else benchmark.name
-            config = replace(part.config, benchmark=name, missing="skip" if skip else "error")
-            parts.append(replace(part, config=config))
-    return Plan(parts, names, absent, benchmark)
+        data = [name for name in present if served[name] == asked]
+        if data:
+            layers = [checkpoint.layer(words)]
+            if benchmark is not None:
+                of_benchmark = benchmark.layer(checkpoint.method, data, fitted=checkpoint.is_fitted)
+                layers = [checkpoint.shots(), of_benchmark, *layers]
+            config = eval_config(
+                words,
+                data,
+                layers,
+                named=order,
+                checkpoint=str(checkpoint.path or UNTRAINED),
+                benchmark=None if benchmark is None else benchmark.name,
+                missing="skip" if skip else "error",
+            )
+            parts.append(Part(config, checkpoint))
+    return Plan(parts, order, absent, benchmark)
 
 
-def _part(
-    settings: Sequence[Setting], own: list[str], names: list[str], checkpoint: Checkpoint, benchmark: Benchmark | None
-) -> Part:
-    """The configuration of the data sets that one checkpoint serves."""
-    others = tuple(f"data.{name}." for name in names if name not in own)
-    kept = [setting for setting in settings if setting.key not in ("data", "method")]
-    kept = [setting for setting in kept if not setting.key.startswith(others)]
-    words = [f"data=[{','.join(own)}]", f"method={checkpoint.method}"]
-    kept += parse(words, "eval")
-    given = {setting.key for setting in kept}
-    if benchmark is not None and not is_fitted(checkpoint):
-        supports = [*trained_shots(checkpoint), *benchmark.support_for(checkpoint.method)]
-        kept += {setting.key: setting for setting in supports if setting.key not in given}.values()
-    composed = eval_config([*kept, *same_backbone(checkpoint, kept)], remembered(checkpoint, kept))
-    return Part(composed, checkpoint)
+def preview(words: Words) -> EvalConfig:
+    """The settings that the words and YAML files alone come to: no weights, and no data, need to be there."""
+    benchmark = chosen_benchmark(words)
+    order = _order(words, benchmark)
+    layers = []
+    if benchmark is not None and words.method is not None:
+        layers = [benchmark.layer(words.method, order)]
+    return eval_config(
+        words,
+        order,
+        layers,
+        checkpoint=words.get("checkpoint") or (benchmark and benchmark.checkpoint) or LATEST,
+        benchmark=None if benchmark is None else benchmark.name,
+        missing="skip" if _skips(words, benchmark) else "error",
+    )
 
 
-def _served(asked: Setting | None, names: Sequence[str], known: Sequence[str]) -> dict[str, str | None]:
+def _order(words: Words, benchmark: Benchmark | None) -> list[str]:
+    """The data sets in the table's order: as they were typed, or all of the benchmark."""
+    if benchmark is None or "benchmark" in words:
+        return words.data or list(benchmark.data if benchmark is not None else ())
+    return list(benchmark.data)
+
+
+def _served(words: Words, order: Sequence[str], benchmark: Benchmark | None) -> dict[str, str | None]:
     """Data set -> the checkpoint that serves it, as written; None: whatever is the default of the method.
 
-    `known`: names that may be mapped; of a benchmark all, whichever part of it is evaluated.
+    Of a benchmark any of its data sets may be mapped, whichever part of it is evaluated.
     """
-    if asked is None or not isinstance(asked.value, Mapping):
-        return dict.fromkeys(names, None if asked is None or asked.value is None else str(asked.value))
-    by_name = asked.value
-    for name in by_name:
-        if name not in (DEFAULT, *names, *known):
-            raise unknown("data set", name, [*known, DEFAULT], where=asked.word)
-    for name in names:
-        if name not in by_name and DEFAULT not in by_name:
-            raise UserError(
-                f"no checkpoint serves {name}", where=asked.word, mend=f"add '{name}: RUN' or 'default: RUN'"
-            )
-    return {name: str(by_name.get(name, by_name.get(DEFAULT))) for name in names}
+    asked: Any = words.get("checkpoint")
+    if asked is None and benchmark is not None:
+        asked = benchmark.checkpoint or (None if words.method else LATEST)
+    if not isinstance(asked, Mapping):
+        return dict.fromkeys(order, None if asked is None else str(asked))
+    known = [*(order if benchmark is None else benchmark.data), EVERY_OTHER]
+    word = words.word("checkpoint")
+    for name in asked:
+        if name not in known:
+            raise unknown("data set", name, known, where=word)
+    for name in order:
+        if name not in asked and EVERY_OTHER not in asked:
+            raise UserError(f"no checkpoint serves {name}", where=word, mend=f"add '{name}: RUN' or 'default: RUN'")
+    return {name: str(asked.get(name, asked.get(EVERY_OTHER))) for name in order}
 
 
-def _asking(settings: Sequence[Setting], checkpoint: str | None) -> list[Setting]:
-    """The settings with that one checkpoint."""
-    others = [setting for setting in settings if setting.key != "checkpoint"]
-    return others if checkpoint is None else [*others, *parse([f"checkpoint={checkpoint}"], "eval")]
+def _skips(words: Words, benchmark: Benchmark | None) -> bool:
+    missing = words.get("missing")
+    if missing not in (None, "skip", "error"):
+        raise unknown("value", str(missing), ("skip", "error"), where=words.word("missing"))
+    return benchmark is not None if missing is None else bool(missing == "skip")
 
 
-def _skips(missing: Setting | None, benchmark: Benchmark | None) -> bool:
-    if missing is None or missing.value is None:
-        return benchmark is not None
-    if missing.value not in ("skip", "error"):
-        raise unknown("value", str(missing.value), ("skip", "error"), where=missing.word)
-    return bool(missing.value == "skip")
-
-
-def _absent(names: Sequence[str], typed: Mapping[str, Setting]) -> dict[str, str]:
+def _absent(order: Sequence[str], words: Words) -> dict[str, str]:
     """The data sets whose folder is missing or empty, with that folder. Sets that render themselves are there."""
     absent = {}
-    for name in names:
+    for name in order:
+        check_choice("data", name, words.word("data"))
         spec = catalogue.get(name)
-        given = typed.get(f"data.{name}.root") or typed.get("data.root")
-        folder = spec.default_root(data_dir_of(typed)) if given is None else Path(str(given.value)).expanduser()
+        given = words.get(f"data.{name}.root") or words.get("data.root")
+        folder = spec.default_root(words.data_dir) if given is None else Path(str(given)).expanduser()
         if spec.prepare_root is None and not is_occupied(folder):
             absent[name] = str(folder)
     return absent
@@ -176,10 +183,10 @@ def _refuse_absent(absent: Mapping[str, str], n_named: int) -> None:
         )
 
 
-def _nothing_there(names: Sequence[str], typed: Mapping[str, Setting], benchmark: Benchmark | None) -> UserError:
+def _nothing_there(order: Sequence[str], words: Words, benchmark: Benchmark | None) -> UserError:
     what = f"of benchmark {benchmark.name} " if benchmark is not None else ""
     return UserError(
-        f"none of the {len(names)} data sets {what}is there: {', '.join(names)}",
-        where=f"looked for them in {data_dir_of(typed)}",
+        f"none of the {len(order)} data sets {what}is there: {', '.join(order)}",
+        where=f"looked for them in {words.data_dir}",
         mend="put one into data_dir/NAME (python -m adbench data list), give data_dir=DIR, or name another data=NAME",
     )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adbench.cli.config import DataConfig
-from adbench.cli.convert import make
-from adbench.cli.grammar import choices, parse
+from adbench.cli.config import data_config, support_settings
+from adbench.cli.words import Words, choices
 from adbench.errors import UserError, unknown
 
 SUMMARY = "write the support sets of a data set to a file"
@@ -44,34 +42,29 @@ _OPTIONS = {
     "--path": "support.path",
     "--out": "out",
 }
-_KEYS = tuple(key for key in _OPTIONS.values() if key not in ("data", "support"))
 
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench support` with these words."""
     from adbench.cli import parts
-    from adbench.data.support import SupportSettings, draw_supports
+    from adbench.data.support import draw_supports
     from adbench.engine.progress import make_reporter
 
-    given = {setting.key: setting.value for setting in parse(_as_settings(argv), "support")}
-    data = _data(given)
-    settings = make(
-        SupportSettings,
-        {
-            "source": str(given.get("support", "seeded")),
-            "k": _list(given.get("support.k")),
-            "seed": _list(given.get("support.seed", 0)),
-            "path": given.get("support.path"),
-        },
-        "support",
-    )
-    data_dir = Path(str(given.get("data_dir") or os.environ.get("ADBENCH_DATA", "data"))).expanduser()
-    found = parts.open_data(data, data_dir, make_reporter())
+    words = Words("support", _as_settings(argv))
+    words.only("data", "data_dir", "data.*", "support", "support.k", "support.seed", "support.path", "out")
+    if "support.k" not in words:
+        raise UserError("support needs the number of images per class", mend="add support.k=1,2,4")
+    if not words.data:
+        raise UserError("support needs data", mend=f"add data=NAME, one of {', '.join(choices('data'))}")
+    data = data_config(words, words.data[0])
+    asked = {key: words.get(f"support.{key}", default) for key, default in (("k", 0), ("seed", 0), ("path", None))}
+    settings = support_settings({"source": words.get("support", "seeded"), **asked})
+    found = parts.open_data(data, words.data_dir, make_reporter())
     supports = draw_supports(settings, found.pools, dataset=found.spec.name)
     for seed in dict.fromkeys(seed for _, seed in supports):
         of_seed = {k: sets for (k, one), sets in supports.items() if one == seed}
         text = json.dumps(_file(found.spec.name, settings.source, seed, of_seed), indent=1, ensure_ascii=False)
-        _write(text, given.get("out"), seed, several=len({one for _, one in supports}) > 1)
+        _write(text, words.get("out"), seed, several=len({one for _, one in supports}) > 1)
     return 0
 
 
@@ -92,32 +85,6 @@ def _as_settings(argv: Sequence[str]) -> list[str]:
         listed = option == "--classes" and not value.startswith("[")
         words.append(f"{_OPTIONS[option]}={f'[{value}]' if listed else value}")
     return words
-
-
-def _data(given: Mapping[str, Any]) -> DataConfig:
-    if "data" not in given:
-        raise UserError("support needs data", mend=f"add data=NAME, one of {', '.join(choices('data'))}")
-    if given["data"] not in choices("data"):
-        raise unknown("data set", str(given["data"]), choices("data"), where="data")
-    if "support.k" not in given:
-        raise UserError("support needs the number of images per class", mend="add support.k=1,2,4")
-    options = {}
-    for key, value in given.items():
-        if key.startswith("data.") and key not in _KEYS:
-            options[key.removeprefix("data.")] = value
-        elif key not in (*_KEYS, "data", "support"):
-            raise unknown("setting", key, (*_KEYS, "data", "support"), where="support")
-    root = given.get("data.root")
-    return DataConfig(
-        name=given["data"],
-        root=None if root is None else Path(str(root)).expanduser(),
-        classes=tuple(map(str, _list(given.get("data.classes", [])))),
-        options=options,
-    )
-
-
-def _list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _file(dataset: str, source: str, seed: int | None, sets: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

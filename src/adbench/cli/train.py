@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adbench.cli.config import TrainConfig, train_config
-from adbench.cli.grammar import parse
+from adbench.cli.words import Words, shown
 from adbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,14 +81,13 @@ def run(argv: Sequence[str]) -> int:
     """Run `adbench train` with these words."""
     from adbench.engine.progress import make_reporter
 
-    words = [word for word in argv if word != "--show"]
-    config = train_config(parse(words, "train"))
-    _check_is_trained(config)
-    if "--show" in argv:
+    words, show = shown(argv)
+    if show:
+        config = train_config(Words("train", words))
+        _check_is_trained(config)
         print(config.to_yaml(), end="")
         return 0
-    reporter = make_reporter()
-    trained = execute(config, words, reporter)
+    trained = execute(words, make_reporter())
     result, path = trained.result, trained.run.path
     if result.already_finished:
         print(f"this training had finished before: {path}")
@@ -120,8 +119,10 @@ def _data_word(config: TrainConfig) -> str:
     return names[0] if len(names) == 1 else f"[{','.join(names)}]"
 
 
-def execute(config: TrainConfig, words: Sequence[str], reporter: Reporter) -> Trained:
-    """Train as `config` says; `words` are those after `train`, for the record and for how to go on."""
+def execute(words: Sequence[str], reporter: Reporter) -> Trained:
+    """Train as the words after `train` say."""
+    config = train_config(Words("train", words))
+    _check_is_trained(config)
     from adbench.cli import parts
     from adbench.engine.device import resolve_device
     from adbench.engine.feed import check_supervision

@@ -85,8 +85,13 @@ class DatasetSpec:
     @property
     def options(self) -> tuple[str, ...]:
         """Names of the data set's own options."""
-        own = tuple(self._own_options())
-        return own if len(self.evaluation_splits) < 2 else (*own, SPLIT)
+        return tuple(self.option_defaults)
+
+    @property
+    def option_defaults(self) -> dict[str, Any]:
+        """The data set's own options with the values that they have unless somebody says otherwise."""
+        values = {name: one.default for name, one in self._own_options().items()}
+        return values if len(self.evaluation_splits) < 2 else {**values, SPLIT: self.evaluation_splits[0]}
 
     def _own_options(self) -> dict[str, inspect.Parameter]:
         """The keyword-only parameters of the index function, by name."""

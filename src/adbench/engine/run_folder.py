@@ -81,6 +81,22 @@ class RunFolder:
         """Keep the resolved configuration (YAML) with the run."""
         write_text(self.path / "config.yaml", text)
 
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration as it was kept; empty where none was. Raises UserError for a damaged file."""
+        import yaml
+
+        path = self.path / "config.yaml"
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+            raise UserError(f"the settings of the run cannot be read: {reason}", where=str(path), mend=_MEND) from error
+        if not isinstance(values, dict):
+            raise UserError("the settings of the run are damaged: no mapping", where=str(path), mend=_MEND)
+        return values
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from working in this folder. Raises UserError if one does; the lock dies with it."""
@@ -131,6 +147,8 @@ class RunFolder:
         """heatmaps/: one folder per data set."""
         return self.path / "heatmaps"
 
+
+_MEND = "restore the file, or remove it: weights carry their own record"
 
 # Files that a finished run holds, by what is asked of it.
 TRAINED = ("weights.json",)

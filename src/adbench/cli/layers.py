@@ -1,0 +1,134 @@
+"""Settings as nested dictionaries: the YAML files, composed once by Hydra, and layers laid over them.
+
+YAML < recipe and words < benchmark < checkpoint < typed. Every layer has the form of a run's config.yaml:
+
+    method: {name: adaclip, k_clusters: 20}     clip: {...}     data: {mvtec: {root: ..., classes: [...]}}     seed: 111
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adbench.errors import UserError
+from adbench.shipped import configs_dir
+
+Tree = dict[str, Any]
+
+KINDS = {
+    "method": "method",
+    "clip": "backbone",
+    "data": "data set",
+    "trainer": "trainer",
+    "support": "source of support sets",
+}
+"""The groups of YAML files of which a command takes one (of data sets: several), and what an entry of each is."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one source of settings says: `choices` of groups (method, clip, support, trainer), and `values`."""
+
+    choices: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Deleted:
+    """Stands in a layer for a key of a mapping that is to go (`~trainer.mosaic.mvtec`)."""
+
+
+def lay_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tree:
+    """`below` with what `above` says: mappings are joined key by key, anything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        if value is Deleted:
+            merged.pop(key, None)
+        elif isinstance(under, Mapping) and isinstance(value, Mapping):
+            merged[key] = lay_over(under, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def nested(dotted: Mapping[str, Any]) -> Tree:
+    """{"trainer.optimizer.lr": 0.1} as {"trainer": {"optimizer": {"lr": 0.1}}}."""
+    tree: Tree = {}
+    for key, value in dotted.items():
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        tree = lay_over(tree, value)
+    return tree
+
+
+def dotted_keys(tree: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """Dotted keys of all leaves, and of sections within sections (`trainer.optimizer={lr: 0.1}` may be typed)."""
+    keys = set()
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            keys |= dotted_keys(value, f"{prefix}{key}.")
+        if prefix or not isinstance(value, Mapping):
+            keys.add(f"{prefix}{key}")
+    return keys
+
+
+def settle(command: str, layers: Sequence[Layer], data: Sequence[str]) -> Tree:
+    """The settings of `command` for these data sets: the YAML files that the layers choose, under the layers' values.
+
+    What a method needs for particular data (configs/words) is that of the first data set.
+    """
+    choices = {group: name for layer in layers for group, name in layer.choices.items()}
+    tree = _compose(command, {**choices, "data": data[0]})
+    del tree["backbone"]  # what methods ask of backbones has arrived in `clip`
+    tree["data"] = {name: data_defaults(name) for name in data}
+    for layer in layers:
+        tree = lay_over(tree, layer.values)
+    return tree
+
+
+def data_defaults(name: str) -> Tree:
+    """The settings of a data set unless somebody says otherwise: where it lies, its classes, its own options."""
+    from adbench.data import catalogue
+
+    return {"root": None, "classes": [], **catalogue.get(name).option_defaults}
+
+
+def _compose(command: str, choices: Mapping[str, str]) -> Tree:
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    register_groups()
+    words = [f"{group}={name}" for group, name in choices.items()]
+    try:
+        with initialize_config_dir(str(configs_dir()), version_base="1.3"):
+            return OmegaConf.to_container(compose(command, overrides=words), resolve=True)  # type: ignore[return-value]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(
+            f"the settings do not compose: {str(error.__cause__ or error).splitlines()[0]}",
+            where=" ".join(words),
+            mend=f"all settings: python -m adbench {command} --help",
+        ) from error
+
+
+def register_groups() -> None:
+    """Tell Hydra of the groups whose entries come from registries: data sets, and sources of support sets."""
+    from dataclasses import asdict
+
+    from hydra.core.config_store import ConfigStore
+
+    from adbench.data import catalogue
+    from adbench.data.support import SupportSettings
+    from adbench.data.support_sources import SOURCES
+
+    store = ConfigStore.instance()
+    for name in catalogue.names():
+        store.store(group="data", name=name, node=_as_yaml({"name": name, **data_defaults(name)}))
+    for source in SOURCES:
+        store.store(group="support", name=source, node=_as_yaml(asdict(SupportSettings(source=source))))
+
+
+def _as_yaml(values: Mapping[str, Any]) -> Tree:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

@@ -1,0 +1,179 @@
+"""The words of one command: which entries of groups they choose, which data sets, and what they set, as a layer."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adbench.cli.layers import KINDS, Deleted, Layer, Tree, dotted_keys, lay_over, nested
+from adbench.cli.overrides import Override, choices, parse
+from adbench.errors import UserError, unknown
+
+# Set by the group's choice: method=NAME, data=NAME and support=NAME.
+_FIXED = ("method.name", "support.source")
+# What a method's YAML sets for the other command.
+_NOT_OURS = {"train": "eval", "eval": "trainer"}
+# Sections that take keys of any name.
+_OPEN = ("trainer.mosaic",)
+
+
+class Words:
+    """What was typed after the command, each word read once.
+
+    command     its name, for messages
+    overrides   by key
+    data        names of the data sets, as typed; empty where none are
+    """
+
+    def __init__(self, command: str, words: Sequence[str]) -> None:
+        self.command = command
+        self.overrides: dict[str, Override] = {one.key: one for one in parse(words, command)}
+        self.data = self._data()
+        for group, kind in KINDS.items():
+            one = self.overrides.get(group)
+            if one is None or group == "data":
+                continue
+            if not isinstance(one.value, str):
+                raise UserError(f"{one.word} names no {kind}", where=command, mend=f"write {group}=NAME")
+            check_choice(group, one.value, one.word)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.overrides
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key, `default` where it was not typed or is null."""
+        one = self.overrides.get(key)
+        return default if one is None or one.value is None else one.value
+
+    def word(self, key: str) -> str:
+        """The word that sets a key, as it was typed; empty where none does."""
+        one = self.overrides.get(key)
+        return "" if one is None else one.word
+
+    @property
+    def method(self) -> str | None:
+        """The method's name, where one was typed."""
+        return self.get("method")  # type: ignore[no-any-return]
+
+    @property
+    def data_dir(self) -> Path:
+        """Where data sets lie: data_dir, else $ADBENCH_DATA, else ./data."""
+        return Path(str(self.get("data_dir") or os.environ.get("ADBENCH_DATA", "data"))).expanduser()
+
+    def only(self, *keys: str) -> None:
+        """Raise UserError, with the nearest key, for a word that is none of `keys` ("data.*": any of a data set)."""
+        for key, one in self.overrides.items():
+            if key not in keys and not ("data.*" in keys and key.startswith("data.")):
+                known = [key for key in keys if key != "data.*"]
+                raise unknown_setting(
+                    one.word, key, known + ["data.root", "data.classes"] * ("data.*" in keys), self.command
+                )
+
+    def layer(self, data: Sequence[str], named: Sequence[str] = ()) -> Layer:
+        """What was typed, for the data sets `data`: a part of those that the command names (`named`, or all of them).
+
+        Raises UserError for a setting of data that does not say whose it is, and for one of a data set that is not
+        named.
+        """
+        named = named or data
+        values: Tree = {}
+        for key, one in self.overrides.items():
+            value = Deleted if one.action == "delete" else one.value
+            if key.startswith("data."):
+                owner, option = self._owner(one, named)
+                if owner in data:
+                    values = lay_over(values, {"data": {owner: {option: value}}})
+            elif key not in KINDS and key not in ("checkpoint", "benchmark"):
+                values = lay_over(values, nested({key: value}))
+        chosen = {group: str(self.overrides[group].value) for group in KINDS if group in self and group != "data"}
+        return Layer(chosen, values)
+
+    def check_known(self, tree: Mapping[str, Any]) -> None:
+        """Raise UserError, with the nearest key, for a typed key that the composed settings `tree` do not have."""
+        groups = set(KINDS) - {_NOT_OURS[self.command]}
+        known = {
+            key
+            for key in dotted_keys({k: v for k, v in tree.items() if k != "data"})
+            if not key.startswith(f"{_NOT_OURS[self.command]}.")
+        } - {*_FIXED}
+        names = list(tree["data"])
+        for name, options in tree["data"].items():
+            known |= {f"data.{name}.{option}" for option in options}
+            known |= {f"data.{option}" for option in options} if len(names) == 1 else set()
+        for key, one in self.overrides.items():
+            if key in groups or (key in known and one.action == "set"):
+                continue
+            self._check_action(one, known | groups)
+
+    def _check_action(self, one: Override, known: set[str]) -> None:
+        parent = one.key.rpartition(".")[0]
+        if one.action == "set" or (parent not in _OPEN and one.key not in known):
+            raise unknown_setting(one.word, one.key, known, self.command)
+        if one.action == "add" and one.key in known:
+            raise UserError(f"{one.key} is there already", where=one.word, mend=f"write {one.word.lstrip('+')}")
+        if one.action == "delete" and parent not in _OPEN:
+            raise UserError(f"{one.key} cannot be deleted", where=one.word, mend=f"set it: {one.key}=null, or leave it")
+
+    def _data(self) -> list[str]:
+        if "data" not in self:
+            return []
+        value, word = self.overrides["data"].value, self.word("data")
+        names = [str(name) for name in (value if isinstance(value, list) else [value])]
+        if not names:
+            raise UserError("no data set is named", where=word, mend="write data=NAME or 'data=[a,b]'")
+        for name in names:
+            if names.count(name) > 1:
+                raise UserError(f"data set {name!r} is named twice", where=word, mend="name it once")
+        return names
+
+    def _owner(self, one: Override, names: Sequence[str]) -> tuple[str, str]:
+        """The data set that a setting data.OPTION or data.NAME.OPTION is for, and the option."""
+        first, _, option = one.key.removeprefix("data.").partition(".")
+        if option:
+            if first not in names:
+                known = [f"data.{name}.{option}" for name in names]
+                raise unknown_setting(one.word, one.key, known, self.command)
+            return first, option
+        if len(names) > 1:
+            raise UserError(
+                f"{one.key} does not say which of {', '.join(names)} it is for",
+                where=one.word,
+                mend=f"write data.{names[0]}.{first}=...",
+            )
+        return names[0], first
+
+
+def shown(argv: Sequence[str]) -> tuple[list[str], bool]:
+    """The words without `--show` or `--cfg job`, which ask for the settings instead of the run; and whether they do."""
+    words, show = [word for word in argv if word != "--show"], "--show" in argv
+    if "--cfg" in words:
+        place = words.index("--cfg")
+        what = words[place + 1] if place + 1 < len(words) else ""
+        if what != "job":
+            raise unknown("settings to show", what, ("job",), where="--cfg")
+        del words[place : place + 2]
+    return words, show or len(words) < len(argv)
+
+
+def check_choice(group: str, name: str, where: str) -> None:
+    """Raise UserError, with the nearest name, where a group has no such entry."""
+    known = choices(group)
+    if name not in known:
+        raise unknown(KINDS[group], name, known, where=where)
+
+
+def unknown_setting(word: str, key: str, known: Iterable[str], command: str) -> UserError:
+    """Describe a key that does not exist: the nearest one; `epochs` is near `trainer.epochs`."""
+    keys = sorted(known)
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
+    if not near:
+        last_parts = {full.rpartition(".")[2]: full for full in reversed(keys)}
+        close = difflib.get_close_matches(key.rpartition(".")[2], last_parts, n=1, cutoff=0.6)
+        near = [last_parts[part] for part in close]
+    hint = f"did you mean {near[0]}? " if near else ""
+    return UserError(
+        f"unknown setting {key!r}", where=word, mend=f"{hint}all settings: python -m adbench {command} --help"
+    )
