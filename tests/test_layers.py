@@ -100,6 +100,21 @@ def test_light_modules_leave_torch_alone(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_heavy_libraries_are_imported_where_they_are_used(file: Path) -> None:
+    slow = ("sklearn", "scipy", "skimage", "transformers", "tensorboard")
+    assert not [module for module in imports(file, at_import_time=True) if module.split(".")[0] in slow]
+
+
+def test_one_method_does_not_import_the_others() -> None:
+    code = """import sys
+from adbench.methods import method_class
+assert method_class("winclip").name == "winclip"
+for other in ("adbench.methods.adaclip", "adbench.methods.vl4ad", "sklearn", "scipy"):
+    assert other not in sys.modules, other"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_every_layer_is_ranked() -> None:
     folders = {file.parent.name for file in PACKAGE.glob("*/__init__.py")}
     assert folders == set(RANKS)

@@ -1,10 +1,14 @@
-"""Name -> method class. A method registers itself by decorating its class; nothing else lists it."""
+"""Name -> method class. A method registers itself by decorating its class; nothing else lists it.
+
+Method NAME lies in the module or package `adbench.methods.NAME`, so that the others need not be imported for it.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from adbench.errors import UserError, unknown
@@ -44,8 +48,10 @@ def names() -> list[str]:
 
 def method_class(name: str) -> type[Method]:
     """The class registered as `name`. Raises UserError with the nearest name for an unknown one."""
-    _load_all()
+    if name not in _CLASSES and name.isidentifier() and find_spec(f"adbench.methods.{name}"):
+        importlib.import_module(f"adbench.methods.{name}")
     if name not in _CLASSES:
+        _load_all()
         raise unknown("method", name, _CLASSES)
     return _CLASSES[name]
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from adbench.errors import UserError
 from adbench.metrics.inputs import IGNORED, Labels, Mask, Scores, labelled_images
@@ -44,6 +43,8 @@ def components(predicted: Mask, labels: Labels, *, min_pred: int, min_gt: int) -
     afterwards: they no longer split or shrink what counts as one predicted component, only its size. A predicted
     component that lies wholly outside of the region does not count.
     """
+    from scipy import ndimage
+
     found, n_found = ndimage.label(predicted & (labels != IGNORED), _EIGHT)
     marked, n_marked = ndimage.label(labels == 1, _EIGHT)
     found = np.where(_smaller(found, n_found, min_pred), 0, found)

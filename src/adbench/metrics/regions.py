@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from adbench.metrics.inputs import Mask
 
@@ -30,6 +28,9 @@ def find_regions(masks: Mask) -> Regions:
 
     Linear in the number of anomalous pixels: labelling every pixel of every image costs more than all the metrics do.
     """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
     height, width = masks.shape[1:]
     pixels = np.flatnonzero(masks)
     if not len(pixels):

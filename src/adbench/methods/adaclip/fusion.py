@@ -7,7 +7,6 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 HsfVariant = Literal["official", "paper"]
@@ -32,6 +31,8 @@ def fuse(
 
 def _cluster(points: Tensor, n_clusters: int, random_state: np.random.RandomState) -> Tensor:
     """One-hot membership (n_clusters, n) of k-means on points (n, d), rows in the given order."""
+    from sklearn.cluster import KMeans  # takes a second, which the library's other methods need not pay
+
     kmeans = KMeans(n_clusters=n_clusters, n_init="auto", random_state=random_state)
     labels = kmeans.fit_predict(points.detach().float().cpu().numpy())
     members = F.one_hot(torch.from_numpy(labels).long(), n_clusters).T
