@@ -177,10 +177,37 @@ def test_damage_in_the_middle_is_found_by_decoding(root: Path) -> None:
     assert str(file) in line
 
 
-def test_a_mask_that_marks_nothing_is_found_by_decoding(root: Path) -> None:
-    Image.new("L", (24, 20)).save(root / MASK)
-    (line,) = problems(root, decode=True)
-    assert "marks nothing" in line
+@pytest.mark.parametrize(("value", "said"), [(0, "mark nothing (empty)"), (9, "mark the whole picture (full)")])
+def test_masks_that_mark_nothing_or_everything_are_counted_by_class(root: Path, value: int, said: str) -> None:
+    Image.new("L", (24, 20), value).save(root / MASK)
+    (line,) = problems(root)
+    assert f"1 of 3 masks of anomalous images {said}, first screw/test/hole/001.png (class screw)" in line
+
+
+def test_check_tells_what_is_good_to_know_apart_from_problems(root: Path) -> None:
+    soft = np.zeros((20, 24), np.uint8)
+    soft[5:9, 5:9], soft[4, 5:9] = 255, 100
+    Image.fromarray(soft).save(root / MASK)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 4), dtype=np.uint8)
+    Image.fromarray(pixels, "CMYK").save(root / "screw/test/good/000.png", format="TIFF")
+    Image.fromarray(pixels, "RGBA").save(root / "screw/test/good/001.png")
+    checked = check_dataset(SPEC, root)
+    assert checked.problems == []
+    faint, print_colours, transparent = checked.notes
+    assert faint.startswith("class screw: 1 masks hold values between 1 and 127, up to 0.8% of the pixels")
+    assert "screw: 1 images are stored in CMYK" in print_colours
+    assert (
+        "screw: 1 images have transparent pixels: transparency is dropped, first screw/test/good/001.png" in transparent
+    )
+
+
+def test_sixteen_bit_images_that_look_black_are_found(root: Path) -> None:
+    for number, file in enumerate((root / "screw").rglob("*.png")):
+        if "ground_truth" not in str(file):
+            deep = np.random.default_rng(number).integers(0, 4096, (20, 24), dtype=np.uint16)
+            Image.fromarray(deep).save(file)
+    (line,) = problems(root)
+    assert "16-bit images is at 6.25% of their range: fewer bits may carry values (data.bits) (class screw)" in line
 
 
 def road_problems(

@@ -9,13 +9,14 @@ from PIL import Image
 
 from adbench.data.images import open_image, open_mask
 from adbench.data.loading import load_batch
+from adbench.data.reading import AS_PUBLISHED, Reading
 from adbench.data.sample import Sample
 from adbench.data.transforms import ClipTransform
 from adbench.errors import UserError
 
 
-def sample(path: Path, mask: Path | None, *, label: int = 1, inverted: bool = False) -> Sample:
-    return Sample(path, path.name, "bolt", label, mask, "test", "scratch", "widgets", inverted)
+def sample(path: Path, mask: Path | None, *, label: int = 1, reading: Reading = AS_PUBLISHED) -> Sample:
+    return Sample(path, path.name, "bolt", label, mask, "test", "scratch", "widgets", reading)
 
 
 def save(path: Path, array: np.ndarray) -> Path:
@@ -92,7 +93,7 @@ def test_everything_above_zero_is_anomalous(tmp_path: Path, stored: np.ndarray) 
 
 def test_inverted_masks_mark_the_defect_by_zero(tmp_path: Path) -> None:
     path = save(tmp_path / "m.bmp", np.array([[False, True, True]]))
-    mask = open_mask(sample(tmp_path / "a.bmp", path, inverted=True), (3, 1))
+    mask = open_mask(sample(tmp_path / "a.bmp", path, reading=Reading(inverted=True)), (3, 1))
     np.testing.assert_array_equal(np.asarray(mask), [[255, 0, 0]])
 
 

@@ -26,14 +26,15 @@ usage  python -m adbench data list [data_dir=DIR]
 
   list    every data set: domain, classes, images as published, masks, licence, and where it was found
   check   compares numbers of images with the published ones, and finds missing images and masks, files that cannot be
-          read or were cut short, masks of another size than their image, and identical images; one line per problem
-          with its mend. Exit status 0: none found, 1: problems, 2: the data set is not there
+          read or were cut short, masks of another size than their image or that mark nothing or everything, and
+          identical images; one line per problem with its mend. Exit status 0: none found, 1: problems, 2: the data
+          set is not there
   show    a contact sheet: per class normal and anomalous images with their masks drawn in
 
   data_dir=DIR              where data sets lie (./data, or $ADBENCH_DATA); one set lies in data_dir/NAME
   data.root=DIR             the folder of this one set            data.classes='[a,b]'      a part of the classes
   data.OPTION=VALUE         the set's own options (datasets.md)
-  decode=true               check: read every pixel, not headers and ends of files alone; finds damage in their middle
+  decode=true               check: read every pixel, not headers and ends of images alone; finds damage in their middle
   images=3                  show: of each class and kind          out=FILE.png              instead of NAME.png
 
 examples
@@ -140,7 +141,9 @@ def _check_one(data: DataConfig, data_dir: Path, decode: bool) -> int:
     _print_counts(spec, checked, root)
     for problem in checked.problems:
         print(f"{name}: {problem}")
-    how = "every pixel read" if decode else "headers and ends of files read; decode=true reads every pixel"
+    for note in checked.notes:
+        print(f"{name}: note: {note}")
+    how = "every pixel read" if decode else "masks and headers and ends of images read; decode=true reads every pixel"
     print(f"{len(checked.samples)} images in {seconds:.1f} s ({how})")
     print(f"fingerprint {checked.fingerprint or 'n/a: files are missing'}")
     print(f"{name}: {len(checked.problems) or 'no'} problem{'' if len(checked.problems) == 1 else 's'}")

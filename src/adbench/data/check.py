@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from adbench.data.catalogue import DatasetSpec, Progress, fingerprint
+from adbench.data.check_contents import Looked, doubts, notes
 from adbench.data.containers import content_sha256, content_size, file_of
 from adbench.data.gaps import tolerated
-from adbench.data.images import open_mask, open_picture
+from adbench.data.images import marks, misfit, open_picture, read_masks
 from adbench.data.label_maps import open_labels
-from adbench.data.probe import Probe, probe_image, probe_mask
+from adbench.data.probe import Probe, probe_image, probe_labels
 from adbench.data.sample import Sample
 from adbench.errors import UserError
 
@@ -35,10 +36,11 @@ THREADS = min(8, 2 * (os.cpu_count() or 1))
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check has found: samples as far as they could be indexed, and one error per problem."""
+    """What a check has found: samples as far as they could be indexed, one error per problem, and what to know."""
 
     samples: list[Sample]
     problems: list[UserError]
+    notes: list[str]
 
     @property
     def fingerprint(self) -> str | None:
@@ -68,9 +70,11 @@ def check_dataset(
     if not classes and not options:
         problems += _absent(spec, {sample.class_name for sample in samples} | set(faulty))
     problems += _unmasked(samples)
-    problems += _opened(samples, decode, progress)
+    looked = _opened(samples, decode, progress)
+    problems += [fault for one in looked for fault in one.faults]
+    problems += doubts(looked)
     problems += _repeated(samples)
-    return Checked(samples, list({str(problem): problem for problem in problems}.values()))
+    return Checked(samples, list({str(problem): problem for problem in problems}.values()), notes(looked))
 
 
 def _indexed(
@@ -118,27 +122,30 @@ def _unmasked(samples: Sequence[Sample]) -> Iterator[UserError]:
             yield UserError("an anomalous image has no mask", where=str(sample.path), mend="add the mask to the index")
 
 
-def _opened(samples: Sequence[Sample], decode: bool, progress: Progress | None) -> list[UserError]:
+def _opened(samples: Sequence[Sample], decode: bool, progress: Progress | None) -> list[Looked]:
     unique = list({(sample.path, sample.mask_path): sample for sample in samples}.values())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PIL's, about files that are then found to be broken
-        found = _in_threads(lambda sample: list(_faults(sample, decode)), unique, progress)
-    return [fault for faults in found for fault in faults]
+        return _in_threads(lambda sample: _look(sample, decode), unique, progress)
 
 
-def _faults(sample: Sample, decode: bool) -> Iterator[UserError]:
-    """What is wrong with the files of one sample."""
-    image = probe_image(sample.path, decode=decode)
-    if image.error is not None:
-        yield image.error
+def _look(sample: Sample, decode: bool) -> Looked:
+    """Look at the files of one sample: at every pixel of its masks, and of its image with `decode`."""
+    image = probe_image(sample.path, sample.reading, decode=decode)
+    faults = [] if image.error is None else [image.error]
     if sample.overlay_path is not None and image.size is not None:
-        yield from _faults_of_overlay(sample, sample.overlay_path, decode)
-    masks = () if sample.mask_path is None else (sample.mask_path, *sample.further_masks)
-    probes = [probe_mask(path, image=sample.path) for path in masks]
-    faults = [fault for path, mask in zip(masks, probes, strict=True) if (fault := _misfit(path, mask, image, sample))]
-    yield from faults
-    if decode and masks and image.size is not None and not faults:
-        yield from _decoded(sample, image.size)
+        faults += _faults_of_overlay(sample, sample.overlay_path, decode)
+    looked = Looked(sample, image, faults)
+    if sample.label_ids is not None:
+        faults += _faults_of_labels(sample, image, decode)
+    elif sample.label == 1 and sample.mask_path is not None:
+        try:
+            masks = read_masks(sample, None if image.size is None else (image.size[1], image.size[0]))
+            looked.marked = float(marks(sample, masks).mean()) if image.size is not None else None
+            looked.faint = max(mask.faint for mask in masks)
+        except UserError as error:
+            faults.append(error)
+    return looked
 
 
 def _faults_of_overlay(sample: Sample, path: Path, decode: bool) -> Iterator[UserError]:
@@ -154,32 +161,20 @@ def _faults_of_overlay(sample: Sample, path: Path, decode: bool) -> Iterator[Use
             yield error
 
 
-def _misfit(path: Path, mask: Probe, image: Probe, sample: Sample) -> UserError | None:
-    if mask.error is not None or image.size is None or mask.size == image.size:
-        return mask.error
-    assert mask.size is not None  # as there is no error
-    (height, width), (own_height, own_width) = mask.size, image.size
-    return UserError(
-        f"mask is {width}x{height} pixels but its image {own_width}x{own_height}",
-        where=f"{path}, of image {sample.path}",
-        mend="pair the image with its own mask, or save the mask at the image's size",
-    )
-
-
-def _decoded(sample: Sample, size: tuple[int, int]) -> Iterator[UserError]:
-    """What reading every pixel of the mask or label map tells."""
-    height, width = size
-    try:
-        if sample.label_ids is not None:
-            open_labels(sample, (width, height))
-        elif sample.label == 1 and open_mask(sample, (width, height)).getextrema() == (0, 0):
-            yield UserError(
-                "the mask of an anomalous image marks nothing",
-                where=f"{sample.mask_path}, of image {sample.path}",
-                mend="draw it anew, or move the image to the normal ones",
-            )
-    except UserError as error:
-        yield error
+def _faults_of_labels(sample: Sample, image: Probe, decode: bool) -> Iterator[UserError]:
+    if sample.mask_path is None:
+        return
+    labels = probe_labels(sample.mask_path, image=sample.path)
+    if labels.error is not None:
+        yield labels.error
+    elif image.size is not None and labels.size is not None:
+        if labels.size != image.size:
+            yield misfit(sample, sample.mask_path, labels.size, image.size)
+        elif decode:
+            try:
+                open_labels(sample, (image.size[1], image.size[0]))
+            except UserError as error:
+                yield error
 
 
 def _repeated(samples: Sequence[Sample]) -> Iterator[UserError]:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from adbench.data.decoding import require_regular
 from adbench.errors import UserError
 
 Box = tuple[int, int, int, int]  # left, upper, right, lower
@@ -91,6 +92,7 @@ def content_sha256(path: Path) -> str:
         digest.update(path.name.encode())
         path = path.parent
     try:
+        require_regular(path)
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

@@ -28,8 +28,11 @@ A set may lie in a folder of its own below, as archives are unpacked. Class name
 here. Numbers of images are given where they are known for certain; an empty field in the table means that they are not.
 
 Common to all sets: files are sorted by path, hidden files and files that are not images are left alone; images of 16
-bits are reduced to 8 by dropping the low byte; EXIF orientation is not applied; a mask value above 0 is a defect; an
-anomalous image without a mask file counts as free of anomalous pixels.
+bits are reduced to 8 by dropping the low byte; EXIF orientation is not applied; a mask value above 0 is a defect, in
+any channel, or the transparency where the colour is the same everywhere; an anomalous image without a mask file counts
+as free of anomalous pixels. `folder` and `meta` have options for these. Refused are files of several pages, photographs
+as masks, and what is no image (Git LFS pointers, web pages). Masks of anomalous images that mark nothing or the whole
+picture are counted in the notes of the result rows and by `data check`.
 
 Road sets have label maps instead of masks, read as they are stored: palette indices, or the first of several channels;
 an id that the set does not know is an error that names the file. Labels are never resized. In evaluation they say 0

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from adbench.data.decoding import decode, opened, raw_mode
 from adbench.data.sample import Sample
 from adbench.errors import UserError
 
 IGNORE = 255
 _N_IDS = 256
-# What PIL raises on files that are cut short, garbled or not images at all.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 # PIL stretches grey values of 2 and 4 bits to 8 by these factors; 1 bit becomes a boolean.
 _STRETCHED = {"L;2": 85, "L;4": 17}
 
@@ -30,15 +28,8 @@ def open_labels(sample: Sample, size: tuple[int, int]) -> NDArray[np.uint8]:
     if sample.mask_path is None or sample.label_ids is None:
         raise ValueError(f"sample {sample.key} has no label map")
     where = f"{sample.mask_path}, of image {sample.path}"
-    try:
-        with Image.open(sample.mask_path) as opened:
-            stored = _ids(opened)
-    except FileNotFoundError as error:
-        raise UserError("label file is missing", where=where, mend="restore it or index the folder again") from error
-    except _BROKEN as error:
-        raise UserError(
-            f"label file cannot be read: {error}", where=where, mend="replace the file: it may be truncated"
-        ) from error
+    with opened(sample.mask_path, "label", of=sample.path) as file:
+        stored = _ids(file)
     height, width = stored.shape
     if (width, height) != size:
         raise UserError(
@@ -49,15 +40,15 @@ def open_labels(sample: Sample, size: tuple[int, int]) -> NDArray[np.uint8]:
     return _mapped(stored, sample.label_ids, where)
 
 
-def _ids(opened: Image.Image) -> NDArray[np.int64]:
+def _ids(file: Image.Image) -> NDArray[np.int64]:
     """Stored ids (H, W)."""
-    tiles = getattr(opened, "tile", None)  # only images from files have it
-    raw_mode = tiles[0][3] if tiles else None
-    if opened.mode == "F":
+    stretched = _STRETCHED.get(raw_mode(file), 1)
+    if file.mode == "F":
         raise ValueError("it holds floating-point values")
-    values = np.asarray(opened)
+    decode(file)
+    values = np.asarray(file)
     ids: NDArray[np.int64] = (values if values.ndim == 2 else values[..., 0]).astype(np.int64)
-    return ids // _STRETCHED.get(str(raw_mode), 1)
+    return ids // stretched
 
 
 def _mapped(stored: NDArray[np.int64], label_ids: Mapping[int, int], where: str) -> NDArray[np.uint8]:

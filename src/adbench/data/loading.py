@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from adbench.data.contents import Contents
 from adbench.data.episodes import ORDER, Episode
-from adbench.data.images import open_mask, open_picture, stored_size
+from adbench.data.images import contents_of, open_mask, open_picture, stored_size
 from adbench.data.label_maps import open_labels
 from adbench.data.mosaic import Mosaic, paste
 from adbench.data.sample import Batch, Sample
@@ -206,17 +208,18 @@ def _as_it_is(batch: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """One image of a batch: its tensor, its mask or label map, its stored (height, width), its label."""
+    """One image of a batch: its tensor, its mask or label map, its stored (height, width), its label, what it held."""
 
     image: Tensor
     mask: Tensor | None
     size: tuple[int, int]
     label: int
+    contents: Contents | None = None
 
 
 def _load(sample: Sample, transform: Transform, with_masks: bool, parts: list[Sample] | None = None) -> _Item:
     mask: Tensor | None = None
-    label = sample.label
+    label, marked = sample.label, None
     image, pasted = (open_picture(sample), None) if parts is None else paste(parts)
     try:
         if sample.label_ids is not None:
@@ -225,10 +228,18 @@ def _load(sample: Sample, transform: Transform, with_masks: bool, parts: list[Sa
                 mask = torch.from_numpy(values.astype(np.int64))
                 label = int((values == 1).any()) if label < 0 else label
         elif with_masks:
-            mask = transform.mask(open_mask(sample, image.size) if pasted is None else pasted)
-        return _Item(transform.image(image), mask, (image.height, image.width), label)
+            stored = open_mask(sample, image.size) if pasted is None else pasted
+            marked = _share(stored) if label == 1 and sample.mask_path is not None and pasted is None else None
+            mask = transform.mask(stored)
+        contents = contents_of(image, marked)
+        return _Item(transform.image(image), mask, (image.height, image.width), label, contents)
     except (OSError, ValueError) as error:
         raise _unprepared(sample, error) from error
+
+
+def _share(mask: Image) -> float:
+    """The share of a mask's pixels that are marked."""
+    return float(np.count_nonzero(np.asarray(mask)) / (mask.width * mask.height))
 
 
 def _load_augmented(sample: Sample, transform: Transform, random: np.random.Generator) -> _Item:
@@ -282,4 +293,5 @@ def _collate(samples: Sequence[Sample], items: list[_Item]) -> Batch:
         dataset="+".join(dict.fromkeys(sample.dataset for sample in samples)),
         masks=torch.stack(masks) if masks else None,  # (B, H', W')
         sizes=[item.size for item in items],
+        contents=[item.contents or Contents() for item in items],
     )

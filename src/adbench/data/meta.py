@@ -12,9 +12,11 @@ import json
 import os
 import posixpath
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from adbench.data.reading import AS_PUBLISHED, Reading
 from adbench.data.sample import Sample
 from adbench.data.tree import IMAGE_SUFFIXES, require_files
 from adbench.errors import UserError
@@ -23,8 +25,8 @@ META_NAME = "meta.json"
 _SPLITS = ("train", "test")
 
 
-def read_meta(root: Path, *, dataset: str) -> list[Sample]:
-    """Return the samples that `root/meta.json` lists, in its order.
+def read_meta(root: Path, *, dataset: str, reading: Reading = AS_PUBLISHED) -> list[Sample]:
+    """Return the samples that `root/meta.json` lists, in its order, to be read as `reading` says.
 
     Accepted as found in the wild: capitalised split names (DAGM's script), absolute paths, paths that already hold the
     root (several medical scripts), backslashes, a folder as mask path (means no mask), mask paths of normal images
@@ -45,7 +47,7 @@ def read_meta(root: Path, *, dataset: str) -> list[Sample]:
     require_files(root, [sample.key for sample in samples], listed_in=path)
     masks = [sample.mask_path.as_posix() for sample in samples if sample.mask_path is not None]
     require_files(root, masks, listed_in=path)
-    return samples
+    return [replace(sample, reading=reading) for sample in samples]
 
 
 def _records(content: Any, path: Path) -> Iterator[tuple[str, str, int, Any]]:

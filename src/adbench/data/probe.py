@@ -15,13 +15,13 @@ from typing import BinaryIO
 from PIL import Image
 
 from adbench.data.containers import file_of, is_member, open_member, tile_box
-from adbench.data.images import open_image, read_mask
+from adbench.data.decoding import BROKEN, decode, opened, raw_mode
+from adbench.data.images import PEAK, open_image, upright_size
+from adbench.data.reading import AS_PUBLISHED, Reading
 from adbench.errors import UserError
 
 Size = tuple[int, int]  # height, width
 
-# What PIL raises on files that are cut short, garbled or not images at all.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, KeyError, struct.error, Image.DecompressionBombError)
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JPEG_END = b"\xff\xd9"
 _GIF_END = b"\x3b"
@@ -30,37 +30,60 @@ _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325  # tags of TIFF
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Height and width of an image, or the error that says what is wrong with its file."""
+    """Height and width of an image, or the error that says what is wrong with its file.
+
+    `cmyk`: stored in the colours of print; `transparent`: some pixels are; `peak`: see `Contents`.
+    """
 
     size: Size | None
     error: UserError | None = None
+    cmyk: bool = False
+    transparent: bool = False
+    peak: float | None = None
 
 
-def probe_image(path: Path, *, decode: bool = False) -> Probe:
-    """Look at an image file, an image inside a larger file, or a tile."""
+def probe_image(path: Path, reading: Reading = AS_PUBLISHED, *, decode: bool = False) -> Probe:
+    """Look at an image file, an image inside a larger file, or a tile.
+
+    Files with 16 bits or transparency are always decoded: their header does not tell how much of either is used.
+    """
     try:
         if is_member(path):
             image = open_member(path)
             return Probe((image.height, image.width))
-        size = None if decode else _size_if_whole(file_of(path))
-        if size is None:
-            image = open_image(file_of(path))
-            size = (image.height, image.width)
+        file = file_of(path)
+        with opened(file, max_megapixels=reading.max_megapixels) as image:
+            telling = _has_alpha(image) or image.mode.startswith("I") or ";16" in raw_mode(image)
+            size, cmyk = upright_size(image, reading), image.mode == "CMYK"
+            whole = not (decode or telling or image.mode == "F") and _seems_whole(image, file)
+        if whole:
+            return Probe(_of_tile(path, size), cmyk=cmyk)
+        image = open_image(file, reading)
+        return Probe(_of_tile(path, size), None, cmyk, _is_transparent(image), image.info.get(PEAK))
     except UserError as error:
         return Probe(None, error)
-    return Probe(_of_tile(path, size))
 
 
-def probe_mask(path: Path, *, image: Path) -> Probe:
-    """Look at the file of a mask or label map; `image` is whose it is."""
-    size = _size_if_whole(file_of(path), floats=True)
-    if size is None:
-        try:
-            height, width = read_mask(file_of(path), image=file_of(image)).shape[:2]
-        except UserError as error:
-            return Probe(None, error)
-        size = (height, width)
-    return Probe(_of_tile(path, size))
+def probe_labels(path: Path, *, image: Path) -> Probe:
+    """Look at the file of a label map; `image` is whose it is."""
+    try:
+        with opened(file_of(path), "label", of=file_of(image)) as stored:
+            if not _seems_whole(stored, file_of(path)):
+                decode(stored)
+            return Probe(_of_tile(path, (stored.height, stored.width)))
+    except UserError as error:
+        return Probe(None, error)
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    if not _has_alpha(image):
+        return False
+    lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
+    return lowest < 255  # type: ignore[operator]
 
 
 def _of_tile(path: Path, size: Size) -> Size:
@@ -69,30 +92,29 @@ def _of_tile(path: Path, size: Size) -> Size:
     return size if box is None else (box[3] - box[1], box[2] - box[0])
 
 
-def _size_if_whole(path: Path, *, floats: bool = False) -> Size | None:
-    """Height and width if the file can be seen to be whole without decoding it, else None."""
+def _seems_whole(image: Image.Image, path: Path) -> bool:
+    """Whether an opened file can be seen to be whole without decoding it."""
     try:
-        with path.open("rb") as file, Image.open(file) as opened:
-            whole = (floats or opened.mode != "F") and _is_whole(opened, file)
-            return (opened.height, opened.width) if whole else None
-    except _BROKEN:
-        return None
+        with path.open("rb") as file:
+            return _is_whole(image, file)
+    except BROKEN:
+        return False
 
 
-def _is_whole(opened: Image.Image, file: BinaryIO) -> bool:
+def _is_whole(image: Image.Image, file: BinaryIO) -> bool:
     n_bytes = os.fstat(file.fileno()).st_size
-    if opened.format == "PNG":
+    if image.format == "PNG":
         return _end(file, len(_PNG_END)) == _PNG_END
-    if opened.format in ("JPEG", "MPO"):
+    if image.format in ("JPEG", "MPO"):
         return _end(file, len(_JPEG_END)) == _JPEG_END
-    if opened.format == "GIF":
+    if image.format == "GIF":
         return _end(file, len(_GIF_END)) == _GIF_END
-    if opened.format == "WEBP":
+    if image.format == "WEBP":
         return n_bytes >= 8 + int(struct.unpack("<I", _at(file, 4, 4))[0])
-    if opened.format == "BMP":
+    if image.format == "BMP":
         return n_bytes >= _bytes_of_bmp(file)
-    if opened.format == "TIFF":
-        return n_bytes >= _bytes_of_tiff(opened)
+    if image.format == "TIFF":
+        return n_bytes >= _bytes_of_tiff(image)
     return False
 
 
@@ -108,9 +130,9 @@ def _bytes_of_bmp(file: BinaryIO) -> int:
     return end
 
 
-def _bytes_of_tiff(opened: Image.Image) -> int:
+def _bytes_of_tiff(image: Image.Image) -> int:
     """Where the last strip or tile of the first picture ends. Raises KeyError where the file does not say."""
-    tags = opened.tag_v2  # type: ignore[attr-defined]
+    tags = image.tag_v2  # type: ignore[attr-defined]
     starts, sizes = (_STRIPS, _STRIP_BYTES) if _STRIPS in tags else (_TILES, _TILE_BYTES)
     end: int = max(start + size for start, size in zip(tags[starts], tags[sizes], strict=True))
     return end

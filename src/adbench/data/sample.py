@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adbench.data.contents import Contents
+from adbench.data.reading import AS_PUBLISHED, Reading
+
 if TYPE_CHECKING:
     import torch
 
@@ -19,7 +22,7 @@ class Sample:
     results and fingerprints. `label` is 1 for an anomalous image, 0 for a normal one, and -1 where only the image's
     label map can say it. `mask_path` is None where no mask exists (normal images, and sets without pixel annotation).
     `defect` is the kind of defect, "good" for normal images.
-    `inverted_mask` is True where a mask file marks the defect by 0 and the background by anything else.
+    `reading` says how the values in the files are read.
     `label_ids` is None where the mask is binary. Otherwise `mask_path` is a label map (None: labels held back), and
     this maps every id that may be stored in it to its value: 0 normal, 1 anomalous, 255 ignore in data to be evaluated;
     train ids and 255 in data to train a segmentation on.
@@ -35,7 +38,7 @@ class Sample:
     split: str
     defect: str
     dataset: str
-    inverted_mask: bool = False
+    reading: Reading = AS_PUBLISHED
     label_ids: Mapping[int, int] | None = field(default=None, hash=False)
     overlay_path: Path | None = None
     further_masks: tuple[Path, ...] = ()
@@ -61,6 +64,7 @@ class Batch:
     dataset      name of the data set, or several joined by "+"
     support      normal images given with the queries (in-context training): K per query, query-major, else None
     sizes        (height, width) of each image as it is stored, before any resizing; None where nobody looked
+    contents     what reading each image has shown; None where nobody looked
     """
 
     images: torch.Tensor
@@ -71,6 +75,7 @@ class Batch:
     masks: torch.Tensor | None = None
     support: Batch | None = None
     sizes: list[tuple[int, int]] | None = None
+    contents: list[Contents] | None = None
 
     def __len__(self) -> int:
         return len(self.class_names)

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-
 from adbench.data.containers import Box
-from adbench.data.images import read_mask, stored_size
+from adbench.data.images import stored_size
+from adbench.data.mask_values import read_mask
 from adbench.errors import UserError
 
 
@@ -31,7 +30,7 @@ def marked(image: Path, mask: Path, boxes: Sequence[Box]) -> list[bool]:
 
     Raises UserError for a mask of another size than its image: a tile of the one would be another place of the other.
     """
-    values = read_mask(mask)
+    values = read_mask(mask, image=image).values
     height, width = stored_size(image)
     if values.shape != (height, width):
         raise UserError(
@@ -39,4 +38,4 @@ def marked(image: Path, mask: Path, boxes: Sequence[Box]) -> list[bool]:
             where=f"{mask}, of image {image}",
             mend="take both files from the archive again",
         )
-    return [bool(np.any(values[upper:lower, left:right] > 0)) for left, upper, right, lower in boxes]
+    return [bool(values[upper:lower, left:right].any()) for left, upper, right, lower in boxes]

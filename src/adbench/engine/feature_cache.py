@@ -249,7 +249,7 @@ def _facts(method: Method, samples: Sequence[Sample], settings: TrainSettings, d
     digest = hashlib.sha256()
     for sample in samples:
         hashes = [content_sha256(path) for path in sample.files]
-        digest.update(f"{sample.label} {sample.inverted_mask} {hashes}\n".encode())
+        digest.update(f"{sample.label} {sample.reading} {hashes}\n".encode())
     return {
         "version": VERSION,
         "method": method.name,

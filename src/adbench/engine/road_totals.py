@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
+from adbench.data.contents import ContentTally
 from adbench.data.sample import Batch
 from adbench.engine.settings import EvalSettings, MetricSet
 from adbench.engine.totals import as_array, located
@@ -31,6 +32,7 @@ class RoadTotals:
             min_gt=metric_set.min_gt,
             memory_limit=settings.memory_limit_mib << 20,
         )
+        self.contents = ContentTally()
         self.n_images = self.n_anomalous = self.n_unknown = 0
         self.seconds = 0.0
         self.has_scores = False
@@ -55,11 +57,14 @@ class RoadTotals:
         self.n_images += len(batch)
         self.n_anomalous += int((labels == 1).sum())
         self.n_unknown += int((~known).sum())
+        for key, contents in zip(batch.paths, batch.contents or (), strict=False):
+            self.contents.add(key, contents)
 
     def merge(self, other: RoadTotals) -> RoadTotals:
         """Add another shard of the same data; `other` stays as it is."""
         self.image_metrics.merge(other.image_metrics)
         self.road_metrics.merge(other.road_metrics)
+        self.contents.merge(other.contents)
         self.n_images += other.n_images
         self.n_anomalous += other.n_anomalous
         self.n_unknown += other.n_unknown
@@ -70,7 +75,7 @@ class RoadTotals:
     def result(self) -> dict[str, Any]:
         """What `rows.build_rows` takes: metrics, counts, seconds, notes."""
         metrics: dict[str, float] = {}
-        notes = []
+        notes = self.contents.notes()
         if self.has_scores:
             metrics |= self.image_metrics.compute()
         if self.n_unknown == self.n_images:

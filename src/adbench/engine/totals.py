@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from adbench.data.contents import ContentTally
 from adbench.data.sample import Batch
 from adbench.engine.settings import EvalSettings
 from adbench.errors import UserError
@@ -30,6 +31,7 @@ class ClassTotals:
             aupro200=settings.aupro200, mode=settings.metrics_mode, memory_limit=settings.memory_limit_mib << 20
         )
         self._aupro200 = settings.aupro200
+        self.contents = ContentTally()
         self.n_images = 0
         self.n_anomalous = 0
         self.seconds = 0.0
@@ -49,11 +51,14 @@ class ClassTotals:
                     self.has_masks = True
         self.n_images += len(batch)
         self.n_anomalous += int(labels.sum())
+        for key, contents in zip(batch.paths, batch.contents or (), strict=False):
+            self.contents.add(key, contents)
 
     def merge(self, other: ClassTotals) -> ClassTotals:
         """Add another shard of the same class; `other` stays as it is."""
         self.image_metrics.merge(other.image_metrics)
         self.pixel_metrics.merge(other.pixel_metrics)
+        self.contents.merge(other.contents)
         self.n_images += other.n_images
         self.n_anomalous += other.n_anomalous
         self.seconds += other.seconds
@@ -68,7 +73,7 @@ class ClassTotals:
         A metric is left out where the method gives no scores or maps; it is NaN where the data lack masks or a label.
         """
         metrics: dict[str, float] = {}
-        notes = []
+        notes = self.contents.notes()
         if self.has_scores:
             metrics |= self.image_metrics.compute()
         if self.has_maps and self.has_masks:

@@ -9,6 +9,7 @@ from adbench.data.catalogue import register
 from adbench.data.folder_layout import Kind, explicit_kinds, join, recognise
 from adbench.data.masks import pair_masks, split_off_masks
 from adbench.data.meta import META_NAME, read_meta
+from adbench.data.reading import MAX_MEGAPIXELS, OWN_READING_QUIRKS, Reading, own_reading
 from adbench.data.sample import Sample
 from adbench.data.tree import listing, select
 from adbench.errors import UserError
@@ -40,13 +41,13 @@ or the layout of MVTec AD, per class or for one:
     quirks=(
         "Names are compared without case, blanks and punctuation.",
         "Masks are optional: all abnormal images of a kind have one, named as the image with or without _mask, _label, "
-        "_gt, or none has. They may lie in the folder of the images too. Values above 0 mark the defect "
-        "(data.inverted_masks=true: value 0).",
+        "_gt, or none has. They may lie in the folder of the images too.",
         "Without class folders there is one class, called as the folder; its name enters the prompts, so give a "
         "telling one by data.class_name=...",
         "data.normal_dir, data.abnormal_dir, data.mask_dir and data.train_dir name folders below data.root (one or a "
         "list) where their names say nothing; one mask folder for all abnormal ones, or one for each.",
         "An unclear layout is an error, never a guess.",
+        *OWN_READING_QUIRKS,
     ),
 )
 def index(
@@ -59,21 +60,28 @@ def index(
     train_dir: str | Sequence[str] = (),
     class_name: str | None = None,
     inverted_masks: bool = False,
+    mask_threshold: int | None = None,
+    exif: bool = True,
+    bits: int = 16,
+    max_pixels: int = MAX_MEGAPIXELS,
 ) -> list[Sample]:
     """Index by the given folders, else by names of folders, else by a meta.json."""
+    reading = own_reading(
+        inverted_masks=inverted_masks, mask_threshold=mask_threshold, exif=exif, bits=bits, max_pixels=max_pixels
+    )
     named = [_as_list(value) for value in (normal_dir, abnormal_dir, mask_dir, train_dir)]
     if any(named):
         by_class = {class_name or root.resolve().name: explicit_kinds(root, *named)}
     else:
         by_class = _recognised(root, class_name)
     if not by_class and (root / META_NAME).is_file():
-        return read_meta(root, dataset="folder")
+        return read_meta(root, dataset="folder", reading=reading)
     if not by_class:
         raise UserError(_found(root), where=str(root), mend=_EXPECTED)
     samples: list[Sample] = []
     for name in select(by_class, classes, where=root):
         for kind in by_class[name]:
-            samples.extend(_samples(root, name, kind, inverted_masks))
+            samples.extend(_samples(root, name, kind, reading))
     _refuse_shared_masks(samples)
     return samples
 
@@ -102,7 +110,7 @@ def _recognised(root: Path, class_name: str | None) -> dict[str, list[Kind]]:
     return by_class
 
 
-def _samples(root: Path, class_name: str, kind: Kind, inverted_masks: bool) -> Iterator[Sample]:
+def _samples(root: Path, class_name: str, kind: Kind, reading: Reading) -> Iterator[Sample]:
     place = root / kind.folder
     names, beside = split_off_masks(listing(place).images)
     masks: dict[str, Path] = {}
@@ -120,7 +128,7 @@ def _samples(root: Path, class_name: str, kind: Kind, inverted_masks: bool) -> I
             split=kind.split,
             defect=kind.defect,
             dataset="folder",
-            inverted_mask=inverted_masks and name in masks,
+            reading=reading,
         )
 
 

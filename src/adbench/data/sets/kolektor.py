@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from adbench.data.catalogue import Counts, register
 from adbench.data.containers import Box, tile
 from adbench.data.gaps import are_tolerated
-from adbench.data.images import read_mask, stored_size
+from adbench.data.images import stored_size
+from adbench.data.mask_values import read_mask
 from adbench.data.masks import pair_masks, split_off_masks
 from adbench.data.mvtec_layout import index_class
 from adbench.data.paired_folders import arranged_layout
@@ -118,7 +117,7 @@ def index_ksdd2(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
         for image in images:
             mask = folder / pairs[image]
             absent = are_tolerated() and not mask.is_file()
-            anomalous = absent or bool(np.any(read_mask(mask, image=folder / image) > 0))
+            anomalous = absent or bool(read_mask(mask, image=folder / image).values.any())
             yield Sample(
                 path=folder / image,
                 key=f"{split}/{image}",

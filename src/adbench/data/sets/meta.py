@@ -7,6 +7,7 @@ from pathlib import Path
 
 from adbench.data.catalogue import register
 from adbench.data.meta import read_meta
+from adbench.data.reading import MAX_MEGAPIXELS, OWN_READING_QUIRKS, own_reading
 from adbench.data.sample import Sample
 
 
@@ -27,8 +28,21 @@ record:    {"img_path": ..., "mask_path": ... or "", "cls_name": ..., "specie_na
         "Paths are relative to the file's folder; absolute ones and ones that repeat the folder are understood too.",
         "Masks of normal images are ignored.",
         "The other data sets read a meta.json as well where their folder does not have the raw layout.",
+        *OWN_READING_QUIRKS,
     ),
 )
-def index(root: Path, classes: Sequence[str] | None) -> list[Sample]:
+def index(
+    root: Path,
+    classes: Sequence[str] | None,
+    *,
+    inverted_masks: bool = False,
+    mask_threshold: int | None = None,
+    exif: bool = True,
+    bits: int = 16,
+    max_pixels: int = MAX_MEGAPIXELS,
+) -> list[Sample]:
     """Index by `root/meta.json`; classes are chosen from it afterwards."""
-    return read_meta(root, dataset="meta")
+    reading = own_reading(
+        inverted_masks=inverted_masks, mask_threshold=mask_threshold, exif=exif, bits=bits, max_pixels=max_pixels
+    )
+    return read_meta(root, dataset="meta", reading=reading)

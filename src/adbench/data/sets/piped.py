@@ -7,6 +7,7 @@ from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
 from adbench.data.gaps import are_tolerated
+from adbench.data.reading import Reading
 from adbench.data.sample import Sample
 from adbench.data.tree import Listing, listing, select
 from adbench.errors import UserError
@@ -120,7 +121,7 @@ def _defective(folder: Listing, name: str, dataset: str) -> Iterator[Sample]:
             split="test",
             defect="impurity",
             dataset=dataset,
-            inverted_mask=True,
+            reading=Reading(inverted=True),
         )
 
 

@@ -1,0 +1,66 @@
+"""What `data check` has seen in images and masks, put together by class: doubts about numbers, and things to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from adbench.data.contents import Contents, ContentTally
+from adbench.data.probe import Probe
+from adbench.data.sample import Sample
+from adbench.errors import UserError
+
+_DRAWN = 0.001  # share of faint values that a drawing without soft edges stays below
+
+
+@dataclass(slots=True)
+class Looked:
+    """What was seen of a sample: of its image, `faults`, and the share of pixels that its masks mark.
+
+    `faint`: the share of mask values in 1...127; None where there are no masks.
+    """
+
+    sample: Sample
+    image: Probe
+    faults: list[UserError] = field(default_factory=list)
+    marked: float | None = None
+    faint: float | None = None
+
+
+def doubts(looked: Sequence[Looked]) -> Iterator[UserError]:
+    """Per class what a result row would say too: masks that mark nothing or everything, values far below the range."""
+    for name, group in _by_class(looked).items():
+        tally = ContentTally()
+        for one in group:
+            tally.add(one.sample.key, Contents(one.marked, one.image.peak))
+        for note in tally.notes():
+            mend = "look at them by data show, and mend the masks or how they are read (datasets.md)"
+            yield UserError(note, where=f"class {name}", mend=mend)
+
+
+def notes(looked: Sequence[Looked]) -> list[str]:
+    """Per class what is certain, but good to know."""
+    lines = []
+    for name, group in _by_class(looked).items():
+        faint = [(one.faint, one.sample) for one in group if one.faint is not None and one.faint > _DRAWN]
+        if faint:
+            share, worst = max(faint, key=lambda pair: pair[0])
+            setting = "data.mask_threshold" if worst.dataset in ("folder", "meta") else "above 0 is a defect"
+            lines.append(
+                f"class {name}: {len(faint)} masks hold values between 1 and 127, up to {share:.1%} of the pixels "
+                f"({worst.mask_path}): compressed, resized, or label numbers ({setting})"
+            )
+        for what, seen in (
+            ("are stored in CMYK and converted to RGB by Pillow", [one for one in group if one.image.cmyk]),
+            ("have transparent pixels: transparency is dropped", [one for one in group if one.image.transparent]),
+        ):
+            if seen:
+                lines.append(f"class {name}: {len(seen)} images {what}, first {seen[0].sample.key}")
+    return lines
+
+
+def _by_class(looked: Sequence[Looked]) -> dict[str, list[Looked]]:
+    found: dict[str, list[Looked]] = {}
+    for one in looked:
+        found.setdefault(one.sample.class_name, []).append(one)
+    return found
