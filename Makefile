@@ -44,5 +44,5 @@ layers: $(STAMP)
 check: lint types layers test
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .coverage build dist
+	rm -rf $(VENV) .pytest_cache .hypothesis .ruff_cache .mypy_cache .coverage build dist
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

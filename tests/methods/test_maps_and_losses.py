@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.testing import assert_close
 
-from adbench.methods.losses import dice, focal
+from adbench.methods.losses import dice, focal, score_focal
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 
 
@@ -38,13 +38,13 @@ def test_resize_aligns_corners_when_asked():
 
 def test_focal_is_the_written_formula():
     generator = torch.Generator().manual_seed(0)
-    abnormal = torch.rand(2, 3, 4, generator=generator)
-    target = (torch.rand(2, 3, 4, generator=generator) > 0.5).float()
+    abnormal = torch.rand(2, 3, 4, generator=generator, dtype=torch.float64)
+    target = (torch.rand(2, 3, 4, generator=generator) > 0.5).double()
     probability = torch.stack([1 - abnormal, abnormal], 1)
     onehot = torch.stack([1 - target, target], 1).clamp(1e-5, 1 - 1e-5)
     hit = (onehot * probability).sum(1) + 1e-5
     expected = (-((1 - hit) ** 2) * hit.log()).flatten(1).mean(1)
-    assert_close(focal(1 - abnormal, abnormal, target), expected)
+    assert_close(focal(1 - abnormal, abnormal, target), expected, rtol=1e-9, atol=0)  # the 1e-5 count too
 
 
 def test_focal_stays_finite_at_certainty():
@@ -59,3 +59,19 @@ def test_dice_over_images_and_over_rows():
     rows = ((1 - (2 * 0.5 + 1) / (0.75 + 1 + 1)) + (1 - (2 * 1 + 1) / (1 + 2 + 1))) / 2
     assert_close(dice(p, g), torch.tensor([whole]))
     assert_close(dice(p, g, rows=True), torch.tensor([rows]))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
+def test_score_focal_is_the_written_formula(gamma):
+    scores, labels = torch.tensor([0.1, 0.6, 0.9], dtype=torch.float64), torch.tensor([0, 0, 1])
+    for logits, p in ((False, scores), (True, scores.sigmoid())):
+        of_label = torch.stack([1 - p[0], 1 - p[1], p[2]])
+        expected = ((1 - of_label) ** gamma * -of_label.log()).mean()
+        assert_close(score_focal(scores, labels, logits=logits, gamma=gamma), expected, rtol=1e-9, atol=0)
+
+
+def test_score_focal_takes_probabilities_under_autocast_and_a_little_beyond_one():
+    scores = torch.tensor([1.0 + 1e-6, 0.25])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = score_focal(scores, torch.tensor([1, 0]), logits=False, gamma=0)
+    assert_close(found, -torch.tensor(0.75).log() / 2)

@@ -36,6 +36,13 @@ def test_official_prints_zeros_that_count():
     assert table["mean"]["pixel_auroc"] == pytest.approx(1.6 / 3)
 
 
+@pytest.mark.parametrize("metric", ["auroc", "ap", "f1max"])
+@pytest.mark.parametrize("level", ["image", "pixel"])
+def test_official_zeros_are_those_of_the_authors_three_metrics(level, metric):
+    name = f"{level}_{metric}"
+    assert summarise({"a": {name: NAN}, "b": {name: 0.5}}, protocol="official")["mean"] == {name: 0.25}
+
+
 def test_official_has_no_aupro_so_it_stays_undefined():
     table = summarise(ROWS, protocol="official")
 
@@ -45,6 +52,11 @@ def test_official_has_no_aupro_so_it_stays_undefined():
 
 def test_a_metric_defined_nowhere_has_no_mean():
     assert math.isnan(summarise({"a": {"image_ap": NAN}})["mean"]["image_ap"])
+
+
+def test_a_metric_that_some_classes_lack_is_the_mean_over_the_others():
+    rows = {"a": {"image_ap": 0.2, "pixel_ap": 0.5}, "b": {"image_ap": 0.4}}
+    assert summarise(rows)["mean"] == pytest.approx({"image_ap": 0.3, "pixel_ap": 0.5})
 
 
 def test_the_rows_given_are_not_changed():
