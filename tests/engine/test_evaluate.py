@@ -286,3 +286,14 @@ def test_pictures_show_the_most_anomalous_and_the_most_suspect_normal(data, tmp_
     assert len(files) == 2 * (3 + 1)
     assert files[0] == "tiny/dots.png"
     assert files[1] == f"tiny/dots/00_anomalous_{best[0]:03d}.png"
+
+
+def test_rows_note_masks_that_mark_nothing_or_everything(data):
+    size = Image.open(data.samples[4].mask_path).size
+    for sample, value in ((data.samples[4], 0), (data.samples[6], 0), (data.samples[12], 255)):
+        Image.new("L", size, value).save(sample.mask_path)
+    dots, lines, mean = evaluate(build_method(), data, EvalSettings(batch_size=3, workers=1), device=CPU)
+
+    assert dots["notes"] == ["2 of 4 masks of anomalous images mark nothing (empty), first dots/004.png"]
+    assert lines["notes"] == ["1 of 4 masks of anomalous images mark the whole picture (full), first lines/004.png"]
+    assert mean["notes"] == dots["notes"] + lines["notes"]
