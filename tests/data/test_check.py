@@ -193,9 +193,10 @@ def test_check_tells_what_is_good_to_know_apart_from_problems(root: Path) -> Non
     Image.fromarray(pixels, "RGBA").save(root / "screw/test/good/001.png")
     checked = check_dataset(SPEC, root)
     assert checked.problems == []
-    faint, print_colours, transparent = checked.notes
+    faint, print_colours, misnamed, transparent = checked.notes
     assert faint.startswith("class screw: 1 masks hold values between 1 and 127, up to 0.8% of the pixels")
     assert "screw: 1 images are stored in CMYK" in print_colours
+    assert "screw: 1 images are stored in another format than their name says" in misnamed
     assert (
         "screw: 1 images have transparent pixels: transparency is dropped, first screw/test/good/001.png" in transparent
     )

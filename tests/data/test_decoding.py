@@ -31,6 +31,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12
         (b"\n<!DOCTYPE html><html><body>quota", "HTML page"),
         (b"\xef\xbb\xbf<html>", "HTML page"),
         (b"", r"empty \(0 bytes\)"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "no image of a known format"),
         (b"no picture at all", "no image of a known format"),
     ],
 )

@@ -79,6 +79,7 @@ REFUSED = {
         Image.fromarray(np.dstack([NOISE, 255 * HERE])),
         r"colours and transparency \(alpha\) both vary",
     ),
+    "photograph with a palette": (Image.fromarray(NOISE).quantize(64), "with 64 colours: a photograph"),
     "la, both vary": (Image.fromarray(np.dstack([NOISE[..., 0], 255 * HERE])), "LA picture.*both vary"),
     "soft floating point": (Image.fromarray(SOFT), "floating-point values of more than two kinds"),
     "palette, background is 1": (palette(1 - HERE, [255, 0, 0, 0, 0, 0]), "commonest index of the mask's palette is 1"),

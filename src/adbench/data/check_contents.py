@@ -10,8 +10,6 @@ from adbench.data.probe import Probe
 from adbench.data.sample import Sample
 from adbench.errors import UserError
 
-_DRAWN = 0.001  # share of faint values that a drawing without soft edges stays below
-
 
 @dataclass(slots=True)
 class Looked:
@@ -42,16 +40,17 @@ def notes(looked: Sequence[Looked]) -> list[str]:
     """Per class what is certain, but good to know."""
     lines = []
     for name, group in _by_class(looked).items():
-        faint = [(one.faint, one.sample) for one in group if one.faint is not None and one.faint > _DRAWN]
+        faint = [(one.faint, one.sample) for one in group if one.faint]
         if faint:
             share, worst = max(faint, key=lambda pair: pair[0])
             setting = "data.mask_threshold" if worst.dataset in ("folder", "meta") else "above 0 is a defect"
             lines.append(
                 f"class {name}: {len(faint)} masks hold values between 1 and 127, up to {share:.1%} of the pixels "
-                f"({worst.mask_path}): compressed, resized, or label numbers ({setting})"
+                f"({worst.mask_path}): compressed or resized ({setting})"
             )
         for what, seen in (
             ("are stored in CMYK and converted to RGB by Pillow", [one for one in group if one.image.cmyk]),
+            ("are stored in another format than their name says", [one for one in group if one.image.misnamed]),
             ("have transparent pixels: transparency is dropped", [one for one in group if one.image.transparent]),
         ):
             if seen:

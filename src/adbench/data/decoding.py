@@ -7,6 +7,7 @@ an image's name makes it hang or fail otherwise: no FIFO, no web page, no file t
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import stat
@@ -35,6 +36,8 @@ _NO_FILE = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
 }
+# PIL tells formats by content and knows some that run other programs (PostScript): only pictures are let in.
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "MPO", "DIB", "JPEG2000", "AVIF")
 _TRUNCATED = "replace the file: it may be truncated"
 # Pictures above half the limit are read like all others: the size is checked here.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -79,10 +82,16 @@ def require_regular(path: Path, kind: str = "image", where: str = "") -> None:
 
 def _open(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
+        return Image.open(path, formats=_known_formats())
     except Image.DecompressionBombError:
         with _unguarded():
-            return Image.open(path)
+            return Image.open(path, formats=_known_formats())
+
+
+@functools.cache
+def _known_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def decode(image: Image.Image) -> None:
@@ -143,5 +152,8 @@ def _diagnosis(path: Path, error: BaseException) -> tuple[str, str]:
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
         return "it is an HTML page", "get the file itself: the page says what the server wants first"
     if isinstance(error, UnidentifiedImageError):
-        return "it is no image of a known format, or its beginning is damaged", _TRUNCATED
+        return (
+            "it is no image of a known format (PNG, JPEG, TIFF, BMP, WebP, GIF, PPM), or its beginning is damaged",
+            _TRUNCATED,
+        )
     return str(error) or type(error).__name__, _TRUNCATED

@@ -38,8 +38,8 @@ class StoredMask:
 
     @property
     def faint(self) -> float:
-        """The share of values from 1 to 127 of 255: edges that were resized or compressed, or label numbers."""
-        if self.full != 255:
+        """The share of values from 1 to 127 of 255: edges that were resized or compressed, not small label numbers."""
+        if self.full != 255 or not (self.lossy or self.values.max(initial=0) > HALF):
             return 0.0
         return float(np.count_nonzero((self.values > 0) & (self.values <= HALF)) / max(1, self.values.size))
 
@@ -135,7 +135,9 @@ def _of_palette(values: NDArray[Any], stored: Image.Image, reading: Reading, whe
     palette = np.zeros((256, 3), np.uint8)
     entries = np.array(stored.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     palette[: len(entries)] = entries
-    alpha = np.asarray(_palette_alpha(stored))
+    if len(used) > _COLOURS:
+        _refuse_photograph(palette[values], False, where)
+    alpha = _palette_alpha(stored)
     if len(used) > 1 and not np.ptp(palette[used], axis=0).any() and np.ptp(alpha[used]) > 0:
         opaque: NDArray[np.bool_] = alpha[values] > 0
         return opaque

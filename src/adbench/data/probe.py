@@ -32,11 +32,13 @@ _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325  # tags of TIFF
 class Probe:
     """Height and width of an image, or the error that says what is wrong with its file.
 
-    `cmyk`: stored in the colours of print; `transparent`: some pixels are; `peak`: see `Contents`.
+    `misnamed`: in another format than the name says; `cmyk`: stored in the colours of print; `transparent`: some pixels
+    are; `peak`: see `Contents`.
     """
 
     size: Size | None
     error: UserError | None = None
+    misnamed: bool = False
     cmyk: bool = False
     transparent: bool = False
     peak: float | None = None
@@ -54,12 +56,12 @@ def probe_image(path: Path, reading: Reading = AS_PUBLISHED, *, decode: bool = F
         file = file_of(path)
         with opened(file, max_megapixels=reading.max_megapixels) as image:
             telling = _has_alpha(image) or image.mode.startswith("I") or ";16" in raw_mode(image)
-            size, cmyk = upright_size(image, reading), image.mode == "CMYK"
+            size, cmyk, misnamed = upright_size(image, reading), image.mode == "CMYK", _is_misnamed(image, file)
             whole = not (decode or telling or image.mode == "F") and _seems_whole(image, file)
         if whole:
-            return Probe(_of_tile(path, size), cmyk=cmyk)
+            return Probe(_of_tile(path, size), None, misnamed, cmyk)
         image = open_image(file, reading)
-        return Probe(_of_tile(path, size), None, cmyk, _is_transparent(image), image.info.get(PEAK))
+        return Probe(_of_tile(path, size), None, misnamed, cmyk, _is_transparent(image), image.info.get(PEAK))
     except UserError as error:
         return Probe(None, error)
 
@@ -73,6 +75,11 @@ def probe_labels(path: Path, *, image: Path) -> Probe:
             return Probe(_of_tile(path, (stored.height, stored.width)))
     except UserError as error:
         return Probe(None, error)
+
+
+def _is_misnamed(image: Image.Image, path: Path) -> bool:
+    named = {".jpe": "JPEG", ".jfif": "JPEG", ".mpo": "JPEG"} | Image.registered_extensions()
+    return named.get(path.suffix.lower()) != {"MPO": "JPEG", "DIB": "BMP"}.get(str(image.format), image.format)
 
 
 def _has_alpha(image: Image.Image) -> bool:
