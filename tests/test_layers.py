@@ -115,6 +115,16 @@ for other in ("adbench.methods.adaclip", "adbench.methods.vl4ad", "sklearn", "sc
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_no_two_modules_import_each_other() -> None:
+    """Not for types and not within functions either: of two such modules neither can be read alone."""
+    modules = {".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file for file in FILES}
+    used = {
+        name: {module if module in modules else module.rpartition(".")[0] for module in imports(file)} - {name}
+        for name, file in modules.items()
+    }
+    assert not [(name, other) for name in modules for other in used[name] & set(modules) if name in used[other]]
+
+
 def test_every_layer_is_ranked() -> None:
     folders = {file.parent.name for file in PACKAGE.glob("*/__init__.py")}
     assert folders == set(RANKS)

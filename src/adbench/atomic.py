@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all. NaN and infinity are refused with ValueError."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write(temporary path)` make the file that becomes `path`, whole or not at all."""
-    with replacing(path) as temporary:
-        write(temporary)
 
 
 def sweep(folder: Path) -> None:

@@ -13,7 +13,8 @@ import torch
 from adbench.data.containers import content_sha256
 from adbench.data.promptad_lists import INDICES, N_TRAIN
 from adbench.data.sample import Sample
-from adbench.data.support import SupportSettings, check_leaks, draw, relative_path
+from adbench.data.support import SupportSettings, check_leaks, draw
+from adbench.data.support_sources import relative_path
 from adbench.errors import UserError
 
 

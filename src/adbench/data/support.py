@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from adbench.data.containers import content_sha256
 from adbench.data.sample import Sample
+from adbench.data.support_sources import NEED_NO_POOL, SEEDED, SOURCES, Request, relative_path
 from adbench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ class SupportSettings:
     allow_any: bool = False
 
     def __post_init__(self) -> None:
-        from adbench.data.support_sources import SEEDED, SOURCES
-
         if self.source not in SOURCES:
             raise unknown("source of support sets", self.source, SOURCES, where="support")
         for name, values in (("k", self.k), ("seed", self.seed)):
@@ -65,8 +64,6 @@ class SupportSettings:
     @property
     def draws(self) -> list[tuple[int, int | None]]:
         """(K, seed) of every set of a class; seed None where nothing is drawn with one. K = 0 comes once."""
-        from adbench.data.support_sources import SEEDED
-
         seeds: Sequence[int | None] = self.seed if self.source in SEEDED else [None]
         return [(k, seed) for k in self.k for seed in (seeds if k else [None])]
 
@@ -137,16 +134,6 @@ class SupportSet:
         return Batch(self.tensors, labels, [self.class_name] * self.k, list(self.names), self.dataset)
 
 
-def relative_path(sample: Sample) -> str:
-    """An image's name in draws and records: its path below the class's folder, such as train/good/007.png.
-
-    That is the class's folder in a layout of <class>/train/...; in trees that are read by a table (VisA's archive,
-    ELPV) it is the whole path below the data set's root.
-    """
-    _, folder, name = f"/{sample.key}".partition(f"/{sample.class_name}/train/")
-    return f"train/{name}" if folder else sample.key
-
-
 def draw(
     settings: SupportSettings, pool: Sequence[Sample], *, dataset: str, class_name: str, k: int, seed: int | None
 ) -> SupportSet:
@@ -155,8 +142,6 @@ def draw(
     pool  the normal samples of the class's training split; with source "file" and `allow_any`, all samples of the class
     Raises UserError for a pool without images, fewer than K images, lists that do not fit the data, missing files.
     """
-    from adbench.data.support_sources import NEED_NO_POOL, SOURCES, Request
-
     normals = [sample for sample in pool if sample.label == 0 and sample.split == "train"]
     if not normals and settings.source not in NEED_NO_POOL and not settings.allow_any:
         raise UserError(
@@ -167,7 +152,15 @@ def draw(
     ordered = sorted(normals, key=relative_path)
     names = [relative_path(sample) for sample in ordered]
     request = Request(
-        settings=settings, dataset=dataset, class_name=class_name, k=k, seed=seed, pool=ordered, everything=pool
+        source=settings.source,
+        path=settings.path,
+        allow_any=settings.allow_any,
+        dataset=dataset,
+        class_name=class_name,
+        k=k,
+        seed=seed,
+        pool=ordered,
+        everything=pool,
     )
     chosen = SOURCES[settings.source](request)
     repeated = len(chosen.names) - len(set(chosen.names))

@@ -4,9 +4,10 @@ seeded                   the seeded draw (see `support`)
 promptad                 PromptAD's published index lists, for MVTec AD and VisA with K = 1, 2, 4
 promptad_dir             the same from files: path/<class>/selected_samples_per_run.txt, lines "#K: i j ..."
 inctrl                   ready-made tensors: path/<class>.pt, a list of K tensors (3, H, W), used as they are
-anomalydino              images s*K to (s+1)*K - 1 of the sorted pool, s the seed
-first                    the first K of the sorted pool
-random_with_replacement  numpy's RandomState(10).choice on the sorted pool: an image can occur twice
+anomalydino              as AnomalyDINO's code: images s*K to (s+1)*K - 1 of the sorted pool, s the seed
+first                    the first K of the sorted pool, which many codes take
+random_with_replacement  as mala-lab's WinCLIP: NumPy's RandomState(10).choice on the sorted pool, so that an image can
+                         occur twice
 folder                   the first K images of a folder: path, or path/<class> where there is one
 file                     a JSON file: {"version": 1, "dataset": ..., "classes": {class: {"K": [relative paths]}}}
 """
@@ -25,7 +26,6 @@ import numpy as np
 
 from adbench.data.promptad_lists import INDICES, N_TRAIN
 from adbench.data.sample import Sample
-from adbench.data.support import SupportSettings, relative_path
 from adbench.data.tree import listing
 from adbench.errors import UserError, unknown
 
@@ -35,9 +35,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What is wanted. `pool`: normal training samples sorted by relative path; `everything`: all that may be named."""
+    """What is wanted, as in `SupportSettings`, of one class.
 
-    settings: SupportSettings
+    pool        normal training samples sorted by relative path
+    everything  all samples that may be named
+    """
+
+    source: str
+    path: Path | None
+    allow_any: bool
     dataset: str
     class_name: str
     k: int
@@ -59,6 +65,16 @@ class Choice:
     samples: Sequence[Sample] = ()
     tensors: Tensor | None = None
     order_assumed: bool = False
+
+
+def relative_path(sample: Sample) -> str:
+    """An image's name in draws and records: its path below the class's folder, such as train/good/007.png.
+
+    That is the class's folder in a layout of <class>/train/...; in trees that are read by a table (VisA's archive,
+    ELPV) it is the whole path below the data set's root.
+    """
+    _, folder, name = f"/{sample.key}".partition(f"/{sample.class_name}/train/")
+    return f"train/{name}" if folder else sample.key
 
 
 def _of(samples: Sequence[Sample], *, order_assumed: bool = False) -> Choice:
@@ -207,7 +223,7 @@ def _file(request: Request) -> Choice:
             mend = "check that the file belongs to this data set"
             raise UserError(f"the list names {name!r}, which {request.what} does not have", where=str(file), mend=mend)
         sample = by_name[name]
-        if (sample.label or sample.split != "train") and not request.settings.allow_any:
+        if (sample.label or sample.split != "train") and not request.allow_any:
             kind = "an anomalous image" if sample.label else f"an image of the {sample.split} split"
             raise UserError(
                 f"the list names {kind}, {name!r}",
@@ -251,9 +267,9 @@ _PATH_MEND = "give support.path=..., in which {class} and {k} are replaced"
 
 
 def _path(request: Request) -> Path:
-    if request.settings.path is None:
-        raise UserError(f"support={request.settings.source} reads a file or folder, and none is given", mend=_PATH_MEND)
-    text = str(request.settings.path).replace("{k}", str(request.k)).replace("{class}", request.class_name)
+    if request.path is None:
+        raise UserError(f"support={request.source} reads a file or folder, and none is given", mend=_PATH_MEND)
+    text = str(request.path).replace("{k}", str(request.k)).replace("{class}", request.class_name)
     return Path(text).expanduser()
 
 

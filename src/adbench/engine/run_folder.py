@@ -5,7 +5,6 @@ outputs/<command>/<method>/<data>/<time>/
     config.yaml             the resolved configuration
     weights.safetensors     learned weights, with weights.json: how they came about (training only)
     checkpoint.safetensors  where an unfinished training goes on
-    best.safetensors        best weights so far (training with select=best_on_test)
     history.jsonl           the loss curve, one point per line
     tensorboard/            event files
     classes/                finished classes of an unfinished evaluation

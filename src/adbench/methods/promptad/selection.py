@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,16 +14,29 @@ from adbench.data.sample import Batch
 from adbench.methods.base import Features
 from adbench.methods.promptad.memory import ClassMemory
 from adbench.methods.promptad.prompts import Task
+from adbench.methods.promptad.scores import Scoring
 from adbench.metrics import ImageMetrics, PixelMetrics
-
-if TYPE_CHECKING:
-    from adbench.methods.promptad.method import PromptAd
 
 Batches = Sequence[tuple[Features, Batch]]
 
 
+class Scorer(Protocol):
+    """What is asked of the method: the parts of a class's scores, and how they are fused."""
+
+    scoring: Scoring
+
+    def visual_grid(self, features: Features, class_name: str) -> Tensor:
+        """Distance of each patch to the memory, (B, 1, G, G)."""
+
+    def text_grid(self, features: Features, class_name: str) -> Tensor:
+        """Abnormality of each patch by the prompts in use, (B, 1, G, G)."""
+
+    def text_score(self, features: Features, class_name: str) -> Tensor:
+        """Abnormality of each image by the prompts in use, (B,)."""
+
+
 @torch.no_grad()
-def use_best_epochs(method: PromptAd, class_name: str, memory: ClassMemory, batches: Batches) -> None:
+def use_best_epochs(method: Scorer, class_name: str, memory: ClassMemory, batches: Batches) -> None:
     """Put the best epoch's prompts into use: by image AUROC for cls, by pixel AUROC for seg, the first one on ties.
 
     Features are of all test images of the class; nothing is encoded again. Where the epochs are not known (the authors'
@@ -40,7 +53,7 @@ def use_best_epochs(method: PromptAd, class_name: str, memory: ClassMemory, batc
         memory.prompts[task] = replace(fitted, prototypes=chosen)
 
 
-def _auroc(method: PromptAd, class_name: str, task: Task, batches: Batches, grids: Sequence[Tensor]) -> float:
+def _auroc(method: Scorer, class_name: str, task: Task, batches: Batches, grids: Sequence[Tensor]) -> float:
     image, pixel = ImageMetrics(), PixelMetrics()
     for (features, batch), visual in zip(batches, grids, strict=True):
         if task == "cls":
