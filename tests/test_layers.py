@@ -14,8 +14,8 @@ import adbench
 
 PACKAGE = Path(adbench.__file__).parent
 RANKS = {"metrics": 1, "clip": 1, "data": 1, "methods": 2, "engine": 3, "report": 4, "parity": 4, "demo": 4, "cli": 5}
-# Single modules that every layer may use; they use none.
-GROUND = ("errors", "atomic", "shipped")
+# Modules that every layer may use; they use none.
+GROUND = ("errors", "atomic", "shipped", "weight_files")
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -127,7 +127,7 @@ def test_no_two_modules_import_each_other() -> None:
 
 def test_every_layer_is_ranked() -> None:
     folders = {file.parent.name for file in PACKAGE.glob("*/__init__.py")}
-    assert folders == set(RANKS)
+    assert folders - set(GROUND) == set(RANKS)
 
 
 def test_this_test_sees_a_wrong_import(tmp_path: Path) -> None:

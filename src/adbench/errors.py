@@ -22,7 +22,12 @@ class UserError(Exception):
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
         cure = f". {self.mend[:1].upper()}{self.mend[1:]}" if self.mend else ""
-        return " ".join(f"{self.what}{place}{cure}".split())
+        return _printable(" ".join(f"{self.what}{place}{cure}".split()))
+
+
+def _printable(text: str) -> str:
+    """The text with control characters, which names in files may hold, written out: a terminal obeys them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def unknown(kind: str, name: str, choices: Iterable[str], *, where: str = "") -> UserError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import open_clip
@@ -12,7 +11,7 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from adbench.clip import load_clip
-from adbench.clip.loading import clip_from_state, read_state
+from adbench.clip.loading import clip_from_state
 from adbench.errors import UserError
 from tiny import TINY, make_tiny_clip
 
@@ -81,26 +80,6 @@ def test_openai_archive_loads_and_is_known_to_be_quick_gelu(state, tmp_path):
     assert clip.dtype == torch.float32
 
 
-def test_truncated_file_is_one_clear_line(state, tmp_path):
-    for kind in (".safetensors", ".bin"):
-        file = write(state, tmp_path, kind)
-        os.truncate(file, file.stat().st_size // 2)
-        with pytest.raises(UserError, match="cannot read the weights"):
-            read_state(file)
-
-
-def test_pickled_objects_are_refused(tmp_path):
-    file = tmp_path / "evil.pt"
-    torch.save({"state_dict": Path("x")}, file)
-    with pytest.raises(UserError, match="cannot read the weights"):
-        read_state(file)
-
-
-def test_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"not found .*none\.pt"):
-        read_state(tmp_path / "none.pt")
-
-
 def test_unknown_backbone_names_the_nearest():
     with pytest.raises(UserError, match="Did you mean 'ViT-L-14-336'"):
         load_clip("vit-l-14-336x")
@@ -109,6 +88,31 @@ def test_unknown_backbone_names_the_nearest():
 def test_unknown_tag_lists_the_known():
     with pytest.raises(UserError, match="laion2b_s34b_b88k"):
         load_clip("ViT-B-16", pretrained="laion")
+
+
+@pytest.mark.usefixtures("tiny_architecture")
+def test_what_is_no_number_of_a_clip_is_named(state, tmp_path):
+    state["visual.proj"][3, 2] = float("nan")
+    with pytest.raises(UserError, match=r"visual\.proj holds values that are not finite"):
+        load_clip("tiny", checkpoint=write(state, tmp_path, ".safetensors"))
+    state["visual.proj"] = torch.zeros_like(state["visual.proj"], dtype=torch.int64)
+    with pytest.raises(UserError, match=r"visual\.proj holds int64 instead of float32"):
+        load_clip("tiny", checkpoint=write(state, tmp_path, ".bin"))
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 300, b'{"model_type": "clip"}'])
+def test_a_demo_clip_that_is_none_is_one_line(tmp_path, content):
+    (tmp_path / "demo.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match=r"demo\.safetensors"):
+        load_clip("demo", checkpoint=tmp_path / "demo.safetensors")
+    with pytest.raises(UserError, match="weights file not found"):
+        load_clip("demo", checkpoint=tmp_path / "none.safetensors")
+
+
+def test_other_weights_are_no_demo_clip(state, tmp_path):
+    save_file(state, tmp_path / "a.safetensors", metadata={"model_cfg": '{"text_cfg": 3}'})
+    with pytest.raises(UserError, match="this is no demo CLIP"):
+        load_clip("demo", checkpoint=tmp_path / "a.safetensors")
 
 
 @pytest.mark.usefixtures("tiny_architecture")

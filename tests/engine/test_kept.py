@@ -115,6 +115,17 @@ def test_classes_of_another_evaluation_are_done_again(data, run, change):
     assert ("lines" in method.fitted) == (change != "data")
 
 
+def test_a_damaged_class_is_done_again(data, run):
+    whole = values(evaluate(build(), data, SETTINGS, device=CPU, run=run))
+    file = run.classes_dir / "tiny" / "001.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    again = build()
+    assert values(evaluate(again, data, SETTINGS, device=CPU, run=run)) == whole
+    assert again.fitted == ["lines"] * 4
+
+
 def test_other_workers_or_pictures_change_no_results(data, run):
     evaluate(build(), data, SETTINGS, device=CPU, run=run)
     again = build()

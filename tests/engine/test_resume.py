@@ -91,8 +91,24 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(b"\x10\x00\x00\x00half")
 
-    with pytest.raises(UserError, match=r"cannot be read as safetensors.*checkpoint\.safetensors"):
+    with pytest.raises(UserError, match=r"no file of weights.*checkpoint\.safetensors"):
         load_checkpoint(path)
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_refused(tmp_path):
+    method = build_method()
+    optimizer = build_optimizer(method, OptimizerSpec(name="adam", lr=0.1))
+    _step(method, optimizer)
+    path = tmp_path / "checkpoint.safetensors"
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    save_checkpoint(path, method, optimizer, scaler, Position(step=1), {"method": "tiny"})
+    whole = path.read_bytes()
+    for place in range(8, len(whole), 37):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1
+        path.write_bytes(flipped)
+        with pytest.raises(UserError, match=r"checkpoint\.safetensors.*resume=false"):
+            load_checkpoint(path)
 
 
 def _step(method, optimizer):

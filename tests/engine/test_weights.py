@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.weights import WeightsRecord, backbone, hyperparameters, load_weights, read_record, save_weights
@@ -110,8 +114,132 @@ def test_a_missing_or_unfinished_run_is_named(tmp_path, method):
 def test_damaged_weights_are_named(run, method):
     run.weights_path.write_bytes(run.weights_path.read_bytes()[:-4])
 
-    with pytest.raises(UserError, match="cannot be read as safetensors"):
+    with pytest.raises(UserError, match="cannot read the weights: no whole safetensors file"):
         load_weights(method, run.path)
+
+
+RECORD = {
+    "method": "tiny",
+    "hyperparameters": {"gain": 1.0, "noise": 0.0},
+    "backbone": {"name": "fake", "weights_sha256": "0" * 64, "quick_gelu": False},
+    "data": [{"name": "demo", "classes": ["bolt"], "n_images": 3, "fingerprint": "f"}],
+    "adbench_version": "0.1",
+}
+
+
+def write_bare(path, tensors, record):
+    """Weights with a record and without checksums, as earlier versions wrote them."""
+    save_file(tensors, path, metadata={"adbench": record if isinstance(record, str) else json.dumps(record)})
+    return path
+
+
+def test_weights_without_checksums_load(method, tmp_path):
+    file = write_bare(tmp_path / "w.safetensors", method.learnable_state(), RECORD)
+    assert load_weights(build_method(seed=4), file).data == RECORD["data"]
+
+
+SET = RECORD["data"][0]
+FITTED = {"dataset": "a", "k": 1, "seed": None, "supports": [{"dataset": "a"}]}
+
+
+@pytest.mark.parametrize(
+    ("record", "fault"),
+    [
+        ("{", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        ("[]", "is no JSON object"),
+        ({**RECORD, "data": [1]}, r"its data\[0\] is no object with classes, fingerprint, n_images, name"),
+        ({**RECORD, "data": {}}, "its data is no list"),
+        ({**RECORD, "data": [{**SET, "classes": "bolt"}]}, r"its data\[0\]\.classes is no list"),
+        ({**RECORD, "data": [{**SET, "classes": ["a", 3]}]}, r"its data\[0\]\.classes\[1\] is not a text"),
+        ({**RECORD, "data": [{**SET, "n_images": True}]}, r"its data\[0\]\.n_images is not a whole number"),
+        ({**RECORD, "hyperparameters": "x"}, "its hyperparameters is no object"),
+        ({**RECORD, "backbone": 0}, "its backbone is no object with name, quick_gelu, weights_sha256"),
+        ({**RECORD, "backbone": {**RECORD["backbone"], "quick_gelu": "no"}}, "its backbone.quick_gelu is not true or"),
+        ({**RECORD, "backbone": {"name": "fake"}}, "its backbone lacks quick_gelu"),
+        ({**RECORD, "method": None}, "its method"),
+        ({**RECORD, "seed": 1.5}, "its seed is not a whole number"),
+        ({**RECORD, "selection": {"rule": "last"}}, "its selection lacks data"),
+        ({**RECORD, "adaptation": FITTED}, r"its adaptation\.supports\[0\] lacks class_name"),
+        ({**RECORD, "colour": 3}, "its field colour is unknown"),
+        ({key: value for key, value in RECORD.items() if key != "backbone"}, "its field backbone is missing"),
+    ],
+)
+def test_a_tampered_record_is_named_by_field(method, tmp_path, record, fault):
+    file = write_bare(tmp_path / "w.safetensors", method.learnable_state(), record)
+    for read in (lambda: read_record(file), lambda: load_weights(method, file)):
+        with pytest.raises(UserError, match=fault):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda weight: weight.long(), "head.weight holds int64 instead of float32"),
+        (lambda weight: weight.half(), "head.weight holds float16 instead of float32"),
+        (lambda weight: weight.double(), "head.weight holds float64 instead of float32"),
+        (lambda weight: weight * float("nan"), "head.weight holds values that are not finite"),
+        (lambda weight: weight / 0, "head.weight holds values that are not finite"),
+    ],
+)
+@pytest.mark.parametrize("recorded", [True, False])
+def test_wrong_numbers_are_named_by_tensor(method, tmp_path, change, fault, recorded):
+    state = method.learnable_state()
+    state["head.weight"] = change(state["head.weight"])
+    file = tmp_path / "w.safetensors"
+    write_bare(file, state, RECORD) if recorded else save_file(state, file)
+    before = {key: value.clone() for key, value in method.learnable_state().items()}
+    with pytest.raises(UserError, match=fault):
+        load_weights(method, file)
+    assert all(torch.equal(value, before[key]) for key, value in method.learnable_state().items())
+
+
+def test_what_changed_after_writing_is_named(run, method, tmp_path):
+    tensors = load_file(run.weights_path)
+    with safe_open(run.weights_path, "pt") as file:
+        record = json.loads(file.metadata()["adbench"])
+    changed = {**tensors, "head.bias": tensors["head.bias"] + 1e-3}
+    for name, state, found, fault in (
+        ("a", changed, record, "the tensor head.bias is not what was written: its checksum differs"),
+        ("b", {k: v for k, v in tensors.items() if k != "head.bias"}, record, "the tensor head.bias is missing"),
+        ("c", tensors, {**record, "data": None}, "the record's field data is not what was written"),
+        ("d", tensors, {**record, "checksums": 3}, "the checksums inside the file are damaged"),
+    ):
+        with pytest.raises(UserError, match=fault):
+            load_weights(method, write_bare(tmp_path / f"{name}.safetensors", state, found))
+
+
+def test_no_flipped_bit_is_loaded(run, method, tmp_path):
+    """Every bit of the file, numbers and record alike: refused, or without any effect."""
+    whole = run.weights_path.read_bytes()
+    before = {key: value.clone() for key, value in method.learnable_state().items()}
+    record = read_record(run.weights_path)
+    file = tmp_path / "w.safetensors"
+    draw = random.Random(0)
+    places = [*range(len(whole) - 24, len(whole)), *draw.sample(range(len(whole)), 300)]
+    for place in places:
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << draw.randrange(8)
+        file.write_bytes(flipped)
+        found = None
+        with contextlib.suppress(UserError):
+            found = load_weights(method, file)
+        assert found is None or replace(found, sha256="", source="") == replace(record, sha256="", source="")
+        assert all(torch.equal(value, before[key]) for key, value in method.learnable_state().items())
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3", '{"sha256": 3}', "\0"])
+def test_a_damaged_note_beside_the_weights_is_refused(run, method, content):
+    run.weights_path.with_suffix(".json").write_text(content)
+    with pytest.raises(UserError, match=r"weights\.json"):
+        load_weights(method, run.path)
+
+
+def test_wrapped_names_of_bare_tensors_are_understood(method, tmp_path):
+    save_file({f"_orig_mod.{key}": value + 1 for key, value in method.learnable_state().items()}, tmp_path / "w.bin")
+    other = build_method()
+    load_weights(other, tmp_path / "w.bin")
+    assert torch.equal(other.head.weight, method.head.weight + 1)
 
 
 def test_weights_beside_the_record_of_others_are_refused(run, method):

@@ -205,5 +205,5 @@ def test_a_checkpoint_without_towers_is_fine_and_a_wrong_one_is_named(tmp_path):
         with pytest.raises(UserError, match=message):
             load(state)
     file.write_bytes(b"no checkpoint")
-    with pytest.raises(UserError, match="cannot read the checkpoint"):
+    with pytest.raises(UserError, match="this is no file of weights"):
         method.load_official(file)

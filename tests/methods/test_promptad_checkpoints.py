@@ -123,7 +123,7 @@ def test_checkpoints_of_two_supports_are_not_mixed(tmp_path):
     ("content", "message"),
     [
         ({"text_features": torch.zeros(2, 32)}, "holds neither feature_gallery1"),
-        ([1], "holds neither"),
+        ([1], "no state dict, but a list of 1"),
         (
             {f"feature_gallery{i}": torch.zeros(4, 9) for i in (1, 2)} | {"text_features": torch.zeros(2, 32)},
             "of width 48",

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import copy
 import importlib
-import pickle
-import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from adbench.clip.dense import randomise, register_convnext
 from adbench.clip.model import OPENAI_MEAN, OPENAI_STD, Clip
 from adbench.clip.presets import PRESETS, TOY_CONVNEXT
+from adbench.clip.stored import read_clip
 from adbench.errors import UserError, unknown
 
-_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
-# What precedes the names in files that keep a CLIP inside something larger: FC-CLIP's checkpoints (the frozen tower).
-_INSIDE = "backbone.clip_model."
+_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 _TOY_DEPTHS, _TOY_DIMS, _TOY_SEED = (1, 1, 1, 1), (32, 64, 96, 128), 0
 
 
@@ -40,8 +36,8 @@ def load_clip(
     name        "demo", "toy_convnext" (tiny, random weights), or an open_clip model name such as "ViT-L-14-336" or
                 "convnext_large_d_320"
     pretrained  an open_clip tag, downloaded by open_clip on first use; default: the preset's
-    checkpoint  a local file instead: OpenAI's TorchScript .pt, open_clip's .pt/.bin, .safetensors, or a checkpoint of
-                FC-CLIP, whose frozen CLIP is taken
+    checkpoint  a local file instead: OpenAI's TorchScript .pt (no code of it is run), a file of open_clip or of Hugging
+                Face transformers' CLIP (.pt, .bin, .safetensors), or a larger model's that holds one CLIP, as FC-CLIP's
     quick_gelu  activation to build. None follows the model's configuration and raises UserError where the weights are
                 known to be trained with the other one; True or False is taken as meant
     image_size  input side for the methods; default: the weights' own
@@ -60,7 +56,7 @@ def load_clip(
     mean, std = OPENAI_MEAN, OPENAI_STD
     if checkpoint is not None:
         file, source = Path(checkpoint), Path(checkpoint).name
-        trained_with: bool | None = True if _is_torchscript(file) else None
+        stored = read_clip(file, activation_asked=quick_gelu is not None)
     else:
         tag = pretrained or (PRESETS[name].pretrained if name in PRESETS else "")
         tag_config = open_clip.get_pretrained_cfg(name, tag)
@@ -68,12 +64,12 @@ def load_clip(
             tags = open_clip.list_pretrained_tags_by_model(name)
             raise unknown(f"pretrained tag of {name}", tag or "(none)", tags, where="clip.pretrained")
         mean, std = _three(tag_config.get("mean"), mean), _three(tag_config.get("std"), std)
-        trained_with = bool(tag_config.get("quick_gelu", False))
         source, file = tag, _download(tag_config, name, tag)
-    built_with = _activation(quick_gelu, bool(config.get("quick_gelu", False)), trained_with, name, source)
+        stored = replace(read_clip(file), quick_gelu=bool(tag_config.get("quick_gelu", False)))
+    built_with = _activation(quick_gelu, bool(config.get("quick_gelu", False)), stored.quick_gelu, name, source)
     clip = clip_from_state(
         config,
-        read_state(file),
+        stored.state,
         name=name,
         source=source,
         quick_gelu=built_with,
@@ -106,9 +102,7 @@ def clip_from_state(
     settings["quick_gelu"] = quick_gelu
     model = open_clip.CLIP(**settings).float()
     own = model.state_dict()
-    if any(key.startswith(_INSIDE) for key in state):
-        state = {key.removeprefix(_INSIDE): value for key, value in state.items() if key.startswith(_INSIDE)}
-    given = {key: value for key, value in state.items() if key not in _NOT_WEIGHTS and key != "attn_mask"}
+    given = {key: value for key, value in state.items() if key.rpartition(".")[2] not in _NOT_WEIGHTS}
     if "logit_scale" in given:
         given["logit_scale"] = given["logit_scale"].reshape(own["logit_scale"].shape)
     faults = misfits(own, given)
@@ -123,49 +117,26 @@ def clip_from_state(
 
 
 def misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    """Say what keeps the tensors `given` from replacing `own`: missing, unexpected and misshapen ones."""
+    """Say what keeps the tensors `given` from replacing `own`: missing, unexpected, misshapen, of another kind of
+    number (precision apart), not finite.
+    """
     faults = [f"missing {key}" for key in own if key not in given]
-    faults += [f"unexpected {key}" for key in given if key not in own]
-    faults += [
-        f"{key} is {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in given and given[key].shape != own[key].shape
-    ]
-    return faults
+    faults += [f"unexpected {key:.100}" for key in given if key not in own]
+    return faults + [fault for key in own if key in given and (fault := _misfit(key, own[key], given[key]))]
 
 
-def read_state(file: Path) -> dict[str, Tensor]:
-    """State dict of a weights file, as stored. Never unpickles arbitrary objects."""
-    if not file.is_file():
-        raise UserError("weights file not found", where=str(file), mend="give the path of an existing file")
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        if _is_torchscript(file):
-            with warnings.catch_warnings():  # OpenAI's files will stay in this format, whatever torch recommends
-                warnings.simplefilter("ignore", FutureWarning)
-                return dict(torch.jit.load(file, map_location="cpu").state_dict())
-        stored = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"cannot read the weights: {reason}", where=str(file), mend="download the file again"
-        ) from error
-    except Exception as error:  # safetensors raises its own type, which derives from Exception alone
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise UserError(f"cannot read the weights: {error}", where=str(file), mend="download the file again") from error
-    state = stored.get("state_dict", stored.get("model", stored)) if isinstance(stored, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError("the file holds no state dict", where=str(file), mend="give one that does")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+def _misfit(key: str, own: Tensor, given: Tensor) -> str:
+    if given.shape != own.shape:
+        return f"{key} is {tuple(given.shape)} instead of {tuple(own.shape)}"
+    if _kind_of_number(given) != _kind_of_number(own):
+        return f"{key} holds {str(given.dtype)[6:]} instead of {str(own.dtype)[6:]}"
+    if given.is_floating_point() and not bool(given.float().isfinite().all()):
+        return f"{key} holds values that are not finite"
+    return ""
 
 
-def _is_torchscript(file: Path) -> bool:
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
-        return any(entry.endswith("/constants.pkl") for entry in archive.namelist())
+def _kind_of_number(tensor: Tensor) -> tuple[bool, bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex(), tensor.dtype is torch.bool
 
 
 def _download(tag_config: dict[str, Any], name: str, tag: str) -> Path:

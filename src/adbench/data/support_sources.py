@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,19 +159,16 @@ def _promptad_dir(request: Request) -> Choice:
 def _inctrl(request: Request) -> Choice:
     import torch
 
+    from adbench.weight_files import open_weights
+
     file = _path(request) / f"{request.class_name}.pt"
     if not file.is_file():
         raise UserError(f"there are no support tensors of {request.what}", where=f"looked for {file}", mend=_PATH_MEND)
-    try:
-        stored = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"cannot read the tensors: {reason}", where=str(file), mend="get the file again") from error
-    images = list(stored) if isinstance(stored, (list, tuple, torch.Tensor)) else []
-    fits = [isinstance(image, torch.Tensor) and image.dim() == 3 and image.is_floating_point() for image in images]
+    images = open_weights(file).tensors() or []
+    fits = [image.dim() == 3 and image.is_floating_point() and bool(image.isfinite().all()) for image in images]
     if not images or not all(fits) or len({tuple(image.shape) for image in images}) > 1:
         raise UserError(
-            "this is no list of float tensors (3, H, W) of one size", where=str(file), mend="get the file again"
+            "this is no list of finite float tensors (3, H, W) of one size", where=str(file), mend="get the file again"
         )
     if len(images) != request.k:
         raise UserError(

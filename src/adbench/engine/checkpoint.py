@@ -135,11 +135,11 @@ class Checkpoint:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint. Raises UserError for a damaged file or one of another version."""
-    tensors, record = read_tensors(path)
+    mend = "train anew with resume=false, or in another folder"
+    try:
+        tensors, record = read_tensors(path, sealed=True)
+    except UserError as error:
+        raise UserError(error.what, where=error.where, mend=mend) from error
     if record is None or record.get("version") != VERSION:
-        raise UserError(
-            "this is not a checkpoint that this version can go on from",
-            where=str(path),
-            mend="train anew with resume=false, or in another folder",
-        )
+        raise UserError("this is not a checkpoint that this version can go on from", where=str(path), mend=mend)
     return Checkpoint(tensors, record)

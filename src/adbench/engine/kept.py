@@ -24,6 +24,7 @@ from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, Supports
 from adbench.engine.tensor_file import read_tensors, write_tensors
 from adbench.engine.weights import BACKBONE_KEYS, WeightsRecord, backbone, hyperparameters, save_weights
+from adbench.errors import UserError
 from adbench.methods.base import Method
 
 _MARK = "|"  # between the number of a draw and a tensor's name
@@ -61,7 +62,10 @@ class Kept:
         path = self._path(class_name)
         if not path.is_file():
             return None
-        tensors, record = read_tensors(path)
+        try:
+            tensors, record = read_tensors(path, sealed=True)
+        except UserError:  # damaged: the class is evaluated again
+            return None
         if record is None or record.get("key") != self._key(class_name, samples):
             return None
         memories = []

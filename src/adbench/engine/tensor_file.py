@@ -1,43 +1,90 @@
-"""One file of named tensors and a JSON record: safetensors, whole or not at all, nothing pickled."""
+"""One file of named tensors and a JSON record: safetensors, whole or not at all, nothing pickled, checksums inside.
+
+Every tensor and every field of the record has its own, so that a flipped bit is not only noticed but named.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, uint8
 
 from adbench.atomic import replacing
 from adbench.errors import UserError
+from adbench.weight_files import open_weights
 
-_RECORD = "adbench"
+_RECORD, _CHECKSUMS = "adbench", "checksums"
+_MEND = "copy the file again, or make it anew"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
     """Write `tensors` (copied to the CPU) and the JSON-able `record` to one file: equal content gives equal bytes."""
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    sealed = {**record, _CHECKSUMS: _checksums(plain, record)}
     with replacing(path) as temporary:  # one metadata entry only: safetensors writes several in random order
-        save_file(plain, temporary, metadata={_RECORD: json.dumps(record)})
+        save_file(plain, temporary, metadata={_RECORD: json.dumps(sealed)})
 
 
-def read_tensors(path: Path, *, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """The tensors of a safetensors file (none of them with `tensors=False`) and its record; None if it carries none.
+def read_tensors(path: Path, *, sealed: bool = False) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """The tensors of a safetensors file and its record; None if it carries none.
 
-    Raises UserError for a missing or damaged file.
+    sealed  refuse a file without checksums, which this version has not written
+    Raises UserError for a missing or damaged file, and for one whose content is not what was written, naming it.
     """
-    if not path.is_file():
-        raise UserError("there is no such weights file", where=str(path), mend="check the path")
+    opened = open_weights(path)
+    tensors, text = opened.state() or {}, opened.metadata.get(_RECORD)
+    if opened.kind == "safetensors":
+        tensors = dict(opened.contents.tree)
+    if text is None:
+        if sealed or any(f'"{_CHECKSUMS}"' in other for other in opened.metadata.values()):
+            raise UserError("the file lacks its record", where=str(path), mend=_MEND)
+        return tensors, None
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            record = (file.metadata() or {}).get(_RECORD)
-            loaded: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"the file cannot be read as safetensors: {error}", where=str(path), mend="copy or download it again"
-        ) from error
-    return loaded, None if record is None else json.loads(record)
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError("the record inside the file is no JSON", where=str(path), mend=_MEND) from error
+    if not isinstance(record, dict):
+        raise UserError("the record inside the file is no JSON object", where=str(path), mend=_MEND)
+    written = record.pop(_CHECKSUMS, None)
+    if written is None and sealed:
+        raise UserError("the file lacks its checksums", where=str(path), mend=_MEND)
+    if written is not None:
+        _compare(written, _checksums(tensors, record), path)
+    return tensors, record
+
+
+def _checksums(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    return {
+        "tensor": {name: _tensor_checksum(tensor) for name, tensor in tensors.items()},
+        "record": {str(name): _short(json.dumps(value).encode()) for name, value in record.items()},
+    }
+
+
+def _tensor_checksum(tensor: Tensor) -> str:
+    plain = tensor.contiguous()
+    return _short(f"{plain.dtype} {tuple(plain.shape)} ".encode(), plain.reshape(-1).view(uint8).numpy().data)
+
+
+def _short(*parts: bytes | memoryview) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]
+
+
+def _compare(written: object, found: Mapping[str, Mapping[str, str]], path: Path) -> None:
+    """Raise UserError naming the first tensor, or field of the record, that is not what was written."""
+    if not isinstance(written, dict) or not all(isinstance(written.get(kind), dict) for kind in found):
+        raise UserError("the checksums inside the file are damaged", where=str(path), mend=_MEND)
+    for kind, checksums in found.items():
+        then = written[kind]
+        for name in sorted({*then, *checksums}):
+            if then.get(name) != checksums.get(name):
+                fault = "is missing" if name not in checksums else "is not what was written: its checksum differs"
+                what = f"the tensor {name:.100}" if kind == "tensor" else f"the record's field {name:.100}"
+                raise UserError(f"{what} {fault}", where=str(path), mend=_MEND)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from torch import Tensor
 
 from adbench.atomic import write_json
+from adbench.engine.record_check import fault_of
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.tensor_file import read_tensors, write_tensors
 from adbench.errors import UserError
 from adbench.methods.base import Method
+from adbench.weight_files import is_safetensors, plain_names
 
 BACKBONE_KEYS = ("name", "weights_sha256", "quick_gelu")
 """What must agree between the backbone that weights were trained on and the one they are loaded onto."""
@@ -86,9 +88,9 @@ def read_record(path: Path) -> WeightsRecord | None:
     Use it to build the method with the hyperparameters of its training before `load_weights`.
     """
     file = weights_file(path)
-    if file.suffix != ".safetensors":
+    if not _is_ours(file):
         return None
-    _, found = read_tensors(file, tensors=False)
+    _, found = read_tensors(file)
     return None if found is None else _record(found, file)
 
 
@@ -98,12 +100,13 @@ def load_weights(method: Method, path: Path) -> WeightsRecord:
     Raises UserError naming what differs: method, hyperparameters, backbone (name, hash, activation).
     """
     file = weights_file(path)
-    if file.suffix != ".safetensors":
+    if not _is_ours(file):
         method.load_official(file)
         return _unknown_origin(method, file, official=True)
     tensors, found = read_tensors(file)
     if found is None:
-        _load(method, tensors, file)
+        own = method.learnable_state()
+        _load(method, tensors if tensors.keys() == own.keys() else plain_names(tensors), file)
         return _unknown_origin(method, file, official=False)
     record = _record(found, file)
     check_fits(record, method)
@@ -188,18 +191,23 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _is_ours(file: Path) -> bool:
+    """Whether the file is of the format in which weights are kept here, rather than of a method's authors."""
+    return file.is_file() and (file.suffix == ".safetensors" or is_safetensors(file))
+
+
 def _record(found: Mapping[str, Any], file: Path) -> WeightsRecord:
-    known = {field.name for field in fields(WeightsRecord)}
-    try:
-        record = WeightsRecord(**{key: value for key, value in found.items() if key in known})
-    except TypeError as error:
+    hints = get_type_hints(WeightsRecord)
+    fault = fault_of(found, hints, [field.name for field in fields(WeightsRecord) if field.default is MISSING])
+    if fault:
         raise UserError(
-            f"the record inside the weights file is incomplete: {error}",
+            f"the record inside the weights file is damaged, or of another version: {fault}",
             where=str(file),
-            mend="train the weights again",
-        ) from error
+            mend="copy the file again, or train the weights again",
+        )
+    record = WeightsRecord(**found)
     digest, note = file_sha256(file), file.with_suffix(".json")
-    if note.exists() and json.loads(note.read_text(encoding="utf-8")).get("sha256") != digest:
+    if note.exists() and _noted_sha256(note) != digest:
         raise UserError(
             f"{note.name} beside the weights is of another file: the hashes differ",
             where=str(file),
@@ -208,7 +216,37 @@ def _record(found: Mapping[str, Any], file: Path) -> WeightsRecord:
     return replace(record, sha256=digest, source=str(file))
 
 
+def _noted_sha256(note: Path) -> object:
+    """The hash of the weights that the file beside them tells."""
+    try:
+        content = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            "the record beside the weights is no JSON",
+            where=str(note),
+            mend="copy it again, or remove it: the weights carry their own record",
+        ) from error
+    return content.get("sha256") if isinstance(content, dict) else None
+
+
+def _check_numbers(method: Method, tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Raise UserError naming the first tensor of another dtype than the method's, or with values not finite."""
+    own = {name: tensor.dtype for name, tensor in method.learnable_state().items()}
+    for name, tensor in tensors.items():
+        wanted = {own[name]} if name in own else set(own.values()) or {tensor.dtype}
+        if tensor.dtype not in wanted:
+            fault = f"{str(tensor.dtype)[6:]} instead of {' or '.join(sorted(str(kind)[6:] for kind in wanted))}"
+        elif tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            fault = "values that are not finite"
+        else:
+            continue
+        raise UserError(
+            f"the tensor {name:.100} holds {fault}", where=str(file), mend="copy the file again, or train it again"
+        )
+
+
 def _load(method: Method, tensors: Mapping[str, Tensor], file: Path) -> None:
+    _check_numbers(method, tensors, file)
     try:
         method.load_learnable_state(tensors)
     except UserError as error:

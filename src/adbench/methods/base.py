@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -153,6 +153,22 @@ class Method(nn.Module, ABC):
     def shots(self, class_name: str) -> int | None:
         """The number of normal images in the memory of this class; None where it does not tell."""
         return None if self.remembers(class_name) else 0
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Method:
+        """Move the method: `to`, `half`, `double`. Raises UserError where its precision would not be the backbone's.
+
+        The backbone is shared with other methods, so it never moves along.
+        """
+        own = getattr(self.clip, "dtype", torch.float32)
+        asked = fn(torch.empty(0, dtype=own)).dtype
+        if asked != own:
+            raise UserError(
+                f"the method would compute in {str(asked)[6:]}, its backbone in {str(own)[6:]}",
+                where=f"method {self.name}",
+                mend=f"move the backbone first, for all methods that share it: method.clip.to({asked})",
+            )
+        super()._apply(fn, recurse)
+        return self
 
     def learnable_state(self) -> dict[str, Tensor]:
         """Everything learned, by the authors' checkpoint names where they published any; never the backbone."""

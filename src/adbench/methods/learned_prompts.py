@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from adbench.atomic import replacing
 from adbench.clip import Clip
 from adbench.errors import UserError
 from adbench.methods.base import load_strictly
+from adbench.weight_files import open_weights
 
 # Rows of linear layers that the authors' code creates, saves and never uses.
 UNUSED_PROJECTION_ROWS = 896
@@ -164,11 +164,13 @@ def load_learner(learner: nn.Module, path: str | Path, frozen: Mapping[str, Tens
             or its backbone are not those of the method. Nothing is loaded then.
     """
     where = str(path)
-    stored = read_official(path)
-    state = stored.get("prompt_learner") if isinstance(stored, dict) else None
-    if not isinstance(state, dict):
+    opened = open_weights(path)
+    state = opened.state("prompt_learner")
+    if state is None:
         raise UserError(
-            "no entry 'prompt_learner' in the checkpoint", where=where, mend="give the authors' epoch_N.pth"
+            f"no entry 'prompt_learner' in the checkpoint, but {opened.described()}",
+            where=where,
+            mend="give the authors' epoch_N.pth",
         )
     for key, ours in sorted(frozen.items(), reverse=True):  # the ids first: other prompts have other embeddings too
         theirs = state.get(key)
@@ -194,18 +196,6 @@ def _same_tokens(theirs: Tensor, ours: Tensor) -> bool:
         return torch.equal(theirs.cpu().long(), ours.cpu().long())
     # The authors' weights went through fp16 once; another CLIP's embeddings differ by about their own size.
     return torch.allclose(theirs.cpu().float(), ours.cpu().float(), rtol=1e-2, atol=1e-4)
-
-
-def read_official(path: str | Path) -> Any:
-    """What an authors' checkpoint holds, without unpickling arbitrary objects."""
-    file = Path(path)
-    if not file.is_file():
-        raise UserError("checkpoint not found", where=str(file), mend="give the path of an existing file")
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"cannot read the checkpoint: {reason}", where=str(file), mend="get the file again") from error
 
 
 def write_official(

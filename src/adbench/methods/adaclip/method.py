@@ -13,7 +13,6 @@ from torch import Tensor
 
 from adbench.atomic import replacing
 from adbench.clip import Clip, TextInput
-from adbench.clip.loading import read_state
 from adbench.clip.prompts import ADACLIP_ENSEMBLE, encode_ensemble, state_directions
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
@@ -25,6 +24,7 @@ from adbench.methods.base import Features, Method, Prediction, load_strictly
 from adbench.methods.losses import dice, focal
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
+from adbench.weight_files import read_state
 
 
 @register("adaclip")

@@ -18,12 +18,13 @@ from adbench.errors import UserError
 from adbench.methods.base import SUPPORT, Features, Method, Prediction, beside, load_strictly, not_adapted
 from adbench.methods.inctrl.heads import Adapter, Head
 from adbench.methods.inctrl.layout import regroup_patches, regroup_prompt_features, regroup_prompt_patches
-from adbench.methods.inctrl.official import read_checkpoint, split_checkpoint, write_checkpoint
+from adbench.methods.inctrl.official import split_checkpoint, write_checkpoint
 from adbench.methods.inctrl.outputs import Comparison, Outputs
 from adbench.methods.losses import score_focal
 from adbench.methods.maps import resize_bilinear
 from adbench.methods.registry import register
 from adbench.methods.residuals import nearest_distance
+from adbench.weight_files import read_state
 
 Loss = Literal["focal", "bce"]
 
@@ -257,7 +258,7 @@ class InCtrl(Method):
 
     def load_official(self, path: str | Path) -> None:
         """Load checkpoint_N.pyth of the authors' code; the frozen towers in it must be those of the backbone."""
-        learned = split_checkpoint(read_checkpoint(Path(path)), self.clip, where=str(path))
+        learned = split_checkpoint(read_state(path), self.clip, where=str(path))
         load_strictly(self, learned, where=str(path))
 
     def save_official(self, path: str | Path) -> None:

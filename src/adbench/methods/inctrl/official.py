@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,6 @@ from adbench.errors import UserError
 LEARNED = ("adapter.", "diff_head.", "diff_head_ref.")
 # In open_clip's state dict, but not in the authors' network.
 _NOT_THEIRS = ("logit_scale", "logit_bias", "attn_mask")
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """State dict of checkpoint_N.pyth, without unpickling arbitrary objects."""
-    if not path.is_file():
-        raise UserError("checkpoint not found", where=str(path), mend="give the path of an existing file")
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"cannot read the checkpoint: {reason}", where=str(path), mend="get the file again") from error
-    state = stored.get("model_state", stored) if isinstance(stored, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError("the file holds no state dict", where=str(path), mend="give the authors' checkpoint.pyth")
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
 def split_checkpoint(state: Mapping[str, Tensor], clip: Clip, *, where: str) -> dict[str, Tensor]:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from adbench.atomic import replacing
 from adbench.errors import UserError
-from adbench.methods.learned_prompts import read_official
-from adbench.methods.promptad.memory import GALLERY_KEY, TEXT_KEY, ClassMemory, FittedPrompts
+from adbench.methods.promptad.memory import GALLERY_KEY, TEXT_KEY, ClassMemory, FittedPrompts, misfit
 from adbench.methods.promptad.prompts import ABNORMAL_KEY, NORMAL_KEY, Contexts, Task
+from adbench.weight_files import read_state
 
 _FILE_NAME = re.compile(r"(?P<task>CLS|SEG)-Seed_\d+-(?P<name>.+)-check_point")
 # The seed that the authors' scripts put into the names.
@@ -71,7 +71,7 @@ def _named(file: Path) -> tuple[str | None, Task | None]:
 
 
 def _read(file: Path, tasks: Sequence[Task]) -> OfficialFile:
-    stored = read_official(file)
+    stored = read_state(file)
     class_name, named_task = _named(file)
     task = named_task or tasks[0]
     if task not in tasks or (named_task is None and len(tasks) > 1):
@@ -84,9 +84,9 @@ def _read(file: Path, tasks: Sequence[Task]) -> OfficialFile:
         )
     # The authors' test script for maps puts the whole model into the file: only these keys matter.
     state = {
-        key: value.float()
-        for key, value in (stored.items() if isinstance(stored, dict) else ())
-        if isinstance(value, Tensor) and (key in (TEXT_KEY, NORMAL_KEY, ABNORMAL_KEY) or key.startswith(GALLERY_KEY))
+        key: _numbers(key, value, file)
+        for key, value in stored.items()
+        if key in (TEXT_KEY, NORMAL_KEY, ABNORMAL_KEY) or key.startswith(GALLERY_KEY)
     }
     galleries = [state[key] for key in sorted(state) if key.startswith(GALLERY_KEY)]
     contexts = Contexts(state[NORMAL_KEY], state[ABNORMAL_KEY]) if {NORMAL_KEY, ABNORMAL_KEY} <= state.keys() else None
@@ -98,6 +98,12 @@ def _read(file: Path, tasks: Sequence[Task]) -> OfficialFile:
             mend="give a checkpoint of PromptAD's training scripts",
         )
     return OfficialFile(class_name, task, memory, contexts)
+
+
+def _numbers(key: str, value: Tensor, file: Path) -> Tensor:
+    if not value.is_floating_point() or not bool(value.float().isfinite().all()):
+        raise misfit(f"{key} holds values that are no finite fractions", str(file))
+    return value.float()
 
 
 def write_file(folder: Path, class_name: str, task: Task, memory: ClassMemory) -> None:

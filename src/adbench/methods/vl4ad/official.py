@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from adbench.clip.loading import misfits, read_state
+from adbench.clip.loading import misfits
 from adbench.errors import UserError
+from adbench.weight_files import read_state
 
 # What an FC-CLIP checkpoint holds beside the decoder: its frozen CLIP and the buffers of its loss.
 _NOT_LEARNED = ("backbone.", "criterion.")

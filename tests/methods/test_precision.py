@@ -1,0 +1,39 @@
+"""A method computes in the precision of its backbone, which other methods share."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from adbench import methods
+from adbench.errors import UserError
+from tiny import make_batch, make_tiny_clip
+
+
+@pytest.mark.parametrize("name", ["winclip", "anomalyclip"])
+@pytest.mark.parametrize(
+    "move", [torch.nn.Module.double, torch.nn.Module.half, torch.nn.Module.bfloat16, lambda m: m.to(torch.float64)]
+)
+def test_another_precision_than_the_backbones_is_refused(name, move):
+    method = methods.build(name, make_tiny_clip())
+    with pytest.raises(UserError, match=r"its backbone in float32.*method\.clip\.to\(torch\."):
+        move(method)
+    assert method.clip.dtype == torch.float32
+    assert all(value.dtype == torch.float32 for value in method.parameters())
+
+
+def test_a_method_follows_its_backbone():
+    method = methods.build("anomalyclip", make_tiny_clip())
+    batch = make_batch(2)
+    expected = method.predict(batch).scores
+    method.clip.to(torch.float64)
+    method.to(torch.float64)
+    assert all(value.dtype == torch.float64 for value in method.parameters())
+    torch.testing.assert_close(method.predict(batch).scores, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_moves_to_the_same_precision_or_a_device_go_on():
+    method = methods.build("anomalyclip", make_tiny_clip())
+    assert method.to("cpu") is method
+    assert method.float() is method
+    assert method.to("meta").ctx_pos.device.type == "meta"
