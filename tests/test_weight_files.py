@@ -21,6 +21,9 @@ from safetensors.torch import save_file
 from adbench.errors import UserError
 from adbench.weight_files import open_weights, read_state
 
+# TorchScript is deprecated; its files stay.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+
 WEIGHT = torch.arange(6.0).reshape(2, 3)
 STATE = {"a.weight": WEIGHT, "a.bias": torch.tensor([1, -2], dtype=torch.int64), "b": torch.zeros(0, 4).half()}
 

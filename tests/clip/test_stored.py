@@ -17,6 +17,9 @@ from tiny import TINY, make_tiny_clip
 
 transformers = pytest.importorskip("transformers")
 
+# TorchScript is deprecated; its files stay.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+
 VISION, TEXT = TINY["vision_cfg"], TINY["text_cfg"]
 
 
