@@ -1,6 +1,10 @@
-"""Train the tiny method in a process of its own that kills itself at a given point (run by test_resume.py).
+"""Train the tiny method in processes that kill themselves at a given point (run by test_resume.py).
 
-usage: python -m engine.killed DATA_DIR RUN_DIR POINT    POINT: never | step:N | checkpoint:N | finish
+usage: python -m engine.killed DATA_DIR    and then, line by line on its input, RUN_DIR POINT
+    POINT: never | step:N | checkpoint:N | finish
+
+Each line is one training in a process of its own; its exit status is answered. All are forked from one that has
+imported everything, on one thread: they start at once, and no number of threads comes between their results.
 """
 
 from __future__ import annotations
@@ -11,8 +15,10 @@ import sys
 from pathlib import Path
 
 import torch
+import torch.utils.tensorboard
 
 from adbench.engine import checkpoint, tensor_file, weights
+from adbench.engine.optim import build_optimizer
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, OptimizerSpec, TrainData, TrainSettings
 from adbench.engine.train import train
@@ -85,6 +91,17 @@ def main(data_dir: str, run_dir: str, point: str) -> None:
     )
 
 
-if __name__ == "__main__":
+def serve(data_dir: str) -> None:
     torch.set_num_threads(1)
-    main(*sys.argv[1:])
+    build_optimizer(TinyMethod(fake_clip()), OptimizerSpec())  # torch imports its compiler for the first optimiser
+    for line in sys.stdin:
+        run_dir, point = line.rsplit(maxsplit=1)
+        life = os.fork()
+        if not life:
+            main(data_dir, run_dir, point)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(life, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

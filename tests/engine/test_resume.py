@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,42 +17,44 @@ from adbench.engine.journal import read_history
 from adbench.engine.optim import build_optimizer
 from adbench.engine.settings import OptimizerSpec
 from adbench.errors import UserError
-from engine import killed
 from engine.tiny_engine import build_method
 
 
-def _train(data_dir, run_dir, point):
-    """Exit status of a training that dies at `point`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "engine.killed", data_dir, run_dir, point],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode
+@contextmanager
+def _lives(data_dir):
+    """A function (run folder, point) -> exit status of a training that dies at `point`."""
+    command = [sys.executable, "-m", "engine.killed", data_dir]
+    with subprocess.Popen(
+        command, cwd=Path(__file__).parent.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+
+        def train(run_dir, point):
+            process.stdin.write(f"{run_dir} {point}\n")
+            process.stdin.flush()
+            return int(process.stdout.readline())
+
+        yield train
 
 
 def _visible(folder):
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
-@pytest.mark.slow
 def test_killed_anywhere_a_training_ends_with_the_same_weights(tmp_path):
     data, whole, torn = tmp_path / "data", tmp_path / "whole", tmp_path / "torn"
-    killed.main(data, whole, "never")
+    with _lives(data) as train:
+        assert train(whole, "never") == 0
 
-    # 18 steps in 3 epochs, checkpoints after steps 4, 6, 8, 12, 12, 16, 18; each life starts from the last one
-    assert _train(data, torn, "step:3") == -signal.SIGKILL  # before there is any checkpoint
-    assert _visible(torn) == ["history.jsonl", "run.json", "tensorboard"]
-    assert _train(data, torn, "step:6") == -signal.SIGKILL  # in the sixth step: step 4 is kept
-    assert load_checkpoint(torn / "checkpoint.safetensors").record["position"]["step"] == 4
-    assert _train(data, torn, "checkpoint:2") == -signal.SIGKILL  # half-way through writing step 8
-    assert load_checkpoint(torn / "checkpoint.safetensors").record["position"]["step"] == 6
-    assert _train(data, torn, "finish") == -signal.SIGKILL  # weights are written, their record is not
-    assert not (torn / "weights.json").exists()
-    assert _train(data, torn, "never") == 0
+        # 18 steps in 3 epochs, checkpoints after steps 4, 6, 8, 12, 12, 16, 18; each life starts from the last one
+        assert train(torn, "step:3") == -signal.SIGKILL  # before there is any checkpoint
+        assert _visible(torn) == ["history.jsonl", "run.json", "tensorboard"]
+        assert train(torn, "step:6") == -signal.SIGKILL  # in the sixth step: step 4 is kept
+        assert load_checkpoint(torn / "checkpoint.safetensors").record["position"]["step"] == 4
+        assert train(torn, "checkpoint:2") == -signal.SIGKILL  # half-way through writing step 8
+        assert load_checkpoint(torn / "checkpoint.safetensors").record["position"]["step"] == 6
+        assert train(torn, "finish") == -signal.SIGKILL  # weights are written, their record is not
+        assert not (torn / "weights.json").exists()
+        assert train(torn, "never") == 0
 
     assert (torn / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
     assert json.loads((torn / "weights.json").read_text()) == json.loads((whole / "weights.json").read_text())

@@ -33,7 +33,8 @@ def test_grid_is_row_major():
 
 def test_resize_aligns_corners_when_asked():
     grid = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
-    assert resize_bilinear(grid, 3, align_corners=True)[0, 0].tolist() == [[0, 0.5, 1], [1, 1.5, 2], [2, 2.5, 3]]
+    expected = torch.tensor([[0, 0.5, 1], [1, 1.5, 2], [2, 2.5, 3]])
+    assert_close(resize_bilinear(grid, 3, align_corners=True)[0, 0], expected)
 
 
 def test_focal_is_the_written_formula():
