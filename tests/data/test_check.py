@@ -191,7 +191,7 @@ def test_check_tells_what_is_good_to_know_apart_from_problems(root: Path) -> Non
     pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 4), dtype=np.uint8)
     Image.fromarray(pixels, "CMYK").save(root / "screw/test/good/000.png", format="TIFF")
     Image.fromarray(pixels, "RGBA").save(root / "screw/test/good/001.png")
-    checked = check_dataset(SPEC, root)
+    checked = check_dataset(dataclasses.replace(SPEC, sizes={}), root)
     assert checked.problems == []
     faint, print_colours, misnamed, transparent = checked.notes
     assert faint.startswith("class screw: 1 masks hold values between 1 and 127, up to 0.8% of the pixels")
@@ -200,6 +200,14 @@ def test_check_tells_what_is_good_to_know_apart_from_problems(root: Path) -> Non
     assert (
         "screw: 1 images have transparent pixels: transparency is dropped, first screw/test/good/001.png" in transparent
     )
+
+
+def test_sizes_that_are_not_the_published_ones_are_told(root: Path) -> None:
+    bottle, screw = check_dataset(SPEC, root).notes
+    assert "class bottle: 8 images are not of the published size, first bottle/train/good/000.png of 24x20" in bottle
+    assert "published: 1024x1024. Results do not compare" in screw
+    as_they_are = dataclasses.replace(SPEC, sizes={"bottle": (24, 20), "screw": (24, 20)})
+    assert check_dataset(as_they_are, root).notes == []
 
 
 def test_sixteen_bit_images_that_look_black_are_found(root: Path) -> None:

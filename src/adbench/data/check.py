@@ -74,7 +74,7 @@ def check_dataset(
     problems += [fault for one in looked for fault in one.faults]
     problems += doubts(looked)
     problems += _repeated(samples)
-    return Checked(samples, list({str(problem): problem for problem in problems}.values()), notes(looked))
+    return Checked(samples, list({str(problem): problem for problem in problems}.values()), notes(looked, spec.sizes))
 
 
 def _indexed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from adbench.data.contents import Contents, ContentTally
@@ -36,10 +36,17 @@ def doubts(looked: Sequence[Looked]) -> Iterator[UserError]:
             yield UserError(note, where=f"class {name}", mend=mend)
 
 
-def notes(looked: Sequence[Looked]) -> list[str]:
-    """Per class what is certain, but good to know."""
+def notes(looked: Sequence[Looked], sizes: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Per class what is certain, but good to know; `sizes`: class -> published (width, height) of the images."""
     lines = []
     for name, group in _by_class(looked).items():
+        other = [one for one in group if name in sizes and one.image.size not in (None, sizes[name][::-1])]
+        if other and other[0].image.size is not None:
+            (height, width), published = other[0].image.size, "x".join(map(str, sizes[name]))
+            lines.append(
+                f"class {name}: {len(other)} images are not of the published size, first {other[0].sample.key} of "
+                f"{width}x{height} pixels; published: {published}. Results do not compare with published ones"
+            )
         faint = [(one.faint, one.sample) for one in group if one.faint]
         if faint:
             share, worst = max(faint, key=lambda pair: pair[0])

@@ -41,6 +41,7 @@ class DatasetSpec:
 
     classes         in the official order, which tables follow; empty: whatever the folder holds
     expected        class -> published counts (train, normal test, anomalous test), where they are known for certain
+    sizes           class -> published (width, height) of the images, where all have one and it is known for certain
     metric_set      "industrial": a table per class; "road": pixels pooled over the set, unknown ones ignored, and
                     components (see `metrics.road`)
     component_sizes of a road set: pixels of the smallest predicted and of the smallest annotated component that count
@@ -69,6 +70,7 @@ class DatasetSpec:
     index_files: Indexer
     quirks: tuple[str, ...] = ()
     expected: Mapping[str, Counts] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     metric_set: Literal["industrial", "road"] = "industrial"
     component_sizes: tuple[int, int] = (500, 100)
     supervision: Supervision = "anomaly"

@@ -24,6 +24,7 @@ _UNCERTAIN = ("drop", "anomaly")
     classes=("elpv",),
     # 1508 cells of probability 0, a quarter of them for the test (377), and 715 of probability 1.
     expected={"elpv": Counts(train=1131, normal=377, anomalous=715)},
+    sizes={"elpv": (300, 300)},
     licence="CC BY-NC-SA 4.0 (non-commercial)",
     source="https://github.com/zae-bayern/elpv-dataset",
     citation="C. Buerhop-Lutz et al.: A Benchmark for Visual Identification of Defective Solar Cells in "
