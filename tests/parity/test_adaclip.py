@@ -7,7 +7,8 @@ import pytest
 
 from adbench.cli.parity import run
 from adbench.errors import UserError
-from adbench.parity.cases import compare, compute, read_case, tolerance_of
+from adbench.parity.cases import compute, read_case
+from adbench.parity.comparison import compare, tolerance_of
 from recorded import FIXTURES
 
 CASES = sorted((FIXTURES / "adaclip").iterdir())

@@ -8,7 +8,8 @@ import json
 import numpy as np
 import pytest
 
-from adbench.parity.cases import compare, compute, read_case
+from adbench.parity.cases import compute, read_case
+from adbench.parity.comparison import compare
 from recorded import CASES, FIXTURES
 
 REQUIRED = json.loads((FIXTURES / "required.json").read_text())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adbench.parity.cases import compare, compute, read_case
+from adbench.parity.cases import compute, read_case
+from adbench.parity.comparison import compare
 from recorded import FIXTURES
 
 CASES = sorted(case for method in ("winclip", "inctrl") for case in (FIXTURES / method).iterdir())

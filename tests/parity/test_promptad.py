@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adbench.parity.cases import compare, compute, read_case
+from adbench.parity.cases import compute, read_case
+from adbench.parity.comparison import compare
 from recorded import FIXTURES
 
 CASES = {path.name: path for path in sorted((FIXTURES / "promptad").iterdir())}

@@ -19,7 +19,7 @@ from adbench.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-    from adbench.parity.cases import Row
+    from adbench.parity.comparison import Row
 
 SUMMARY = "compare with tensors recorded from the authors' code"
 
@@ -27,7 +27,8 @@ SUMMARY = "compare with tensors recorded from the authors' code"
 def run(argv: Sequence[str]) -> int:
     """Compare the cases named in `argv`, or write our tensors of one. Returns the exit status."""
     folders, out = _arguments(argv)
-    from adbench.parity.cases import compare, compute, read_case
+    from adbench.parity.cases import compute, read_case
+    from adbench.parity.comparison import compare
 
     worst = 0
     for folder in folders:

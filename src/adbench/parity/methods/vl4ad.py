@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
-from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from adbench.clip import Clip
 from adbench.clip.dense import register_convnext
@@ -225,24 +224,25 @@ def _draws(tensors: Arrays) -> list[Tensor]:
     return [torch.from_numpy(tensors[name]) for name in names]
 
 
-@contextlib.contextmanager
-def _replaying(draws: Sequence[Tensor]) -> Iterator[None]:
+class _Replaying(TorchFunctionMode):
     """Uniform draws are the given ones, in order. Raises ValueError where another shape is asked for.
 
     Single numbers are really drawn: some releases of the library draw one per layer and then drop no layer.
     """
-    rest, really = iter(draws), torch.rand
 
-    def draw(*shape: Any, device: object = None) -> Tensor:
-        if shape == ([],):
-            return really([])
-        values = next(rest)
-        if tuple(values.shape) != shape:
-            raise ValueError(f"a draw of {tuple(values.shape)} was recorded, {shape} is asked for")
+    def __init__(self, draws: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.rest = iter(draws)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is not torch.rand or args == ([],):
+            return func(*args, **(kwargs or {}))
+        values = next(self.rest)
+        if tuple(values.shape) != args:
+            raise ValueError(f"a draw of {tuple(values.shape)} was recorded, {args} is asked for")
         return values
-
-    with mock.patch.object(torch, "rand", draw):
-        yield
 
 
 def _adam_constants(described: str) -> dict[str, Any]:
@@ -259,7 +259,7 @@ def _training(method: VL4AD, batch: Batch, settings: Mapping[str, Any], draws: S
         method.criterion.register_forward_hook(lambda _module, _given, found: terms.update(found)),
         method.criterion.criterion.matcher.register_forward_hook(lambda _module, _given, found: pairs.append(found)),
     ]
-    with _replaying(draws):
+    with _Replaying(draws):
         total = torch.stack(list(method.loss(method.encode(batch), batch).values())).sum()
     for hook in hooks:
         hook.remove()
