@@ -83,3 +83,40 @@ def test_undefined_without_a_range_of_scores_or_regions(grid):
     assert np.isnan(aupro200(maps, np.zeros_like(masks), grid=grid))
     assert np.isnan(aupro200(maps, np.ones_like(masks), grid=grid))
     assert np.isnan(aupro200(maps[:0], masks[:0], grid=grid))
+
+
+@pytest.mark.parametrize("grid", ["numpy1", "numpy2"])
+def test_undefined_where_a_single_threshold_lies_below_the_limit(grid):
+    maps = np.array([[[0.0, 1.0, 0.992, 0.992]]])  # thresholds up to 0.99 have FPR 1, the one above them 0
+    assert np.isnan(aupro200(maps, np.array([[[1, 1, 0, 0]]]), grid=grid))
+
+
+def test_scores_too_near_for_200_steps_of_their_type_have_no_thresholds():
+    maps = np.array([[[0.0, 1e-45]]], np.float32)
+    assert len(PixelMetrics().update(maps, maps > 0).threshold_curve("numpy2").thresholds) == 0
+    assert len(PixelMetrics().update(maps * 0, maps > 0).threshold_curve("numpy2").thresholds) == 0
+    assert np.isnan(aupro200(maps, maps > 0, grid="numpy2"))
+
+
+@pytest.mark.parametrize("grid", ["numpy1", "numpy2"])
+def test_steps_of_one(grid):
+    maps = np.array([[[0.0, 60.0, 150.0, 200.0]]], np.float32)
+    curve = PixelMetrics().update(maps, np.array([[[0, 0, 1, 1]]])).threshold_curve(grid)
+    assert curve.thresholds.tolist() == list(range(200))
+    assert curve.fprs.tolist() == [0.5] * 60 + [0.0] * 140
+    assert curve.pros.tolist() == [1.0] * 150 + [0.5] * 50
+
+
+def test_numpy1_compares_scores_with_rounded_thresholds():
+    rng = np.random.default_rng(0)
+    masks = random_masks(rng, 4, 20, 20)
+    maps = rng.random(masks.shape, np.float32)
+    thresholds = PixelMetrics().update(maps, masks).threshold_curve("numpy1").thresholds
+    inner = (maps > maps.min()) & (maps < maps.max())
+    maps[inner] = rng.choice(thresholds[1:].astype(np.float32), inner.sum())
+
+    curve = PixelMetrics().update(maps, masks).threshold_curve("numpy1")
+
+    fprs, pros = pro_curve(maps, masks, thresholds.astype(np.float32), np.greater)
+    np.testing.assert_allclose(curve.fprs, fprs, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(curve.pros, pros, rtol=0, atol=1e-12)

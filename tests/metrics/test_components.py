@@ -211,3 +211,15 @@ def test_shards_merge() -> None:
 def test_bad_sizes_are_refused() -> None:
     with pytest.raises(UserError, match="smallest components"):
         ComponentMetrics(0.5, min_pred=-1)
+
+
+def test_the_smallest_components_that_count_are_the_benchmarks():
+    masks = np.zeros((2, 40, 40), np.uint8)
+    masks[0, :10, :10] = 1  # 100 pixels
+    masks[1, :9, :11] = 1  # 99
+    scores = np.zeros(masks.shape, np.float32)
+    scores[0, :20, :25] = 1  # 500 pixels
+    scores[1, :1, :40] = 1
+    metrics = ComponentMetrics(0.5).update(scores, masks)
+    assert [image.size_gt.tolist() for image in metrics.images] == [[100], []]
+    assert [image.size_pred.tolist() for image in metrics.images] == [[500], []]
