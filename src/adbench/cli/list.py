@@ -1,13 +1,11 @@
-"""`adbench list`: which methods, data sets and backbones there are."""
+"""`adbench list`: which methods and backbones there are; `list data` is `data list`."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from adbench.cli.data import has_masks, whereabouts
+from adbench.cli import data as data_command
 from adbench.cli.overrides import choices
 from adbench.errors import UserError, unknown
 from adbench.shipped import configs_dir
@@ -18,7 +16,7 @@ HELP = """\
 usage  python -m adbench list methods|data|clip [data_dir=DIR]
 
   list methods   what each method is, the backbone that its paper uses, the version of its settings
-  list data      where the set was found below data_dir (./data, or $ADBENCH_DATA), classes, masks, licence
+  list data      the same as data list
   list clip      the backbones that have a name here; other models of open_clip: clip.name=MODEL clip.pretrained=TAG
 
 examples
@@ -29,25 +27,20 @@ examples
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench list` with these words."""
-    topics: dict[str, Callable[[Path], list[list[str]]]] = {
-        "methods": _methods,
-        "data": _data,
-        "clip": _clip,
-    }
-    data_dir = Path(os.environ.get("ADBENCH_DATA", "data"))
-    wanted = []
-    for word in argv:
-        key, equals, value = word.partition("=")
-        if equals and key == "data_dir":
-            data_dir = Path(value).expanduser()
-        elif word in topics:
-            wanted.append(word)
-        else:
-            raise unknown("thing to list", word, [*topics, "data_dir=DIR"], where="list")
+    topics: dict[str, Callable[[], list[list[str]]]] = {"methods": _methods, "clip": _clip}
+    settings = [word for word in argv if word.startswith("data_dir=")]
+    wanted = [word for word in argv if word not in settings]
+    for word in wanted:
+        if word not in ("data", *topics):
+            raise unknown("thing to list", word, ["methods", "data", "clip", "data_dir=DIR"], where="list")
     if not wanted:
-        raise UserError("list needs to know what", mend=f"python -m adbench list {'|'.join(topics)}")
+        raise UserError("list needs to know what", mend="python -m adbench list methods|data|clip")
     for number, topic in enumerate(wanted):
-        print("\n" * (number > 0) + _columns(topics[topic](data_dir)))
+        print("\n" * (number > 0), end="")
+        if topic == "data":
+            data_command.run(["list", *settings])
+        else:
+            print(_columns(topics[topic]()))
     return 0
 
 
@@ -69,7 +62,7 @@ def read_header(group: str, name: str) -> tuple[str, dict[str, Any]]:
     return about, yaml.safe_load(text)
 
 
-def _methods(_data_dir: Path) -> list[list[str]]:
+def _methods() -> list[list[str]]:
     rows = [["method", "backbone", "version", "what it is"]]
     for name in choices("method"):
         about, values = read_header("method", name)
@@ -79,19 +72,7 @@ def _methods(_data_dir: Path) -> list[list[str]]:
     return rows
 
 
-def _data(data_dir: Path) -> list[list[str]]:
-    from adbench.data import catalogue
-
-    rows = [["data", "where", "classes", "masks", "what it is", "licence"]]
-    for name in catalogue.names():
-        spec = catalogue.get(name)
-        _, where = whereabouts(spec, data_dir)
-        n_classes = str(len(spec.classes)) if spec.classes else "any"
-        rows.append([name, where, n_classes, "yes" if has_masks(spec) else "no", spec.title, spec.licence])
-    return rows
-
-
-def _clip(_data_dir: Path) -> list[list[str]]:
+def _clip() -> list[list[str]]:
     rows = [["clip", "weights", "what it is"]]
     for name in choices("clip"):
         about, values = read_header("clip", name)
