@@ -349,6 +349,18 @@ def test_more_numbers_than_the_file_holds_are_refused(tmp_path):
         read_state(repacked(file, {"data/0": b"\0" * 4}))
 
 
+def test_an_entry_outside_the_archive_is_refused(tmp_path):
+    """The place of an entry, in the archive's directory, moved out of the file."""
+    whole = write(tmp_path / "w.pt", "zip").read_bytes()
+    directory = whole.index(b"PK\x01\x02")
+    for place in (1 << 31, len(whole), len(whole) - 1):
+        damaged = bytearray(whole)
+        damaged[directory + 42 : directory + 46] = struct.pack("<I", place)
+        (tmp_path / "w.pt").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"data\.pkl (lies outside the file|is not where it should be)"):
+            read_state(tmp_path / "w.pt")
+
+
 def test_declared_sizes_of_pickles_and_headers_are_not_believed(tmp_path):
     for content in (
         b"\x80\x04\x96" + struct.pack("<Q", 1 << 40) + b".",  # BYTEARRAY8

@@ -212,18 +212,18 @@ def test_a_write_that_dies_leaves_nothing_half_and_the_next_training_completes_i
     tmp_path, samples, settings, monkeypatch
 ):
     settings = replace(settings, cache="disk")
-    original = feature_cache.write_tensors
+    original = feature_cache.write_rows
 
-    def dying(path, tensors, record):
+    def dying(path, tensors):
         if path.name == "000001.safetensors":
             from adbench.atomic import replacing
 
             with replacing(path) as temporary:
                 temporary.write_bytes(b"half")
                 raise KeyboardInterrupt
-        original(path, tensors, record)
+        original(path, tensors)
 
-    monkeypatch.setattr(feature_cache, "write_tensors", dying)
+    monkeypatch.setattr(feature_cache, "write_rows", dying)
     with pytest.raises(KeyboardInterrupt):
         run_training(tmp_path / "run", samples, settings)
     (folder,) = feature_cache.Path(settings.cache_dir).iterdir()
@@ -234,12 +234,13 @@ def test_a_write_that_dies_leaves_nothing_half_and_the_next_training_completes_i
     assert weights == run_training(tmp_path / "whole", samples, replace(settings, cache="ram"))[0]
 
 
-def test_a_damaged_file_is_encoded_again(tmp_path, samples, settings):
+@pytest.mark.parametrize("damage", [lambda whole: whole[:300], lambda whole: whole[:-90] + b"?" + whole[-89:]])
+def test_a_damaged_file_is_encoded_again(tmp_path, samples, settings, damage):
     settings = replace(settings, cache="disk")
     expected = run_training(tmp_path / "first", samples, settings)[0]
     (folder,) = feature_cache.Path(settings.cache_dir).iterdir()
     file = folder / "000001.safetensors"
-    file.write_bytes(file.read_bytes()[:300])
+    file.write_bytes(damage(file.read_bytes()))
     weights, _, method = run_training(tmp_path / "second", samples, settings)
     assert weights == expected
     assert method.n_encoded == 8

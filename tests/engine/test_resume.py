@@ -16,6 +16,7 @@ from adbench.engine.checkpoint import Position, load_checkpoint, save_checkpoint
 from adbench.engine.journal import read_history
 from adbench.engine.optim import build_optimizer
 from adbench.engine.settings import OptimizerSpec
+from adbench.engine.weights import load_weights
 from adbench.errors import UserError
 from engine.tiny_engine import build_method
 
@@ -112,6 +113,15 @@ def test_a_flipped_bit_in_a_checkpoint_is_refused(tmp_path):
         path.write_bytes(flipped)
         with pytest.raises(UserError, match=r"checkpoint\.safetensors.*resume=false"):
             load_checkpoint(path)
+
+
+def test_a_checkpoint_is_no_file_of_weights(tmp_path):
+    method = build_method()
+    optimizer = build_optimizer(method, OptimizerSpec(name="sgd", lr=0.1))
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    save_checkpoint(tmp_path / "c.safetensors", method, optimizer, scaler, Position(step=1), {"method": "tiny"})
+    with pytest.raises(UserError, match="checkpoint of a training that has not finished"):
+        load_weights(method, tmp_path / "c.safetensors")
 
 
 def _step(method, optimizer):

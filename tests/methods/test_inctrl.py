@@ -201,6 +201,11 @@ def test_a_checkpoint_without_towers_is_fine_and_a_wrong_one_is_named(tmp_path):
         ({**learned, "visual.proj": towers["visual.proj"] + 0.1}, "visual.proj has other values"),
         ({**learned, "visual.proj": torch.zeros(3)}, r"visual.proj is \(3,\) instead of"),
         ({**learned, "strange": torch.zeros(1)}, "unexpected strange"),
+        (
+            {**learned, "adapter.fc.0.weight": learned["adapter.fc.0.weight"] / 0},
+            "weight holds values that are not finite",
+        ),
+        ({**learned, "adapter.fc.0.weight": learned["adapter.fc.0.weight"].long()}, "weight holds int64 instead of"),
     ]:
         with pytest.raises(UserError, match=message):
             load(state)

@@ -125,6 +125,10 @@ def test_checkpoints_of_two_supports_are_not_mixed(tmp_path):
         ({"text_features": torch.zeros(2, 32)}, "holds neither feature_gallery1"),
         ([1], "no state dict, but a list of 1"),
         (
+            {"text_features": torch.full((2, 32), float("nan"))},
+            "text_features holds values that are no finite fractions",
+        ),
+        (
             {f"feature_gallery{i}": torch.zeros(4, 9) for i in (1, 2)} | {"text_features": torch.zeros(2, 32)},
             "of width 48",
         ),

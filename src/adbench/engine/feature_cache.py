@@ -20,7 +20,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from adbench.atomic import write_json
@@ -30,14 +29,14 @@ from adbench.data.sample import Sample
 from adbench.engine.device import autocast
 from adbench.engine.progress import Reporter
 from adbench.engine.settings import TrainSettings
-from adbench.engine.tensor_file import write_tensors
+from adbench.engine.tensor_file import read_row, write_rows
 from adbench.engine.weights import BACKBONE_KEYS, backbone, hyperparameters
 from adbench.errors import UserError
 from adbench.methods.base import Features, Method
 
 BLOCK = 8
 """Images that are encoded together."""
-VERSION = 1
+VERSION = 2
 MEMORY_MIB = 4096
 """Memory that may be used where `cache_mib` does not say it."""
 CACHE_DIR = "outputs/cache"
@@ -216,17 +215,16 @@ class _Disk:
         note = self._folder / "cache.json"
         if not note.exists():
             write_json(note, self._facts)
-        write_tensors(self._file(number), tensors, {"block": number})
+        write_rows(self._file(number), tensors)
 
     def rows(self, indices: Sequence[int]) -> dict[str, Tensor]:
         parts: dict[str, list[Tensor]] = {}
         for index in indices:
             number, row = divmod(index, BLOCK)
             try:
-                with safe_open(self._file(number), framework="pt") as file:
-                    for name in file.keys():  # noqa: SIM118
-                        parts.setdefault(name, []).append(file.get_slice(name)[row : row + 1])
-            except (SafetensorError, OSError) as error:
+                for name, value in read_row(self._file(number), row).items():
+                    parts.setdefault(name, []).append(value)
+            except UserError as error:
                 self._file(number).unlink(missing_ok=True)
                 raise _Damaged(number) from error
         return {name: torch.cat(rows) for name, rows in parts.items()}

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, uint8
 
@@ -56,6 +57,30 @@ def read_tensors(path: Path, *, sealed: bool = False) -> tuple[dict[str, Tensor]
     if written is not None:
         _compare(written, _checksums(tensors, record), path)
     return tensors, record
+
+
+def write_rows(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors of equal length, a checksum per row inside, so that `read_row` can trust a row by itself."""
+    count = len(next(iter(tensors.values())))
+    rows = [_row_checksum({name: value[row : row + 1] for name, value in tensors.items()}) for row in range(count)]
+    write_tensors(path, tensors, {"rows": rows})
+
+
+def read_row(path: Path, row: int) -> dict[str, Tensor]:
+    """A row of what `write_rows` wrote, as tensors of length 1. Raises UserError where it is not what was written."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: file.get_slice(name)[row : row + 1] for name in file.keys()}  # noqa: SIM118
+            written = json.loads(file.metadata()[_RECORD])["rows"][row]
+    except (SafetensorError, OSError, ValueError, TypeError, LookupError) as error:
+        raise UserError("the file cannot be read", where=str(path), mend=_MEND) from error
+    if written != _row_checksum(found):
+        raise UserError(f"row {row} is not what was written: its checksum differs", where=str(path), mend=_MEND)
+    return found
+
+
+def _row_checksum(row: Mapping[str, Tensor]) -> str:
+    return _short(*(f"{name} {_tensor_checksum(row[name].cpu())} ".encode() for name in sorted(row)))
 
 
 def _checksums(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -197,6 +197,12 @@ def _is_ours(file: Path) -> bool:
 
 
 def _record(found: Mapping[str, Any], file: Path) -> WeightsRecord:
+    if "position" in found:
+        raise UserError(
+            "this is the checkpoint of a training that has not finished, no weights",
+            where=str(file),
+            mend=f"go on with the same `train` and out={file.parent}, then give that folder",
+        )
     hints = get_type_hints(WeightsRecord)
     fault = fault_of(found, hints, [field.name for field in fields(WeightsRecord) if field.default is MISSING])
     if fault:

@@ -141,7 +141,7 @@ def _zip(file: IO[bytes], size: int) -> Contents:
         raise Damaged("the archive names an entry twice")
     indices = [name for name in by_name if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(indices) != 1:
-        some = ", ".join(sorted(by_name)[:4])
+        some = ", ".join(f"{name:.60}" for name in sorted(by_name)[:4])
         raise NoWeights(f"a zip archive of other files ({some}{', ...' if len(by_name) > 4 else ''})")
     folder = indices[0].removesuffix("data.pkl")
     if by_name[indices[0]].file_size > PICKLE_LIMIT:
@@ -155,10 +155,10 @@ def _zip(file: IO[bytes], size: int) -> Contents:
     for storage in storages.values():
         entry = by_name.get(f"{folder}data/{storage.key}")
         if entry is None:
-            raise Damaged(f"the archive lacks its entry data/{storage.key}")
+            raise Damaged(f"the archive lacks its entry data/{storage.key:.60}")
         total += entry.file_size
         if total > size or entry.file_size < storage.length * storage.dtype.itemsize:
-            raise Damaged(f"the entry data/{storage.key} is not as large as declared")
+            raise Damaged(f"the entry data/{storage.key:.60} is not as large as declared")
         numbers[storage.key] = _bytes(_entry(file, entry, size))
     code = f"{folder}code/"
     scripted = f"{folder}constants.pkl" in by_name or any(name.startswith(code) for name in by_name)
@@ -179,15 +179,17 @@ def _entry(file: IO[bytes], entry: zipfile.ZipInfo, size: int) -> bytearray:
     """The bytes of an uncompressed entry, checked against its checksum where it has one."""
     if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
         raise NoWeights("a compressed archive, as torch.save never writes them: unpack it, and pack it uncompressed")
+    if not 0 <= entry.header_offset < size:
+        raise Damaged(f"the entry {entry.filename:.60} lies outside the file")
     file.seek(entry.header_offset)
     header = file.read(_LOCAL_HEADER.size)
     if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
-        raise Damaged(f"the entry {entry.filename} is not where it should be")
+        raise Damaged(f"the entry {entry.filename:.60} is not where it should be")
     *_, name, extra = _LOCAL_HEADER.unpack(header)
     file.seek(name + extra, os.SEEK_CUR)
     found = _exactly(file, entry.file_size, size)
     if entry.CRC not in (0, zlib.crc32(found)):  # 0: written with torch.serialization.set_crc32_options(False)
-        raise Damaged(f"the entry {entry.filename} does not match its checksum")
+        raise Damaged(f"the entry {entry.filename:.60} does not match its checksum")
     return found
 
 

@@ -157,7 +157,7 @@ def _or_error(path: Path, read: Callable[[], _Result]) -> _Result:
         ) from error
     except MemoryError as error:
         raise UserError("the weights do not fit into memory", where=str(path), mend="free some") from error
-    except (Damaged, OSError, RuntimeError) as error:
+    except (Damaged, OSError, RuntimeError, ValueError, OverflowError) as error:
         reason = str(error) if isinstance(error, Damaged) else getattr(error, "strerror", "") or type(error).__name__
         raise UserError(
             f"cannot read the weights: {reason}", where=str(path), mend="copy or download the file again"
