@@ -36,7 +36,7 @@ what
   checkpoint=RUN|FILE       a run folder, a weights file, or a checkpoint published by the method's authors
   checkpoint=untrained      freshly initialised weights: what training adds can be seen against it
   checkpoint='{DATA: RUN, default: RUN}'   several, each for its data sets: train on one, test on the other, and back
-  data=NAME                 adbench list data; 'data=[visa,mvtec]' for several
+  data=NAME                 adbench data list; 'data=[visa,mvtec]' for several
   data_dir=DIR              where data sets lie (./data, or $ADBENCH_DATA)
   data.root=DIR             the folder of this one set; of several: data.NAME.root=DIR
   data.classes='[a,b]'      a part of the classes

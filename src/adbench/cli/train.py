@@ -27,7 +27,7 @@ can be set here. A run that was stopped goes on when the same command is given o
 
 what
   method=NAME               adbench list methods; hyperparameters are method.KEY=VALUE
-  data=NAME                 data to train on (adbench list data); 'data=[mvtec,visa]' for several
+  data=NAME                 data to train on (adbench data list); 'data=[mvtec,visa]' for several
   data_dir=DIR              where data sets lie (./data, or $ADBENCH_DATA)
   data.root=DIR             the folder of this one set; of several: data.NAME.root=DIR
   data.classes='[a,b]'      a part of the classes
