@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from adbench.data import catalogue
-from adbench.data.images import PEAK, open_image, open_mask, stored_size
+from adbench.data.images import PEAK, TURNED, open_image, open_mask, stored_size
 from adbench.data.loading import load_batch
 from adbench.data.probe import probe_image
 from adbench.data.reading import AS_PUBLISHED, Reading, own_reading
@@ -113,6 +113,19 @@ def test_the_upper_eight_of_the_stated_bits_are_kept(tmp_path: Path, bits: int) 
     np.testing.assert_array_equal(np.asarray(image), values >> (bits - 8))
     assert np.asarray(image)[0, -1] == 255
     assert image.info[PEAK] == 1
+
+
+def test_sixteen_bit_images_are_turned_too(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    values = np.arange(8, dtype=np.uint16).reshape(2, 4) << 8
+    Image.fromarray(values).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(np.asarray(open_image(tmp_path / "a.png", own_reading())), np.rot90(values >> 8, -1))
+
+
+def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path: Path) -> None:
+    image = open_image(turned(tmp_path / "a.png", 9, size=(4, 4)), own_reading())
+    assert TURNED not in image.info
 
 
 def test_values_above_the_stated_bits_are_refused(tmp_path: Path) -> None:

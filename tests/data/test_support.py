@@ -12,6 +12,7 @@ import torch
 
 from adbench.data.containers import content_sha256
 from adbench.data.promptad_lists import INDICES, N_TRAIN
+from adbench.data.reading import Reading
 from adbench.data.sample import Sample
 from adbench.data.support import SupportSettings, check_leaks, draw
 from adbench.data.support_sources import relative_path
@@ -167,6 +168,9 @@ def test_a_folder_of_own_pictures(tmp_path):
         (tmp_path / name).write_bytes(name.encode())
     support = chosen([], k=2, seed=None, source="folder", path=tmp_path)
     assert support.names == ("a.png", "b.png")
+    deep = [replace(sample, reading=Reading(bits=12)) for sample in bottle()]
+    taken = chosen(deep, k=2, seed=None, source="folder", path=tmp_path)
+    assert {sample.reading for sample in taken.samples} == {Reading(bits=12)}  # as the images to be scored
     with pytest.raises(UserError, match="holds 3 images, 4 are needed"):
         chosen([], k=4, seed=None, source="folder", path=tmp_path)
 

@@ -24,6 +24,7 @@ PEAK = "peak"
 TURNED = "turned"
 """Key in the `info` of an image that was turned upright by its EXIF orientation: that orientation."""
 _ORIENTATION = 0x0112
+_TURNING = (2, 3, 4, 5, 6, 7, 8)
 _SWAPPING = (5, 6, 7, 8)  # orientations that swap width and height
 
 
@@ -45,13 +46,14 @@ def open_image(path: Path, reading: Reading = AS_PUBLISHED) -> Image.Image:
     with opened(path, max_megapixels=reading.max_megapixels) as stored:
         deep = ";16" in raw_mode(stored) or stored.mode.startswith("I")
         decode(stored)
-        orientation = stored.getexif().get(_ORIENTATION, 1) if reading.exif else 1
-        image = ImageOps.exif_transpose(stored) if orientation != 1 else stored.copy()
+        orientation = stored.getexif().get(_ORIENTATION) if reading.exif else None
+        turned = orientation in _TURNING
+        image = ImageOps.exif_transpose(stored) if turned else stored.copy()
     if image.mode == "F":
         raise UserError("image holds floating-point values", where=str(path), mend="convert it to 8 or 16 bits")
     if deep:
         image = _eight_bits(image, reading.bits, path)
-    if orientation != 1:
+    if turned:
         image.info[TURNED] = orientation
     return image
 
@@ -133,9 +135,9 @@ def read_masks(sample: Sample, size: tuple[int, int] | None) -> list[StoredMask]
 
 def contents_of(image: Image.Image, marked: float | None) -> Contents:
     """What reading an image has shown, with the share of pixels that its mask marks."""
-    orientation = image.info.get(TURNED, 1)
+    orientation = image.info.get(TURNED)
     # A mask of an oblong picture that was turned on its side would not have fitted.
-    turned = orientation in (2, 3, 4) or (orientation != 1 and image.width == image.height)
+    turned = orientation in _TURNING and (orientation not in _SWAPPING or image.width == image.height)
     return Contents(marked, image.info.get(PEAK), turned)
 
 
@@ -173,7 +175,7 @@ def _eight_bits(image: Image.Image, bits: int, path: Path) -> Image.Image:
             raise UserError(what, where=f"data.bits, {path}", mend="say data.bits=16, or convert them to 8 bits")
         image.info[PEAK] = max(high for _, high in _extrema(image)) / 255
         return image
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image)
     largest, most = int(values.max(initial=0)), 2**bits - 1
     if largest > most or values.min(initial=0) < 0:
         what = f"image holds the value {largest if largest > most else values.min()}, and {bits} bits end at {most}"

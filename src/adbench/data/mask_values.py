@@ -83,7 +83,11 @@ def is_lossy(image: Image.Image, path: Path) -> bool:
     """Whether an opened file is compressed with loss."""
     if image.format == "WEBP":
         return _is_lossy_webp(path)
-    return image.format in ("JPEG", "MPO", "AVIF") or str(image.info.get("compression", "")) in ("jpeg", "tiff_jpeg")
+    return image.format in ("JPEG", "MPO", "AVIF") or str(image.info.get("compression", "")) in (
+        "jpeg",
+        "tiff_jpeg",
+        "webp",
+    )
 
 
 def _is_lossy_webp(path: Path) -> bool:

@@ -67,7 +67,9 @@ def own_reading(
     if not _is_whole(bits) or bits not in BITS:
         raise UserError(f"bits is {bits!r}", where="data.bits", mend=f"give one of {', '.join(map(str, BITS))}")
     if not _is_whole(max_pixels) or max_pixels < 1:
-        raise UserError(f"max_pixels is {max_pixels!r}", where="data.max_pixels", mend="give a number of megapixels")
+        raise UserError(
+            f"max_pixels is {max_pixels!r}", where="data.max_pixels", mend="give a whole number of megapixels"
+        )
     return Reading(
         inverted=inverted_masks,
         threshold=mask_threshold or 0,

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adbench.data.promptad_lists import INDICES, N_TRAIN
+from adbench.data.reading import AS_PUBLISHED
 from adbench.data.sample import Sample
 from adbench.data.tree import listing
 from adbench.errors import UserError, unknown
@@ -200,6 +201,7 @@ def _folder(request: Request) -> Choice:
             split="support",
             defect="good",
             dataset=request.dataset,
+            reading=request.everything[0].reading if request.everything else AS_PUBLISHED,
         )
         for name in images[: request.k]
     ]
