@@ -12,6 +12,7 @@ from adbench.data.meta import META_NAME, read_meta
 from adbench.data.sample import Sample
 from adbench.data.tree import is_occupied, listing
 from adbench.errors import UserError, unknown
+from adbench.typed import check_arguments, read
 
 _DEPTH = 4  # levels at which a set is looked for: the folder itself and those that archives add
 
@@ -140,12 +141,8 @@ class DatasetSpec:
         The raw layout is read where it is recognised, else a `meta.json` in the format of AdaCLIP and AnomalyCLIP.
         Raises UserError for an unknown layout, class or option, and for classes without files.
         """
-        options, classes = dict(options or {}), list(classes) if classes else None
-        for option in options:
-            if option not in self.options:
-                raise unknown(f"option of data set {self.name}", option, self.options, where=f"data.{option}")
-        if SPLIT in options and SPLIT in self.options:
-            self._evaluation_split(options.pop(SPLIT))
+        options, classes = self.check_options(options or {}), list(classes) if classes else None
+        options.pop(SPLIT, None)
         samples = self._read(Path(root), classes, options)
         found = {sample.class_name for sample in samples}
         for class_name in classes or ():
@@ -155,6 +152,18 @@ class DatasetSpec:
             raise UserError(f"data set {self.name} holds no images", where=str(root), mend=self._expectation())
         wanted = found if classes is None else set(classes)
         return sorted((sample for sample in samples if sample.class_name in wanted), key=self._sort_key())
+
+    def check_options(self, options: Mapping[str, Any], where: str = "data") -> dict[str, Any]:
+        """The options as the index function wants them. Raises UserError for an unknown one and for another type."""
+        for option in options:
+            if option not in self.options:
+                raise unknown(f"option of data set {self.name}", option, self.options, where=f"{where}.{option}")
+        checked = check_arguments(
+            self.index_files, {k: v for k, v in options.items() if k in self._own_options()}, where
+        )
+        if SPLIT in options and SPLIT not in checked:
+            checked[SPLIT] = self._evaluation_split(read(options[SPLIT]))
+        return checked
 
     def auxiliary(
         self, samples: Iterable[Sample], *, train_normals: bool = False, skip_upper_jpg: bool = False
