@@ -78,11 +78,13 @@ def test_no_mask_or_a_folder_as_mask(root: Path, mask: str) -> None:
 
 def test_missing_files_are_counted_and_the_first_is_named(root: Path) -> None:
     write(root, [record("images/1.png"), record("images/8.png"), record("pics/9.png")])
-    with pytest.raises(UserError, match=r"2 of 3 files are missing, first 'images/8\.png' \(listed in .*meta\.json"):
-        read_meta(root, dataset="meta")
+    with pytest.raises(
+        UserError, match=r"2 of 3 files are missing, first 'images/8\.png'; nearest is '[12]\.png' \(looked for"
+    ):
+        catalogue.get("meta").index(root)
     write(root, [record("images/1.png", "truth/7_mask.png", anomaly=1)])
-    with pytest.raises(UserError, match=r"a file is missing.*truth/7_mask\.png"):
-        read_meta(root, dataset="meta")
+    with pytest.raises(UserError, match=r"1 of 1 anomalous images have no mask .*truth/7_mask\.png"):
+        catalogue.get("meta").index(root)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +95,8 @@ def test_missing_files_are_counted_and_the_first_is_named(root: Path) -> None:
         ('{"valid": {}}', "has the key 'valid'"),
         ('{"test": []}', "has the key 'test'"),
         ('{"test": {"skin": {}}}', "'skin' is no list"),
-        ('{"test": {"skin": [1]}}', "record 0"),
-        ('{"test": {"skin": [{"img_path": "images/1.png"}]}}', "no anomaly of 0 or 1"),
+        ('{"test": {"skin": [1]}}', r"record is 1 .*record 0"),
+        ('{"test": {"skin": [{"img_path": "images/1.png"}]}}', "anomaly is null"),
         ('{"test": {"skin": []}}', "holds no images"),
     ],
 )

@@ -103,9 +103,9 @@ def open_data(
 
     Raises UserError where the folder is missing or holds something else.
     """
-    from adbench.data.catalogue import SPLIT, open_dataset
+    from adbench.data.catalogue import SPLIT, survey_dataset
 
-    spec, samples = open_dataset(
+    spec, found = survey_dataset(
         data.name,
         root=data.root,
         data_dir=data_dir,
@@ -113,16 +113,30 @@ def open_data(
         options=data.options,
         progress=_rendering(data.name, reporter),
     )
-    for line in spec.deviations(samples, data.options):
+    samples = spec.usable(found, data.options)
+    left_out = found.left_out()
+    for line in [*spec.deviations(samples, data.options), *(note.text for note in found.notes), *left_out]:
         reporter.say(f"note: {line}")
     if auxiliary is None:
-        return OpenData(spec, spec.evaluation(samples, data.options.get(SPLIT)), samples, spec.note(data.options))
+        scored = spec.evaluation(samples, data.options.get(SPLIT))
+        for_rows = [spec.note(data.options), *left_out, *(note.text for note in found.notes if note.in_rows)]
+        if unscored := _unscored(samples, scored):
+            reporter.say(f"note: {unscored}")
+            for_rows.append(unscored)
+        return OpenData(spec, scored, samples, "; ".join(line for line in for_rows if line) or None)
     chosen = spec.auxiliary(
         samples,
         train_normals=auxiliary.aux_normals == "train_and_test",
         skip_upper_jpg=auxiliary.aux_skip_upper_jpg,
     )
     return OpenData(spec, chosen, samples)
+
+
+def _unscored(samples: list[Sample], scored: list[Sample]) -> str | None:
+    """Which classes are not evaluated, for want of anomalous images."""
+    classes = {sample.class_name: None for sample in samples if sample.split in ("train", "test")}
+    names = [name for name in classes if name not in {sample.class_name for sample in scored}]
+    return f"not evaluated: {', '.join(names)} (no anomalous test images)" if names and scored else None
 
 
 def _rendering(name: str, reporter: Reporter) -> Callable[[int, int], None]:

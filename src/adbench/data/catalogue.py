@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from adbench.data.containers import content_size
+from adbench.data.looking import with_broken_files
 from adbench.data.sample import Sample
 from adbench.data.spec import SPLIT as SPLIT
 from adbench.data.spec import Counts as Counts
 from adbench.data.spec import DatasetSpec as DatasetSpec
 from adbench.data.spec import Indexer
 from adbench.data.spec import Progress as Progress
+from adbench.data.survey import BROKEN, Survey
 from adbench.errors import UserError, unknown
 
 PACKAGES = ("adbench.data.sets", "adbench.demo.sets")
@@ -80,8 +82,29 @@ def open_dataset(
     `root` is the set's own folder; without it the set is looked for below `data_dir`. Raises UserError when the folder
     is missing (which one was looked for, how to get the data) or does not hold what is expected.
     """
+    spec, found = survey_dataset(
+        name, root=root, data_dir=data_dir, classes=classes, options=options, progress=progress
+    )
+    return spec, spec.usable(found, options)
+
+
+def survey_dataset(
+    name: str,
+    *,
+    root: str | Path | None = None,
+    data_dir: str | Path = "data",
+    classes: Sequence[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> tuple[DatasetSpec, Survey]:
+    """Return the facts of data set `name`, what its folder holds, and what of that cannot be used.
+
+    Arguments and errors are those of `open_dataset`, but faults of single images and classes are told, not raised. With
+    the option broken=skip the files of all images are looked at, as `check_dataset` does: it takes as long.
+    """
     spec = get(name)
-    return spec, spec.index(find_root(spec, root=root, data_dir=data_dir, progress=progress), classes, options)
+    found = spec.survey(find_root(spec, root=root, data_dir=data_dir, progress=progress), classes, options)
+    return spec, with_broken_files(found) if (options or {}).get(BROKEN) == "skip" else found
 
 
 def find_root(

@@ -7,6 +7,7 @@ from typing import Any
 
 from adbench.data import catalogue
 from adbench.data.catalogue import DatasetSpec
+from adbench.data.survey import BROKEN
 
 _HEADER = """\
 # Data sets
@@ -29,10 +30,16 @@ here. Numbers of images are given where they are known for certain; an empty fie
 
 Common to all sets: files are sorted by path, hidden files and files that are not images are left alone; images of 16
 bits are reduced to 8 by dropping the low byte; EXIF orientation is not applied; a mask value above 0 is a defect, in
-any channel, or the transparency where the colour is the same everywhere; an anomalous image without a mask file counts
-as free of anomalous pixels. `folder` and `meta` have options for these. Refused are files of several pages, photographs
-as masks, and what is no image (Git LFS pointers, web pages). Masks of anomalous images that mark nothing or the whole
+any channel, or the transparency where the colour is the same everywhere; an anomalous image without a mask in a class
+with masks is an error. `folder` and `meta` have options for these. Refused are files of several pages, photographs as
+masks, and what is no image (Git LFS pointers, web pages). Masks of anomalous images that mark nothing or the whole
 picture are counted in the notes of the result rows and by `data check`.
+
+What is missing, broken, contradictory or not certain in a copy is an error that names the first file and the number of
+such files. `data.broken` is an option of every set (error): skip leaves out what has faults, and the results say so;
+`data.classes` does without classes too. Names of folders are compared without case, blanks, `_` and `-`; masks are
+paired with images by name, never by order (see `folder`); Unicode is compared in its composed form. A class without
+anomalous images is not evaluated, but serves as support.
 
 Road sets have label maps instead of masks, read as they are stored: palette indices, or the first of several channels;
 an id that the set does not know is an error that names the file. Labels are never resized. In evaluation they say 0
@@ -62,8 +69,8 @@ def _section(spec: DatasetSpec) -> str:
     names = [f"`{name}`" for name in spec.folders]
     if names:
         lines.append(f"- **Found as**: `{spec.name}`, {', '.join(names)} in the data folder")
-    if spec.options:
-        lines.append(f"- **Options**: {', '.join(f'`data.{option}`' for option in spec.options)}")
+    if own := [option for option in spec.options if option != BROKEN]:
+        lines.append(f"- **Options**: {', '.join(f'`data.{option}`' for option in own)}")
     lines += ["", "```", spec.layout, "```", ""]
     lines += [f"- {quirk}" for quirk in spec.quirks]
     lines += ["", *_counts(spec)]

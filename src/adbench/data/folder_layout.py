@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adbench.data.tree import Listing, listing
+from adbench.data.repacks import annotation_format, beside
+from adbench.data.stems import bare, plain
+from adbench.data.tree import Listing, archives, images_below, join, listing
 from adbench.errors import UserError
 
 _NAMES = {
@@ -16,11 +18,16 @@ _NAMES = {
     "faulty fault yes positive 1",
     "masks": "groundtruth groundthruth gt mask masks annotation annotations label labels",
     "train": "train training",
-    "test": "test testing",
-    # Parts of a data set of which nothing says what they hold.
-    "unclear": "val valid validation image images img imgs data all",
+    "test": "test testing testpublic",
+    "validation": "val valid validate validation",
+    # Parts of which nothing says what they hold.
+    "unclear": "image images img imgs data all",
+    # Test images whose labels are held back, and masks of other things than defects.
+    "left alone": "testprivate testprivatemixed fgmask fgmasks foregroundmask foregroundmasks augmented",
 }
 _ROLES = {name: role for role, words in _NAMES.items() for name in words.split()}
+_DEEPEST = 12
+_TRUTH = ("groundtruth", "groundthruth", "gt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class Kind:
 
 
 def role(name: str) -> str | None:
-    """What a folder's name says: "normal", "abnormal", "masks", "train", "test", "unclear", or None for nothing."""
+    """What a folder's name says: a key of `_NAMES`, or None for nothing."""
     plain = re.sub(r"[^a-z0-9]", "", name.casefold())
     if plain in _ROLES:
         return _ROLES[plain]
@@ -49,20 +56,46 @@ def recognise(root: Path, folder: str) -> list[Kind]:
     """
     here = listing(root / folder)
     test = [name for name in here.folders if role(name) == "test"]
-    mask_roots = [join(folder, name) for name in here.folders if role(name) == "masks"]
+    _refuse_parts(here, test)
+    mask_roots = _mask_roots(folder, here)
+    place = join(folder, test[0]) if test else folder
+    tested = listing(root / place) if test else here
+    sides = _sides_of_test(tested, masks_elsewhere=bool(mask_roots)) if test else _sides(tested)
+    inner_roots = [] if mask_roots else _mask_roots(place, tested, without=sides)
     kinds: list[Kind] = []
-    for place in [join(folder, name) for name in test] or [folder]:
-        tested = listing(root / place) if test else here
-        sides = _sides_of_test(tested, masks_elsewhere=bool(mask_roots)) if test else _sides(tested)
-        inner_roots = [join(place, name) for name in tested.folders if role(name) == "masks" and name not in sides]
-        for name, label in sides.items():
-            kinds.extend(_kinds(root, place, name, label, "test", mask_roots or inner_roots))
+    for name, label in sides.items():
+        kinds.extend(_kinds(root, place, name, label, "test", mask_roots or inner_roots))
     if not kinds:
         return []
     for name in here.folders:
-        if role(name) == "train":
-            kinds.extend(_training(root, join(folder, name), mask_roots))
+        if role(name) in ("train", "validation"):
+            kinds.extend(_training(root, join(folder, name), mask_roots, str(role(name))))
     return kinds
+
+
+def _refuse_parts(here: Listing, test: Sequence[str]) -> None:
+    """Refuse two folders of test images, other folders beside one, and parts that are still packed."""
+    shown = f"there are the folders {', '.join(here.folders[:6])}"
+    if len(test) > 1:
+        mend = "keep one of them there"
+        raise UserError(f"two folders hold test images: {test[0]!r} and {test[1]!r}", where=str(here.path), mend=mend)
+    if any(role(name) in ("normal", "abnormal", "test") for name in here.folders):
+        folders = {plain(name) for name in here.folders}
+        for archive in archives(here.path):
+            stem = archive.split(".")[0]
+            if role(stem) is not None and plain(stem) not in folders:
+                raise UserError(f"{archive} is not unpacked", where=f"in {here.path}", mend="unpack it there")
+    for name in here.folders if test else ():
+        if role(name) in (None, "unclear") and images_below(here.path, name):
+            mend = f"move it away, or name the folders by data.normal_dir and data.abnormal_dir; {shown}"
+            raise UserError(f"it is not clear what {name!r} beside {test[0]!r} holds", where=str(here.path), mend=mend)
+
+
+def _mask_roots(folder: str, here: Listing, without: Collection[str] = ()) -> list[str]:
+    """Folders of masks; those called ground truth alone where there are any: other masks may be of other things."""
+    names = [name for name in here.folders if role(name) == "masks" and name not in without]
+    truth = [name for name in names if plain(name) in _TRUTH]
+    return [join(folder, name) for name in truth or names]
 
 
 def explicit_kinds(
@@ -99,7 +132,7 @@ def _sides(here: Listing) -> dict[str, int]:
     if not sides:
         return {}
     others = [name for name, found in roles.items() if found is None]
-    unclear = [name for name, found in roles.items() if found == "unclear"]
+    unclear = [name for name, found in roles.items() if found in ("unclear", "validation")]
     if 1 in sides.values():
         unclear += others  # beside a folder of defects, other names may mean anything
     else:
@@ -111,8 +144,11 @@ def _sides(here: Listing) -> dict[str, int]:
 def _sides_of_test(here: Listing, *, masks_elsewhere: bool) -> dict[str, int]:
     """Folder -> label in a test folder, as MVTec AD has it: whatever is not normal is a kind of defect."""
     roles = {name: role(name) for name in here.folders}
-    sides = {name: int(found != "normal") for name, found in roles.items() if masks_elsewhere or found != "masks"}
-    _refuse_unclear(here, [name for name, found in roles.items() if found in ("unclear", "train", "test")], sides)
+    skipped = ("left alone",) if masks_elsewhere else ("left alone", "masks")
+    sides = {name: int(found != "normal") for name, found in roles.items() if found not in skipped}
+    _refuse_unclear(
+        here, [name for name, found in roles.items() if found in ("unclear", "train", "test", "validation")], sides
+    )
     return sides
 
 
@@ -137,28 +173,38 @@ def _kinds(root: Path, place: str, name: str, label: int, split: str, mask_roots
     for sub in _with_images(root / folder, here, ""):
         defect = (sub or folder).rsplit("/", 1)[-1] if label else "good"
         masks = _mask_folder(root, roots, place, name, sub) if label else None
+        if label and masks is None and (form := beside(root / join(folder, sub))):
+            mend = "draw them into mask files, or move them away to do without"
+            raise UserError(form, where=str(root / join(folder, sub)), mend=mend)
         yield Kind(join(folder, sub), label, split, defect, masks)
 
 
 def _with_images(folder: Path, here: Listing, sub: str) -> Iterator[str]:
     """Relative paths of the folders that hold images, from `folder` itself ("") downwards, without those of masks."""
+    if sub.count("/") > _DEEPEST:
+        raise UserError("folders are nested without end", where=str(folder), mend="remove the link that leads back")
     if here.images:
         yield sub
     for name in here.folders:
-        if role(name) != "masks":
+        if role(name) not in ("masks", "left alone"):
             yield from _with_images(folder / name, listing(folder / name), join(sub, name))
 
 
 def _mask_folder(root: Path, roots: Sequence[str], place: str, name: str, sub: str) -> str | None:
     """The first folder of masks that holds any for a kind of defect, None where there are no mask folders at all."""
+    images = {bare(image) for image in listing(root / join(place, join(name, sub))).images}
     part = place.rsplit("/", 1)[-1]
     tails = [join(name, sub), sub, join(part, name), name, ""] if sub else [join(part, name), name, ""]
     for mask_root in roots:
         for tail in tails:
             candidate = join(mask_root, tail)
-            if (root / candidate).is_dir() and listing(root / candidate).images:
+            if (root / candidate).is_dir() and _holds_masks(listing(root / candidate), images):
                 return candidate
     if roots:
+        form = annotation_format([path for path in sorted((root / roots[0]).rglob("*")) if path.is_file()])
+        if form is not None:
+            mend = "draw them into mask files, or move the folder away to do without"
+            raise UserError(form, where=str(root / roots[0]), mend=mend)
         raise UserError(
             f"there is a folder of masks, {roots[0]!r}, but none for the images in {join(place, join(name, sub))!r}",
             where=str(root),
@@ -167,20 +213,20 @@ def _mask_folder(root: Path, roots: Sequence[str], place: str, name: str, sub: s
     return None
 
 
-def _training(root: Path, folder: str, mask_roots: Sequence[str]) -> Iterator[Kind]:
+def _holds_masks(here: Listing, images: Collection[str]) -> bool:
+    """Whether a folder holds masks of images with these stems: files, or a folder of files for each image."""
+    return bool(here.images) or any(bare(name) in images for name in here.folders)
+
+
+def _training(root: Path, folder: str, mask_roots: Sequence[str], split: str) -> Iterator[Kind]:
     """A training folder: images directly in it are normal, like those in folders named so; others are abnormal."""
     here = listing(root / folder)
     if here.images:
-        yield Kind(folder, 0, "train", "good")
+        yield Kind(folder, 0, split, "good")
     for name in here.folders:
         found = role(name)
         if found in ("normal", "abnormal", None):
-            yield from _kinds(root, folder, name, int(found != "normal"), "train", mask_roots)
-
-
-def join(folder: str, name: str) -> str:
-    """Join two relative paths with a slash; either may be empty."""
-    return f"{folder}/{name}" if folder and name else folder or name
+            yield from _kinds(root, folder, name, int(found != "normal"), split, mask_roots)
 
 
 def _posix(folder: str) -> str:

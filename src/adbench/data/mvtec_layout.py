@@ -5,27 +5,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from adbench.data.gaps import are_tolerated
+from adbench.data.folder_layout import role
 from adbench.data.masks import pair_masks
 from adbench.data.sample import Sample
-from adbench.data.tree import listing, select
-from adbench.errors import UserError
+from adbench.data.stems import plain
+from adbench.data.survey import Entry, guarded
+from adbench.data.tree import listing, mask_files, named, select, through
+
+TRUTH = "ground_truth"
+SPLITS = {"train": "train", "test": "test"}
+
+
+def class_folders(root: Path, names: Collection[str]) -> dict[str, str]:
+    """Class -> its folder below `root`, for the classes that are there; names are compared as `tree.named` does."""
+    folders = listing(root).folders
+    found = {name: named(folders, name, where=root) for name in names}
+    return {name: folder for name, folder in found.items() if folder is not None}
 
 
 def index_classes(
     root: Path, classes: Sequence[str] | None, *, names: Collection[str], dataset: str, normal: str = "good"
-) -> Iterator[Sample]:
+) -> Iterator[Entry]:
     """Yield the samples of all class folders below `root`, or of `classes`.
 
-    `names` are the classes of the set; other folders are left alone, and any class may be missing. `normal` and the
-    errors raised are those of `index_class`.
+    `names` are the classes of the set; other folders are left alone, and any class may be missing. `normal` is that of
+    `index_class`.
     """
-    found = [name for name in listing(root).folders if name in names]
-    for name in select(found, classes, where=root):
-        yield from index_class(root, name, dataset=dataset, class_name=name, normal=normal)
+    folders = class_folders(root, names)
+    for name in select(folders, classes, where=root):
+        yield from guarded(name, index_class(root, folders[name], dataset=dataset, class_name=name, normal=normal))
 
 
 def index_class(
@@ -36,46 +47,52 @@ def index_class(
     class_name: str,
     normal: str = "good",
     masks: bool = True,
-    splits: tuple[tuple[str, str], ...] = (("train", "train"), ("test", "test")),
+    splits: Mapping[str, str] = SPLITS,
 ) -> Iterator[Sample]:
     """Yield the samples of one class; `folder` is its place below `root`, with forward slashes.
 
-    `normal` is the name of the folders of normal images. `masks` says whether anomalous images must have masks.
-    `splits` lists (folder, split) pairs; folders of splits may be missing or empty. Raises UserError where masks are
-    missing or cannot be paired.
+    Names of folders are compared without case, blanks, `_` and `-`; `normal` is the name of those of normal images, and
+    others that mean the same are understood (see `folder_layout.role`). `masks` says whether anomalous images must have
+    masks; `splits` maps folders to splits, and such folders may be missing or empty. Raises UserError where it is not
+    clear which mask is meant.
     """
+    folder = next((place for place in through(root, folder) if _folders(root / place, splits)), folder)
     place = root / folder
-    present = set(listing(place).folders)
-    for split_folder, split in splits:
-        if split_folder not in present:
-            continue
+    for split_folder, split in _folders(place, splits).items():
         for kind in listing(place / split_folder).folders:
             images = listing(place / split_folder / kind)
-            anomalous = kind != normal
-            truth = place / "ground_truth" / kind
-            paired: dict[str, str] = {}
+            anomalous = plain(kind) != plain(normal) and role(kind) != "normal"
+            truth = place / TRUTH / kind
+            paired: dict[str, tuple[str, ...]] = {}
             if anomalous and masks and images.images:
-                paired = pair_masks(images.images, _masks(truth, split_folder), where=truth)
+                truth = _truth(place, kind)
+                paired = pair_masks(images.images, mask_files(truth) if truth.is_dir() else (), where=truth)
             for name in images.images:
+                files = [truth / mask for mask in paired.get(name, ())]
                 yield Sample(
                     path=images.path / name,
                     key=f"{folder}/{split_folder}/{kind}/{name}",
                     class_name=class_name,
                     label=int(anomalous),
-                    mask_path=truth / paired[name] if name in paired else None,
+                    mask_path=files[0] if files else None,
                     split=split,
                     defect=kind if anomalous else "good",
                     dataset=dataset,
+                    further_masks=tuple(files[1:]),
                 )
 
 
-def _masks(truth: Path, split_folder: str) -> tuple[str, ...]:
-    if not truth.is_dir():
-        if are_tolerated():
-            return ()
-        raise UserError(
-            f"the masks of {split_folder}/{truth.name} are missing",
-            where=f"looked for {truth}",
-            mend="unpack the ground truth too",
-        )
-    return listing(truth).images
+def _folders(place: Path, splits: Mapping[str, str]) -> dict[str, str]:
+    """Folder -> split, of the splits that are there."""
+    found = {named(listing(place).folders, name, where=place): split for name, split in splits.items()}
+    return {folder: split for folder, split in found.items() if folder is not None}
+
+
+def _truth(place: Path, kind: str) -> Path:
+    """The folder of a kind's masks; where it is expected if there is none."""
+    folders = listing(place).folders
+    roots = [name for name in folders if role(name) == "masks"]
+    root = named(folders, TRUTH, where=place) or (roots[0] if len(roots) == 1 else None)
+    if root is None:
+        return place / TRUTH / kind
+    return place / root / (named(listing(place / root).folders, kind, where=place / root) or kind)

@@ -8,7 +8,7 @@ from pathlib import Path
 from adbench.data.masks import pair_masks
 from adbench.data.mvtec_layout import index_class
 from adbench.data.sample import Sample
-from adbench.data.tree import listing, unwrapped
+from adbench.data.tree import at, has, listing, unwrapped
 from adbench.errors import UserError
 
 NO_NORMAL = (
@@ -37,10 +37,10 @@ def index_pairs(
     `pairs` lists (folder of images, folder of masks); the first of which both exist is read, all of it as test images.
     `arranged` is the class folder of AdaCLIP's arrangement, where it has another name than the class.
     `is_image` tells images from other pictures beside them by the file's name. Raises UserError where no pair exists
-    and where masks are missing or cannot be paired.
+    and where it is not clear which mask is meant.
     """
-    if (root / (arranged or class_name) / "test").is_dir():
-        yield from index_class(root, arranged or class_name, dataset=dataset, class_name=class_name)
+    if has(root, f"{arranged or class_name}/test"):
+        yield from index_class(root, at(root, arranged or class_name), dataset=dataset, class_name=class_name)
         return
     pair = next(iter(present(root, pairs)), None)
     if pair is None:
@@ -49,7 +49,7 @@ def index_pairs(
             where=str(root),
             mend=f"expected {' or '.join(' + '.join(pair) for pair in pairs)}, or {arranged or class_name}/test",
         )
-    folder, masks = (unwrapped(root, part) for part in pair)
+    folder, masks = (unwrapped(root, at(root, part)) for part in pair)
     images = [image for image in listing(root / folder).images if is_image(image)]
     paired = pair_masks(images, listing(root / masks).images, where=root / masks)
     for image in images:
@@ -58,7 +58,8 @@ def index_pairs(
             key=f"{folder}/{image}",
             class_name=class_name,
             label=1,
-            mask_path=root / masks / paired[image],
+            mask_path=root / masks / paired[image][0],
+            further_masks=tuple(root / masks / mask for mask in paired[image][1:]),
             split="test",
             defect=defect,
             dataset=dataset,
@@ -67,4 +68,4 @@ def index_pairs(
 
 def present(root: Path, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Those of the pairs of folders of which both exist below `root`."""
-    return [pair for pair in pairs if all((root / folder).is_dir() for folder in pair)]
+    return [pair for pair in pairs if all((root / at(root, folder)).is_dir() for folder in pair)]

@@ -5,32 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from adbench.data.gaps import are_tolerated
 from adbench.data.tree import listing
-from adbench.errors import UserError
 
 ROAD = "road"
 """The one class of every road set."""
 EVALUATION_IDS = {0: 0, 1: 1, 255: 255}
-
-
-def label_file(folder: Path, name: str, *, image: Path, held_back: bool = False) -> Path | None:
-    """The label file `name` of an image; None where it is missing and the labels of its split are held back.
-
-    Raises UserError for a label file that is missing otherwise, unless `gaps` are tolerated.
-    """
-    path = folder / name
-    if path.is_file():
-        return path
-    if held_back:
-        return None
-    if are_tolerated():
-        return path
-    raise UserError(
-        "an image has no label file",
-        where=f"{path}, of image {image}",
-        mend="unpack the labels of the data set beside its images",
-    )
 
 
 def files_below(folder: Path, suffix: str) -> dict[str, Path]:

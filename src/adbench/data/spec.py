@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from adbench.data.meta import META_NAME, read_meta
+from adbench.data.place import is_here, place_of, refusal, with_packed
 from adbench.data.sample import Sample
-from adbench.data.tree import is_occupied, listing
+from adbench.data.stems import composed
+from adbench.data.survey import BROKEN, CHOICES, Entry, Survey, survey
+from adbench.data.tree import is_occupied
 from adbench.errors import UserError, unknown
-from adbench.typed import check_arguments, read
-
-_DEPTH = 4  # levels at which a set is looked for: the folder itself and those that archives add
 
 Progress = Callable[[int, int], None]  # (done, total)
-Indexer = Callable[..., Iterable[Sample]]  # (root, classes, *, options)
+Indexer = Callable[..., Iterable[Entry]]  # (root, classes, *, options)
 
 
 Supervision = Literal["anomaly", "segmentation", "none"]
@@ -94,7 +94,8 @@ class DatasetSpec:
     def option_defaults(self) -> dict[str, Any]:
         """The data set's own options with the values that they have unless somebody says otherwise."""
         values = {name: one.default for name, one in self._own_options().items()}
-        return values if len(self.evaluation_splits) < 2 else {**values, SPLIT: self.evaluation_splits[0]}
+        split = {SPLIT: self.evaluation_splits[0]} if len(self.evaluation_splits) > 1 else {}
+        return {**values, **split, BROKEN: CHOICES[0]}
 
     def _own_options(self) -> dict[str, inspect.Parameter]:
         """The keyword-only parameters of the index function, by name."""
@@ -136,34 +137,52 @@ class DatasetSpec:
     def index(
         self, root: Path, classes: Sequence[str] | None = None, options: Mapping[str, Any] | None = None
     ) -> list[Sample]:
-        """Return all samples below `root`, or those of `classes`: sorted by class (official order), split and key.
+        """Return the samples of `survey`; raises UserError also for what cannot be used, unless `broken` is "skip"."""
+        return self.usable(self.survey(root, classes, options), options)
+
+    def usable(self, found: Survey, options: Mapping[str, Any] | None = None) -> list[Sample]:
+        """The samples without faults. Raises UserError for faults, unless options say broken=skip and some remain."""
+        error = found.error()
+        samples = found.samples
+        if error is not None and ((options or {}).get(BROKEN, CHOICES[0]) == CHOICES[0] or not samples):
+            raise error
+        return samples
+
+    def survey(
+        self, root: Path, classes: Sequence[str] | None = None, options: Mapping[str, Any] | None = None
+    ) -> Survey:
+        """Find all samples below `root`, or those of `classes`, sorted by class (official order), split and key, and
+        what of them cannot be used.
 
         The raw layout is read where it is recognised, else a `meta.json` in the format of AdaCLIP and AnomalyCLIP.
         Raises UserError for an unknown layout, class or option, and for classes without files.
         """
-        options, classes = self.check_options(options or {}), list(classes) if classes else None
-        options.pop(SPLIT, None)
-        samples = self._read(Path(root), classes, options)
-        found = {sample.class_name for sample in samples}
+        root, options = Path(root), dict(options or {})
+        classes = [composed(str(name)) for name in classes] if classes else None
+        self._check(options)
+        entries = list(self._read(root, classes, options))
+        found = survey(entries)
+        names = [*(sample.class_name for sample in found.listed), *(fault.class_name for fault in found.faults)]
         for class_name in classes or ():
-            if class_name not in found:
-                raise unknown(f"class of data set {self.name}", class_name, found, where=str(root))
-        if not samples:
+            if class_name not in names:
+                raise unknown(f"class of data set {self.name}", class_name, dict.fromkeys(names), where=str(root))
+        if not names:
             raise UserError(f"data set {self.name} holds no images", where=str(root), mend=self._expectation())
-        wanted = found if classes is None else set(classes)
-        return sorted((sample for sample in samples if sample.class_name in wanted), key=self._sort_key())
+        wanted = set(names) if classes is None else set(classes)
+        listed = sorted((sample for sample in found.listed if sample.class_name in wanted), key=self._sort_key())
+        faults = [fault for fault in found.faults if fault.class_name in wanted]
+        return Survey(listed, faults, found.notes)
 
-    def check_options(self, options: Mapping[str, Any], where: str = "data") -> dict[str, Any]:
-        """The options as the index function wants them. Raises UserError for an unknown one and for another type."""
+    def _check(self, options: dict[str, Any]) -> None:
+        """Raise UserError for unknown options; take out those that are not for the index function."""
         for option in options:
             if option not in self.options:
-                raise unknown(f"option of data set {self.name}", option, self.options, where=f"{where}.{option}")
-        checked = check_arguments(
-            self.index_files, {k: v for k, v in options.items() if k in self._own_options()}, where
-        )
-        if SPLIT in options and SPLIT not in checked:
-            checked[SPLIT] = self._evaluation_split(read(options[SPLIT]))
-        return checked
+                raise unknown(f"option of data set {self.name}", option, self.options, where=f"data.{option}")
+        broken = options.pop(BROKEN, CHOICES[0])
+        if broken not in CHOICES:
+            raise UserError(f"broken is {broken!r}", where=f"data.{BROKEN}", mend=f"choose {' or '.join(CHOICES)}")
+        if SPLIT in options and SPLIT in self.options:
+            self._evaluation_split(options.pop(SPLIT))
 
     def auxiliary(
         self, samples: Iterable[Sample], *, train_normals: bool = False, skip_upper_jpg: bool = False
@@ -184,10 +203,14 @@ class DatasetSpec:
     def evaluation(self, samples: Iterable[Sample], split: str | None = None) -> list[Sample]:
         """The samples to be scored: of `split`, or of the set's default (the test split, of most sets).
 
+        Classes without anomalous images are left out, unless no class has any.
+
         Raises UserError for a split that is not for evaluation, and for a set that holds no anomalies.
         """
         chosen = self._evaluation_split(split)
-        return [sample for sample in samples if sample.split == chosen]
+        scored = [sample for sample in samples if sample.split == chosen]
+        able = {sample.class_name for sample in scored if sample.label != 0}
+        return [sample for sample in scored if sample.class_name in able] if able else scored
 
     def note(self, options: Mapping[str, Any] | None = None) -> str | None:
         """What a reader of results with these options must know; None where there is nothing to say."""
@@ -236,41 +259,26 @@ class DatasetSpec:
 
     def is_raw(self, root: Path) -> bool:
         """Whether `root`, or a folder below it that an archive added, has the raw layout, as far as its marks tell."""
-        return self._has_marks(self._place(root))
+        return is_here(self._place(root), self.marks)
 
-    def _has_marks(self, folder: Path) -> bool:
-        return not self.marks or any(next(folder.glob(mark), None) is not None for mark in self.marks)
-
-    def _read(self, root: Path, classes: Sequence[str] | None, options: Mapping[str, Any]) -> list[Sample]:
+    def _read(self, root: Path, classes: Sequence[str] | None, options: Mapping[str, Any]) -> Iterator[Entry]:
         root = self._place(root)
-        if self._has_marks(root):
+        if is_here(root, self.marks):
             for class_name in classes or ():
                 if self.classes and class_name not in self.classes:
                     raise unknown(f"class of data set {self.name}", class_name, self.classes, where="data.classes")
-            return list(self.index_files(root, classes, **options))
-        if (root / META_NAME).is_file():
+            yield from with_packed(root, self.classes, classes, lambda some: self.index_files(root, some, **options))
+        elif (root / META_NAME).is_file():
             for option in self._changed(options):
                 where, mend = f"data.{option}, {root / META_NAME}", "leave it out, or give the raw layout"
                 raise UserError("the option is for the raw layout, not for a meta.json", where=where, mend=mend)
-            return read_meta(root, dataset=self.name)
-        raise UserError(f"the folder does not hold data set {self.name}", where=str(root), mend=self._expectation())
+            yield from read_meta(root, dataset=self.name)
+        else:
+            raise refusal(root, f"the folder does not hold data set {self.name}", self._expectation())
 
     def _place(self, root: Path) -> Path:
-        """Where the set lies at or below `root`: an unpacked archive often brings a folder of its own.
-
-        Followed are lone folders and folders with a name of the set; `root` itself where that leads nowhere.
-        """
-        place = root
-        for _ in range(_DEPTH):
-            if self._has_marks(place) or (place / META_NAME).is_file():
-                return place
-            inner = listing(place).folders
-            own = [name for name in inner if name in (self.name, *self.folders)]
-            candidates = own if len(inner) > 1 else inner
-            if len(candidates) != 1:
-                return root
-            place = place / candidates[0]
-        return root
+        """Where the set lies at or below `root`: an unpacked archive often brings a folder of its own."""
+        return place_of(root, self.marks, (self.name, *self.folders))
 
     def _expectation(self) -> str:
         layout = self.layout.split("\n")[0].split("  ")[0]  # without its explanation

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from adbench.data.gaps import are_tolerated
+from adbench.data.stems import composed, folded, is_image, plain
 from adbench.errors import UserError, unknown
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pnm"}
-)
+DEPTH = 4
+"""Levels that are looked through: a folder itself and those that archives add."""
+_DEEPEST = 12
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class Listing:
 def listing(folder: Path) -> Listing:
     """List a folder. Stray files (.DS_Store, Thumbs.db, texts) and hidden entries do not appear.
 
-    Raises UserError when it is missing or unreadable.
+    A link that leads nowhere counts as what its name says: an image, or a folder, which then cannot be listed.
+    Raises UserError when the folder is missing or unreadable.
     """
     images, folders = [], []
     try:
@@ -37,11 +40,20 @@ def listing(folder: Path) -> Listing:
                     continue
                 if entry.is_dir():
                     folders.append(entry.name)
-                elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
+                elif is_image(entry.name):
                     images.append(entry.name)
+                elif entry.is_symlink() and "." not in entry.name and not os.path.exists(entry.path):
+                    folders.append(entry.name)
     except OSError as error:
-        raise UserError("folder cannot be listed", where=str(folder), mend=f"check it: {error.strerror}") from error
+        raise _unlisted(folder, error) from error
     return Listing(Path(folder), tuple(sorted(images)), tuple(sorted(folders)))
+
+
+def _unlisted(folder: Path, error: OSError) -> UserError:
+    if folder.is_symlink() and not folder.exists():
+        mend = "mount what it leads to, or make the link anew"
+        return UserError("a link leads nowhere", where=f"{folder} -> {os.readlink(folder)}", mend=mend)
+    return UserError("folder cannot be listed", where=str(folder), mend=f"check it: {error.strerror}")
 
 
 def is_occupied(folder: Path) -> bool:
@@ -49,16 +61,95 @@ def is_occupied(folder: Path) -> bool:
     return folder.is_dir() and any(folder.iterdir())
 
 
+def through(root: Path, folder: str) -> Iterator[str]:
+    """Places at which what `folder` holds may lie: itself and, one in the other, folders with nothing beside them."""
+    for _ in range(DEPTH):
+        yield folder
+        here = listing(root / folder)
+        if here.images or len(here.folders) != 1:
+            return
+        folder = join(folder, here.folders[0])
+
+
 def unwrapped(root: Path, folder: str) -> str:
     """The place below `root` where the images of `folder` lie: archives often hold a lone folder in a folder.
 
-    Follows folders that hold nothing but one folder. Raises UserError for a folder that is missing.
+    Raises UserError for a folder that is missing.
     """
+    return list(through(root, folder))[-1]
+
+
+def named(names: Iterable[str], *wanted: str, where: Path) -> str | None:
+    """That of `names` which is one of `wanted`, else is so but for case, blanks, `_` and `-`; None where none is.
+
+    Raises UserError where several are.
+    """
+    names = list(names)
+    exact = [name for name in wanted if name in names]
+    found = exact[:1] or [name for name in names if plain(name) in {plain(one) for one in wanted}]
+    if len(found) > 1:
+        mend = "keep one of them there"
+        raise UserError(f"two folders have one name: {found[0]!r} and {found[1]!r}", where=str(where), mend=mend)
+    return found[0] if found else None
+
+
+def at(root: Path, path: str) -> str:
+    """The folder `path`, relative to `root`, as it is called on disk: names are compared as `named` does.
+
+    As given where it is not there.
+    """
+    place = ""
+    for part in path.split("/"):
+        here = root / place
+        found = named(listing(here).folders, part, where=here) if here.is_dir() else None
+        if found is None:
+            return path
+        place = join(place, found)
+    return place
+
+
+def has(folder: Path, pattern: str) -> bool:
+    """Whether files or folders match a pattern such as `*/test` or `test/*_GT.*`; names are compared as `named` does.
+
+    All parts but the last may lie in lone folders, as archives add them.
+    """
+    part, _, rest = pattern.partition("/")
+    if not folder.is_dir():
+        return False
+    wild = any(sign in part for sign in "*[")
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if not entry.name.startswith(".")]
+    matching = [
+        name for name in names if (fnmatchcase(folded(name), folded(part)) if wild else plain(name) == plain(part))
+    ]
+    if not rest:
+        return bool(matching)
+    return any(
+        has(folder / place, rest) for name in matching if (folder / name).is_dir() for place in through(folder, name)
+    )
+
+
+def mask_files(folder: Path) -> tuple[str, ...]:
+    """The files with masks in a folder, by name, and those in a folder of each image: `7.png`, `7/0.png`."""
+    here = listing(folder)
+    return (*here.images, *(f"{name}/{file}" for name in here.folders for file in listing(folder / name).images))
+
+
+def images_below(root: Path, folder: str, depth: int = _DEEPEST) -> list[str]:
+    """Paths of the images in a folder and in the folders in it, relative to the root, sorted.
+
+    Raises UserError where folders are nested without end: a link that leads back.
+    """
+    if depth == 0:
+        raise UserError("folders are nested without end", where=folder, mend="remove the link that leads back")
     here = listing(root / folder)
-    while not here.images and len(here.folders) == 1:
-        folder = f"{folder}/{here.folders[0]}"
-        here = listing(root / folder)
-    return folder
+    inner = [path for name in here.folders for path in images_below(root, f"{folder}/{name}", depth - 1)]
+    return sorted([*(f"{folder}/{name}" for name in here.images), *inner])
+
+
+def archives(folder: Path) -> list[str]:
+    """Names of the archives in a folder, sorted."""
+    return sorted(name for name in os.listdir(folder) if name.lower().endswith(_ARCHIVES) and not name.startswith("."))
 
 
 def select(found: Iterable[str], classes: Collection[str] | None, *, where: Path) -> list[str]:
@@ -67,38 +158,14 @@ def select(found: Iterable[str], classes: Collection[str] | None, *, where: Path
     Raises UserError, with the nearest name, for a class that was asked for and not found.
     """
     names = list(found)
+    present = {composed(name) for name in names}
     for name in classes or ():
-        if name not in names:
+        if composed(name) not in present:
             raise unknown("class", name, names, where=str(where))
-    return [name for name in names if classes is None or name in classes]
+    wanted = present if classes is None else {composed(name) for name in classes}
+    return [name for name in names if composed(name) in wanted]
 
 
-def require_files(root: Path, keys: Sequence[str], *, listed_in: Path) -> None:
-    """Check that all files `keys` (paths relative to `root`, or complete) exist, by one listing per folder.
-
-    Raises UserError with the number of missing files and the first one's name, unless `gaps` are tolerated.
-    """
-    if are_tolerated():
-        return
-    present: dict[str, frozenset[str]] = {}
-    missing = []
-    for key in keys:
-        folder, name = os.path.split(key)
-        if folder not in present:
-            present[folder] = _file_names(root / folder)
-        if name not in present[folder]:
-            missing.append(key)
-    if missing:
-        number = f"{len(missing)} of {len(keys)} files are" if len(missing) > 1 else "a file is"
-        raise UserError(
-            f"{number} missing, first {missing[0]!r}",
-            where=f"listed in {listed_in}, looked for below {root}",
-            mend="restore the files or mend the list",
-        )
-
-
-def _file_names(folder: Path) -> frozenset[str]:
-    try:
-        return frozenset(os.listdir(folder))
-    except OSError:
-        return frozenset()
+def join(folder: str, name: str) -> str:
+    """Join two relative paths with a slash; either may be empty."""
+    return f"{folder}/{name}" if folder and name else folder or name

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import register
 from adbench.data.containers import Box, tile
-from adbench.data.gaps import are_tolerated
 from adbench.data.images import stored_size
+from adbench.data.masks import pair_masks
 from adbench.data.sample import Sample
 from adbench.data.splits import quarter_for_test
+from adbench.data.stems import exact
+from adbench.data.survey import Entry, guarded
 from adbench.data.tiles import columns, marked
-from adbench.data.tree import listing
-from adbench.errors import UserError
+from adbench.data.tree import at, images_below
 
 _TILE = 256  # pixels
 _DEFECTS, _MASKS, _NORMAL = "Defect_images", "Mask_images", "NODefect_images"
-_MASK_NAME = re.compile(r"(.+)_mask\d*")
 _WITHOUT_MASK = "0100_025_08"  # of the release
 # The second field of a file's name.
 _KINDS = {
@@ -69,44 +68,31 @@ NODefect_images/[<fabric>/]nnnn_000_ff.png""",
         "Strips are padded with white, more of it in some fabrics: many normal tiles are blank.",
     ),
 )
-def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
+def index(root: Path, classes: Sequence[str] | None) -> Iterator[Entry]:
     """Index the tiles of both kinds of strips."""
-    normal = [(key, box) for key in _strips(root, _NORMAL) for box in _boxes(root / key)]
+    normal = [(key, box) for key in images_below(root, at(root, _NORMAL)) for box in _boxes(root / key)]
     test = quarter_for_test(len(normal))
     for number, (key, box) in enumerate(normal):
         yield _sample(root, key, box, (), "test" if number in test else "train")
-    masks = _masks(root)
-    for key in _strips(root, _DEFECTS):
-        stem = os.path.splitext(os.path.basename(key))[0]
-        own = masks.get(stem, [])
-        if not own and stem != _WITHOUT_MASK and are_tolerated():  # named for a check to miss it
-            yield _sample(root, key, _boxes(root / key)[0], [root / _MASKS / f"{stem}_mask.png"], "test")
-            continue
-        if not own and stem != _WITHOUT_MASK:
-            mend = f"unpack the archive of masks to {root / _MASKS}"
-            raise UserError(f"the mask {stem}_mask.png is missing", where=str(root / key), mend=mend)
-        boxes = _boxes(root / key)
-        marks = [marked(root / key, mask, boxes) for mask in own]
-        for number, box in enumerate(boxes):
-            if any(mark[number] for mark in marks):
-                yield _sample(root, key, box, own, "test")
+    strips = {os.path.basename(key): key for key in images_below(root, at(root, _DEFECTS))}
+    files = {os.path.basename(key): root / key for key in images_below(root, at(root, _MASKS))}
+    pairs = pair_masks([name for name in strips if exact(name) != _WITHOUT_MASK], list(files), where=root / _MASKS)
+    for name, own in pairs.items():
+        yield from guarded(
+            "AITEX", _pieces(root, strips[name], [files.get(mask, root / _MASKS / mask) for mask in own])
+        )
 
 
-def _strips(root: Path, folder: str) -> list[str]:
-    """Paths of the images in a folder and the folders in it, relative to the root, sorted."""
-    here = listing(root / folder)
-    inner = [path for name in here.folders for path in _strips(root, f"{folder}/{name}")]
-    return sorted([*(f"{folder}/{name}" for name in here.images), *inner])
-
-
-def _masks(root: Path) -> dict[str, list[Path]]:
-    """Stem of a strip -> its masks."""
-    masks: dict[str, list[Path]] = {}
-    for key in _strips(root, _MASKS):
-        found = _MASK_NAME.fullmatch(os.path.splitext(os.path.basename(key))[0])
-        if found:
-            masks.setdefault(found[1], []).append(root / key)
-    return masks
+def _pieces(root: Path, key: str, masks: Sequence[Path]) -> Iterator[Sample]:
+    """The tiles of a strip in which a mask has marks; the first one where a mask is not there."""
+    boxes = _boxes(root / key)
+    if not all(mask.is_file() for mask in masks):
+        yield _sample(root, key, boxes[0], masks, "test")
+        return
+    marks = [marked(root / key, mask, boxes) for mask in masks]
+    for number, box in enumerate(boxes):
+        if any(mark[number] for mark in marks):
+            yield _sample(root, key, box, masks, "test")
 
 
 def _boxes(strip: Path) -> list[Box]:

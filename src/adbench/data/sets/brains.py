@@ -12,7 +12,7 @@ from adbench.data.paired_folders import arranged_layout
 from adbench.data.sample import Sample
 from adbench.data.sides import index_sides
 from adbench.data.splits import FEW_SHOT, split_for_few_shots
-from adbench.data.tree import listing, require_files, unwrapped
+from adbench.data.tree import at, has, listing, unwrapped
 from adbench.errors import UserError
 
 _NO_MASKS = "There are no masks: only image metrics are defined."
@@ -38,11 +38,10 @@ _TABLE = "labels.csv"
 )
 def index_headct(root: Path, classes: Sequence[str] | None, *, few_shot_split: bool = False) -> list[Sample]:
     """Index by the table, or AdaCLIP's arrangement."""
-    if (root / "headct" / "test").is_dir():
-        samples = index_class(root, "headct", dataset="headct", class_name="headct", masks=False)
+    if has(root, "headct/test"):
+        samples = index_class(root, at(root, "headct"), dataset="headct", class_name="headct", masks=False)
     else:
         sides = _table(root)
-        require_files(root, [*sides[0], *sides[1]], listed_in=root / _TABLE)
         samples = index_sides(
             root, normal=sides[0], anomalous=sides[1], dataset="headct", class_name="headct", defect="hemorrhage"
         )
@@ -51,7 +50,7 @@ def index_headct(root: Path, classes: Sequence[str] | None, *, few_shot_split: b
 
 def _table(root: Path) -> tuple[list[str], list[str]]:
     """Paths of the normal and of the anomalous images, relative to the root, in the order of the table."""
-    folder = unwrapped(root, "head_ct") if (root / "head_ct").is_dir() else ""
+    folder = unwrapped(root, at(root, "head_ct")) if has(root, "head_ct") else ""
     sides: tuple[list[str], list[str]] = ([], [])
     with (root / _TABLE).open(newline="", encoding="utf-8-sig") as lines:
         rows = csv.reader(lines)
@@ -72,10 +71,11 @@ def _table(root: Path) -> tuple[list[str], list[str]]:
 def _yes_no(root: Path, dataset: str, class_name: str, few_shot_split: bool) -> list[Sample]:
     """Index the folders no and yes, or AdaCLIP's arrangement."""
     samples: Iterator[Sample]
-    if (root / dataset / "test").is_dir():
-        samples = index_class(root, dataset, dataset=dataset, class_name=class_name, masks=False)
+    if has(root, f"{dataset}/test"):
+        samples = index_class(root, at(root, dataset), dataset=dataset, class_name=class_name, masks=False)
     else:
-        normal, anomalous = ([f"{side}/{name}" for name in listing(root / side).images] for side in ("no", "yes"))
+        sides = (at(root, "no"), at(root, "yes"))
+        normal, anomalous = ([f"{side}/{name}" for name in listing(root / side).images] for side in sides)
         samples = index_sides(
             root, normal=normal, anomalous=anomalous, dataset=dataset, class_name=class_name, defect="tumour"
         )

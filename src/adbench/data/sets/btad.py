@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
 from adbench.data.mvtec_layout import index_classes
-from adbench.data.sample import Sample
+from adbench.data.survey import Entry
 
 # class: training images, normal and anomalous test images.
 _COUNTS = {"01": (400, 21, 49), "02": (399, 30, 200), "03": (1000, 400, 41)}
@@ -38,6 +38,6 @@ _COUNTS = {"01": (400, 21, 49), "02": (399, 30, 200), "03": (1000, 400, 41)}
         "The class names 01, 02 and 03 enter the prompts, meaningless as they are; so it is in AdaCLIP.",
     ),
 )
-def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
+def index(root: Path, classes: Sequence[str] | None) -> Iterator[Entry]:
     """Index the raw layout; folders that are not classes of the set are left alone."""
     return index_classes(root, classes, names=_COUNTS, dataset="btad", normal="ok")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
-from adbench.data.road_layout import ROAD, files_below, label_file
+from adbench.data.road_layout import ROAD, files_below
 from adbench.data.sample import Sample
 from adbench.data.tree import select
 
@@ -71,7 +71,7 @@ def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
             for frame, image in files_below(root / "leftImg8bit" / split, _IMAGE).items():
                 folder, labels = root / "gtFine" / split / image.parent.name, None
                 if split != "test":  # its label files, where there are any, are dummies
-                    labels = label_file(folder, frame + _LABEL, image=image)
+                    labels = folder / (frame + _LABEL)
                 yield Sample(
                     path=image,
                     key=image.relative_to(root).as_posix(),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
-from adbench.data.mvtec_layout import index_class
+from adbench.data.masks import nearest
+from adbench.data.mvtec_layout import class_folders, index_class
 from adbench.data.paired_folders import arranged_layout
 from adbench.data.sample import Sample
-from adbench.data.tree import listing, select
+from adbench.data.stems import bare, numbered, without_word
+from adbench.data.survey import Entry, guarded
+from adbench.data.tree import has, listing, named, select, through
 from adbench.errors import UserError
 
 _CLASSES = tuple(f"Class{number}" for number in range(1, 11))
@@ -52,25 +54,31 @@ _LABELS = "Label"
         "training images then.",
     ),
 )
-def index(root: Path, classes: Sequence[str] | None, *, official_split: bool = False) -> Iterator[Sample]:
+def index(root: Path, classes: Sequence[str] | None, *, official_split: bool = False) -> Iterator[Entry]:
     """Index the raw folders of each class, or AdaCLIP's arrangement of it."""
-    found = [name for name in listing(root).folders if name in _CLASSES]
-    for name in select(found, classes, where=root):
-        states = [state for state in listing(root / name).folders if state in _STATES]
-        if states:
-            for state in states:
-                yield from _state(root, name, state, official_split)
+    folders = class_folders(root, _CLASSES)
+    for name in select(folders, classes, where=root):
+        folder = next((place for place in through(root, folders[name]) if _states(root / place)), folders[name])
+        if _states(root / folder) and not has(root / folder, "test/good"):
+            for state, split in _states(root / folder).items():
+                yield from guarded(name, _state(root, folder, name, state, split if official_split else None))
         elif official_split:
             where, mend = "data.official_split", "leave it out, or unpack the archives"
             raise UserError(f"{name} does not have the folders Train and Test", where=where, mend=mend)
         else:
-            yield from index_class(root, name, dataset="dagm", class_name=name)
+            yield from guarded(name, index_class(root, folder, dataset="dagm", class_name=name))
 
 
-def _state(root: Path, name: str, state: str, official_split: bool) -> Iterator[Sample]:
-    """Yield the images of one class's Train or Test folder."""
-    folder = listing(root / name / state)
-    labels = _labels(folder.path, folder.images)
+def _states(folder: Path) -> dict[str, str]:
+    """Folder -> split, of the folders Train and Test."""
+    found = {named(listing(folder).folders, state, where=folder): split for state, split in _STATES.items()}
+    return {state: split for state, split in found.items() if state is not None}
+
+
+def _state(root: Path, place: str, name: str, state: str, split: str | None) -> Iterator[Sample]:
+    """Yield the images of one class's Train or Test folder; without a split, balanced over both."""
+    folder = listing(root / place / state)
+    labels = _labels(folder.path / (named(folder.folders, _LABELS, where=folder.path) or _LABELS), folder.images)
     n_normal = 0
     for image in folder.images:
         anomalous = image in labels
@@ -78,25 +86,27 @@ def _state(root: Path, name: str, state: str, official_split: bool) -> Iterator[
         balanced = "test" if anomalous or n_normal <= len(labels) else "train"
         yield Sample(
             path=folder.path / image,
-            key=f"{name}/{state}/{image}",
+            key=f"{place}/{state}/{image}",
             class_name=name,
             label=int(anomalous),
-            mask_path=folder.path / _LABELS / labels[image] if anomalous else None,
-            split=_STATES[state] if official_split else balanced,
+            mask_path=labels[image] if anomalous else None,
+            split=split or balanced,
             defect="defect" if anomalous else "good",
             dataset="dagm",
         )
 
 
-def _labels(folder: Path, images: Sequence[str]) -> dict[str, str]:
+def _labels(folder: Path, images: Sequence[str]) -> dict[str, Path]:
     """Image -> label of the images that have one. Raises UserError for labels that belong to no image."""
-    by_stem = {os.path.splitext(image)[0]: image for image in images}
-    labels = {}
-    for label in listing(folder / _LABELS).images:
-        stem = os.path.splitext(label)[0]
-        image = by_stem.get(stem.removesuffix("_label"))
+    by_number = {numbered(bare(image)): image for image in images}
+    labels: dict[str, Path] = {}
+    for label in listing(folder).images:
+        image = by_number.get(numbered(without_word(label)[0]))
         if image is None:
-            mend = f"expected the label NNNN_label of an image NNNN in {folder}"
-            raise UserError(f"{label} belongs to no image", where=str(folder / _LABELS), mend=mend)
-        labels[image] = label
+            mend = f"expected the label NNNN_label of an image NNNN; the nearest is {nearest(label, images)!r}"
+            raise UserError(f"{label} belongs to no image", where=str(folder), mend=mend)
+        if image in labels:
+            both = f"{labels[image].name} and {label}"
+            raise UserError(f"two labels belong to one image: {both}", where=str(folder), mend="remove one of them")
+        labels[image] = folder / label
     return labels

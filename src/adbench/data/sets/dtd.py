@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adbench.data.catalogue import register
 from adbench.data.mvtec_layout import index_classes
-from adbench.data.sample import Sample
+from adbench.data.survey import Entry
 
 _CLASSES = (
     "Blotchy_099",
@@ -49,6 +49,6 @@ _CLASSES = (
         "The numbers of images per class are not known here, so they cannot be checked.",
     ),
 )
-def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
+def index(root: Path, classes: Sequence[str] | None) -> Iterator[Entry]:
     """Index the raw layout; folders that are not classes of the set are left alone."""
     return index_classes(root, classes, names=_CLASSES, dataset="dtd")

@@ -8,7 +8,6 @@ from pathlib import Path
 from adbench.data.catalogue import Counts, register
 from adbench.data.sample import Sample
 from adbench.data.splits import quarter_for_test
-from adbench.data.tree import require_files
 from adbench.errors import UserError
 
 _TABLE = "labels.csv"
@@ -54,7 +53,6 @@ def index(root: Path, classes: Sequence[str] | None, *, uncertain: str = "drop")
     if not (root / _TABLE).is_file():
         root = root / _CHECKOUT
     rows = _rows(root / _TABLE)
-    require_files(root, [key for key, _ in rows], listed_in=root / _TABLE)
     normal = [key for key, probability in rows if probability == 0]
     anomalous = [key for key, probability in rows if probability == 1 or (probability > 0 and uncertain == "anomaly")]
     test = quarter_for_test(len(normal))

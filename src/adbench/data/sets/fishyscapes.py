@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
-from adbench.data.gaps import are_tolerated
 from adbench.data.road_layout import EVALUATION_IDS, ROAD, files_below
 from adbench.data.sample import Sample
+from adbench.data.survey import Entry, Fault
 from adbench.data.tree import listing, select
 from adbench.errors import UserError, unknown
 
@@ -62,7 +62,7 @@ leftImg8bit/{train,test}/<scene>/<frame>_leftImg8bit.png        or all in one fo
         "Components: sizes of SMIYC's AnomalyTrack (500 and 100 pixels), as in its benchmark.",
     ),
 )
-def index_lost_and_found(root: Path, classes: Sequence[str] | None, *, images: str | None = None) -> Iterator[Sample]:
+def index_lost_and_found(root: Path, classes: Sequence[str] | None, *, images: str | None = None) -> Iterator[Entry]:
     """Index the labels, each with its picture of Lost and Found.
 
     images: the folder of the pictures; None: that of the labels, or lostandfound/ beside it.
@@ -77,9 +77,9 @@ def index_lost_and_found(root: Path, classes: Sequence[str] | None, *, images: s
         for _, frame, labels in _labels(root):
             if frame not in found:
                 wanted = f"leftImg8bit/{{train,test}}/*/{frame}{_IMAGE}"
-                _missing_base("Lost and Found", wanted, labels, folders, "data.images=DIR")
-            image = found.get(frame, folders[-1] / f"{frame}{_IMAGE}")
-            yield _sample(image, labels, f"{frame}{_IMAGE}", name, "fs_lostandfound")
+                yield _missing_base("Lost and Found", wanted, labels, folders, "data.images=DIR")
+            else:
+                yield _sample(found[frame], labels, f"{frame}{_IMAGE}", name, "fs_lostandfound")
 
 
 @register(
@@ -116,7 +116,7 @@ with Cityscapes' leftImg8bit/{val,train}/<city>/<frame>_leftImg8bit.png""",
 )
 def index_static(
     root: Path, classes: Sequence[str] | None, *, version: int = 2, cityscapes: str | None = None
-) -> Iterator[Sample]:
+) -> Iterator[Entry]:
     """Index one version of the labels, each with its overlay and its picture of Cityscapes.
 
     cityscapes: the root of Cityscapes; None: the folder of this set, or cityscapes/ beside it.
@@ -131,10 +131,10 @@ def index_static(
             candidates = [base / path for base in bases for path in relative]
             image = next((path for path in candidates if path.is_file()), None)
             if image is None:
-                _missing_base("Cityscapes", relative[0], labels, bases, "data.cityscapes=DIR")
-            overlay = _overlay(folder, number)
-            key = f"{number}_{frame}{_IMAGE}"
-            yield _sample(image or candidates[0], labels, key, name, "fs_static", overlay)
+                yield _missing_base("Cityscapes", relative[0], labels, bases, "data.cityscapes=DIR")
+            else:
+                overlay = _overlay(folder, number)
+                yield _sample(image, labels, f"{number}_{frame}{_IMAGE}", name, "fs_static", overlay)
 
 
 def _sample(image: Path, labels: Path, key: str, name: str, dataset: str, overlay: Path | None = None) -> Sample:
@@ -174,14 +174,13 @@ def _given(option: str | None, root: Path, places: Sequence[str], name: str) -> 
     return [folder]
 
 
-def _missing_base(of: str, wanted: str, labels: Path, folders: Sequence[Path], option: str) -> None:
-    """Raise UserError for a picture that is nowhere, unless `gaps` are tolerated."""
-    if not are_tolerated():
-        raise UserError(
-            f"the picture of {of} to a label map is missing: {wanted}",
-            where=f"{labels}, looked for below {', '.join(map(str, folders))}",
-            mend=f"get {of} (see datasets.md) and name its folder by {option}",
-        )
+def _missing_base(of: str, wanted: str, labels: Path, folders: Sequence[Path], option: str) -> Fault:
+    error = UserError(
+        f"the picture of {of} to a label map is missing: {wanted}",
+        where=f"{labels}, looked for below {', '.join(map(str, folders))}",
+        mend=f"get {of} (see datasets.md) and name its folder by {option}",
+    )
+    return Fault(ROAD, error)
 
 
 def _version_folder(root: Path, version: int) -> Path:
@@ -203,7 +202,7 @@ def _overlay(folder: Path, number: str) -> Path:
     found = sorted(file for file in folder.glob(f"{number}*rgb.npz") if pattern.fullmatch(file.name))
     if len(found) == 1:
         return found[0]
-    if not found and are_tolerated():
+    if not found:
         return folder / f"{number}_rgb.npz"
     raise UserError(
         f"there are {len(found)} overlays to picture {number}",

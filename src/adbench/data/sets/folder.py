@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import register
-from adbench.data.folder_layout import Kind, explicit_kinds, join, recognise
+from adbench.data.folder_layout import Kind, explicit_kinds, recognise
 from adbench.data.masks import pair_masks, split_off_masks
 from adbench.data.meta import META_NAME, read_meta
+from adbench.data.place import refusal
 from adbench.data.reading import MAX_MEGAPIXELS, OWN_READING_QUIRKS, Reading, own_reading
 from adbench.data.sample import Sample
-from adbench.data.tree import listing, select
+from adbench.data.stems import plain
+from adbench.data.survey import Entry, Fault, Note, guarded
+from adbench.data.tree import archives, images_below, join, listing, mask_files, select, through
 from adbench.errors import UserError
 
 _EXPECTED = (
@@ -40,8 +43,15 @@ or the layout of MVTec AD, per class or for one:
 [<class>/]{train/good,test/good,test/<kind>,ground_truth/<kind>}/IMAGE""",
     quirks=(
         "Names are compared without case, blanks and punctuation.",
-        "Masks are optional: all abnormal images of a kind have one, named as the image with or without _mask, _label, "
-        "_gt, or none has. They may lie in the folder of the images too.",
+        "Masks are optional: all abnormal images of a class have one or none has. They may lie in the folder of the "
+        "images too. They are paired by name, never by order: the same stem, with or without a word such as _mask, "
+        "_label, gt_, behind which a number may stand (7_mask_1 and 7_mask_2 are joined); without case, forms of "
+        "Unicode, further extensions and surrounding blanks; and, if that pairs all files of the folder, with other "
+        "separators, zeros in front of numbers, or one word that differs in the same way in all names.",
+        "A folder of masks for each image is understood (ground_truth/<kind>/NNN/000.png, as in MVTec LOCO): they are "
+        "joined. So are test_public and validation (MVTec AD 2); test_private is left alone.",
+        "Classes may lie up to four folders deeper. A class that cannot be read is an error, unless other ones are "
+        "asked for by data.classes or data.broken=skip leaves it out.",
         "Without class folders there is one class, called as the folder; its name enters the prompts, so give a "
         "telling one by data.class_name=...",
         "data.normal_dir, data.abnormal_dir, data.mask_dir and data.train_dir name folders below data.root (one or a "
@@ -64,72 +74,130 @@ def index(
     exif: bool = True,
     bits: int = 16,
     max_pixels: int = MAX_MEGAPIXELS,
-) -> list[Sample]:
+) -> Iterator[Entry]:
     """Index by the given folders, else by names of folders, else by a meta.json."""
     reading = own_reading(
         inverted_masks=inverted_masks, mask_threshold=mask_threshold, exif=exif, bits=bits, max_pixels=max_pixels
     )
+    class_name = None if class_name is None else str(class_name)
     named = [_as_list(value) for value in (normal_dir, abnormal_dir, mask_dir, train_dir)]
+    found: dict[str, list[Kind] | UserError]
     if any(named):
-        by_class = {class_name or root.resolve().name: explicit_kinds(root, *named)}
+        found = {class_name or root.resolve().name: explicit_kinds(root, *named)}
     else:
-        by_class = _recognised(root, class_name)
-    if not by_class and (root / META_NAME).is_file():
-        return read_meta(root, dataset="folder", reading=reading)
-    if not by_class:
-        raise UserError(_found(root), where=str(root), mend=_EXPECTED)
-    samples: list[Sample] = []
-    for name in select(by_class, classes, where=root):
-        for kind in by_class[name]:
-            samples.extend(_samples(root, name, kind, reading))
+        found = _recognised(root, class_name)
+    if not found and (root / META_NAME).is_file():
+        yield from read_meta(root, dataset="folder", reading=reading)
+        return
+    if not found:
+        raise refusal(root, _found(root), _EXPECTED)
+    for name in select(found, classes, where=root):
+        kinds = found[name]
+        if isinstance(kinds, UserError):
+            yield Fault(name, kinds)
+        else:
+            yield from guarded(name, _class(root, name, kinds, reading))
+    yield from (
+        Note(f"{name} is not unpacked: no part of these results", in_rows=True) for name in _packed(root, found)
+    )
+
+
+def _recognised(root: Path, class_name: str | None) -> dict[str, list[Kind] | UserError]:
+    """Class -> kinds of images, from the names of folders, or what is wrong with it; empty: nothing is recognised."""
+    for place in through(root, ""):
+        kinds = recognise(root, place)
+        if kinds:
+            return {class_name or (place.rsplit("/", 1)[-1] or root.resolve().name): kinds}
+        found = _classes(root, place)
+        if any(isinstance(kinds, list) for kinds in found.values()):
+            if class_name is not None:
+                mend = "leave out data.class_name, or give one class as data.root"
+                raise UserError(f"the folder holds {len(found)} classes", where=str(root), mend=mend)
+            return found
+        if found:
+            raise next(error for error in found.values() if isinstance(error, UserError))
+    folders = listing(root).folders
+    sets = [name for name in folders if any(isinstance(kinds, list) for kinds in _classes(root, name).values())]
+    if sets:
+        what = f"the folder holds several data sets or other things beside one: {', '.join(map(repr, folders[:4]))}"
+        raise UserError(what, where=str(root), mend=f"give one of them: data.root={root / sets[0]}")
+    return {}
+
+
+def _classes(root: Path, place: str) -> dict[str, list[Kind] | UserError]:
+    """The folders of classes in a folder; empty where none of them is arranged as one, and none is nearly so."""
+    found: dict[str, list[Kind] | UserError] = {}
+    strangers = []
+    for folder in listing(root / place).folders:
+        try:
+            inner = through(root, join(place, folder))
+            kinds = next((kinds for one in inner if (kinds := recognise(root, one))), [])
+            if kinds:
+                found[folder] = kinds
+            elif images_below(root, join(place, folder)):
+                strangers.append(folder)
+        except UserError as error:
+            found[folder] = error
+    like = next((name for name, kinds in found.items() if isinstance(kinds, list)), None)
+    for folder in strangers if like is not None else ():
+        what = f"folder {folder!r} holds images but is not arranged as a class like {like!r}"
+        found[folder] = UserError(what, where=str(root / place), mend=_EXPECTED)
+    return found
+
+
+def _packed(root: Path, found: Collection[str]) -> list[str]:
+    """Archives beside the folders of classes that may be further classes."""
+    folders = {plain(name) for name in listing(root).folders}
+    several = any(name in listing(root).folders for name in found)
+    return [name for name in archives(root) if plain(name.split(".")[0]) not in folders] if several else []
+
+
+def _class(root: Path, class_name: str, kinds: Sequence[Kind], reading: Reading) -> list[Sample]:
+    masks = _masks(root, kinds)
+    samples = []
+    for kind in kinds:
+        images, _ = split_off_masks(listing(root / kind.folder).images)
+        for name in images:
+            key = join(kind.folder, name)
+            own = masks.get(key, ())
+            samples.append(
+                Sample(
+                    path=root / key,
+                    key=key,
+                    class_name=class_name,
+                    label=kind.label,
+                    mask_path=own[0] if own else None,
+                    split=kind.split,
+                    defect=kind.defect,
+                    dataset="folder",
+                    reading=reading,
+                    further_masks=own[1:],
+                )
+            )
     _refuse_shared_masks(samples)
     return samples
 
 
-def _recognised(root: Path, class_name: str | None) -> dict[str, list[Kind]]:
-    """Class -> kinds of images, from the names of folders; empty where nothing is recognised."""
-    kinds = recognise(root, "")
-    if kinds:
-        return {class_name or root.resolve().name: kinds}
-    by_class, strangers = {}, []
-    for folder in listing(root).folders:
-        kinds = recognise(root, folder)
-        if kinds:
-            by_class[folder] = kinds
-        elif _holds_images(root / folder):
-            strangers.append(folder)
-    if by_class and strangers:
-        raise UserError(
-            f"folder {strangers[0]!r} holds images but is not arranged as a class like {next(iter(by_class))!r}",
-            where=str(root),
-            mend=_EXPECTED,
-        )
-    if by_class and class_name is not None:
-        mend = "leave out data.class_name, or give one class as data.root"
-        raise UserError(f"the folder holds {len(by_class)} classes", where=str(root), mend=mend)
-    return by_class
-
-
-def _samples(root: Path, class_name: str, kind: Kind, reading: Reading) -> Iterator[Sample]:
-    place = root / kind.folder
-    names, beside = split_off_masks(listing(place).images)
-    masks: dict[str, Path] = {}
-    if kind.label and (beside or kind.mask_folder is not None):
-        where = place if beside else root / str(kind.mask_folder)
-        candidates = beside or listing(where).images
-        masks = {image: where / mask for image, mask in pair_masks(names, candidates, where=where).items()}
-    for name in names:
-        yield Sample(
-            path=place / name,
-            key=join(kind.folder, name),
-            class_name=class_name,
-            label=kind.label,
-            mask_path=masks.get(name),
-            split=kind.split,
-            defect=kind.defect,
-            dataset="folder",
-            reading=reading,
-        )
+def _masks(root: Path, kinds: Sequence[Kind]) -> dict[str, tuple[Path, ...]]:
+    """Key of an anomalous image -> its masks. Kinds that share a folder of masks are paired with it together."""
+    groups: dict[str, list[list[str]]] = {}
+    beside: dict[str, list[str]] = {}
+    for kind in kinds:
+        images, own = split_off_masks(listing(root / kind.folder).images) if kind.label else ([], [])
+        place = kind.folder if own else kind.mask_folder
+        if place is not None:
+            groups.setdefault(place, []).append([join(kind.folder, name) for name in images])
+        if own:
+            beside[kind.folder] = own
+    found: dict[str, tuple[Path, ...]] = {}
+    for place, parts in groups.items():
+        together = [key for keys in parts for key in keys]
+        unique = len({key.rsplit("/", 1)[-1] for key in together}) == len(together)
+        for keys in [together] if unique else parts:
+            names = {key.rsplit("/", 1)[-1]: key for key in keys}
+            pairs = pair_masks(list(names), beside.get(place) or mask_files(root / place), where=root / place)
+            found |= {names[name]: tuple(root / place / mask for mask in own) for name, own in pairs.items()}
+    return found
 
 
 def _refuse_shared_masks(samples: list[Sample]) -> None:
@@ -148,11 +216,6 @@ def _refuse_shared_masks(samples: list[Sample]) -> None:
 def _as_list(value: str | Sequence[str]) -> list[str]:
     # Folders called 0 and 1 come as numbers from a command line.
     return [str(entry) for entry in value] if isinstance(value, (list, tuple)) else [str(value)]
-
-
-def _holds_images(folder: Path) -> bool:
-    here = listing(folder)
-    return bool(here.images) or any(listing(folder / name).images for name in here.folders)
 
 
 def _found(root: Path) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
 from adbench.data.containers import Box, tile
-from adbench.data.gaps import are_tolerated
 from adbench.data.images import stored_size
 from adbench.data.mask_values import read_mask
 from adbench.data.masks import pair_masks, split_off_masks
@@ -17,7 +16,7 @@ from adbench.data.paired_folders import arranged_layout
 from adbench.data.sample import Sample
 from adbench.data.splits import quarter_for_test
 from adbench.data.tiles import marked, thirds
-from adbench.data.tree import listing
+from adbench.data.tree import at, has, listing
 
 _LICENCE = "CC BY-NC-SA 4.0 (non-commercial)"
 _PART = re.compile(r"kos\d+", re.IGNORECASE)
@@ -50,8 +49,8 @@ _PART = re.compile(r"kos\d+", re.IGNORECASE)
 )
 def index_sdd(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
     """Index AdaCLIP's arrangement where it is there, else the pieces of the raw pictures."""
-    if (root / "SDD" / "test").is_dir():
-        yield from index_class(root, "SDD", dataset="sdd", class_name="SDD")
+    if has(root, "SDD/test"):
+        yield from index_class(root, at(root, "SDD"), dataset="sdd", class_name="SDD")
         return
     pieces = [piece for folder in listing(root).folders if _PART.fullmatch(folder) for piece in _pieces(root, folder)]
     normal = [number for number, (_, _, _, anomalous) in enumerate(pieces) if not anomalous]
@@ -74,13 +73,12 @@ def _pieces(root: Path, folder: str) -> Iterator[tuple[str, Path, Box, bool]]:
     images, labels = split_off_masks(listing(root / folder).images)
     pairs = pair_masks(images, labels, where=root / folder)
     for image in images:
-        path, label = root / folder / image, root / folder / pairs[image]
+        path, label = root / folder / image, root / folder / pairs[image][0]
         height, width = stored_size(path)
         boxes = thirds((width, height))
-        # Where a check tolerates gaps, a label may be named that is not there: the pieces are for it to complain about.
-        absent = are_tolerated() and not label.is_file()
-        anomalous = [True] * len(boxes) if absent else marked(path, label, boxes)
-        yield from ((f"{folder}/{image}", label, box, mark) for box, mark in zip(boxes, anomalous, strict=True))
+        # A label that is not there is for the survey to tell of: one piece names it.
+        anomalous = marked(path, label, boxes) if label.is_file() else [True]
+        yield from ((f"{folder}/{image}", label, box, mark) for box, mark in zip(boxes, anomalous, strict=False))
 
 
 @register(
@@ -111,16 +109,17 @@ test/NNNNN.png     test/NNNNN_GT.png""",
 def index_ksdd2(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
     """Index both splits."""
     for split in ("train", "test"):
-        folder = root / split
+        place = at(root, split)
+        folder = root / place
         images, masks = split_off_masks(listing(folder).images)
         pairs = pair_masks(images, masks, where=folder)
         for image in images:
-            mask = folder / pairs[image]
-            absent = are_tolerated() and not mask.is_file()
-            anomalous = absent or bool(read_mask(mask, image=folder / image).values.any())
+            mask = folder / pairs[image][0]
+            # A mask that is not there is for the survey to tell of.
+            anomalous = not mask.is_file() or bool(read_mask(mask, image=folder / image).values.any())
             yield Sample(
                 path=folder / image,
-                key=f"{split}/{image}",
+                key=f"{place}/{image}",
                 class_name="KSDD2",
                 label=int(anomalous),
                 mask_path=mask if anomalous else None,

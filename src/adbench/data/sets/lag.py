@@ -9,7 +9,7 @@ from adbench.data.catalogue import Counts, register
 from adbench.data.sample import Sample
 from adbench.data.sides import index_sides
 from adbench.data.splits import FEW_SHOT, split_for_few_shots
-from adbench.data.tree import listing
+from adbench.data.tree import at, has, listing
 
 _NORMAL, _ANOMALOUS = "non_glaucoma", "suspicious_glaucoma"
 
@@ -46,5 +46,5 @@ def index(root: Path, classes: Sequence[str] | None, *, few_shot_split: bool = F
 
 
 def _images(root: Path, side: str) -> list[str]:
-    folder = f"{side}/image" if (root / side / "image").is_dir() else side
+    folder = at(root, f"{side}/image") if has(root, f"{side}/image") else at(root, side)
     return [f"{folder}/{name}" for name in listing(root / folder).images]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
-from adbench.data.road_layout import ROAD, files_below, label_file
+from adbench.data.road_layout import ROAD, files_below
 from adbench.data.sample import Sample
 from adbench.data.tree import select
 
@@ -62,7 +62,7 @@ def index(root: Path, classes: Sequence[str] | None, *, known: bool = True) -> I
                     key=image.relative_to(root).as_posix(),
                     class_name=name,
                     label=-1,
-                    mask_path=label_file(root / "gtCoarse" / split / image.parent.name, frame + _LABEL, image=image),
+                    mask_path=root / "gtCoarse" / split / image.parent.name / (frame + _LABEL),
                     split=split,
                     defect="obstacle",
                     dataset="lostandfound",

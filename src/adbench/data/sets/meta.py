@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import register
 from adbench.data.meta import read_meta
 from adbench.data.reading import MAX_MEGAPIXELS, OWN_READING_QUIRKS, own_reading
-from adbench.data.sample import Sample
+from adbench.data.survey import Entry
 
 
 @register(
@@ -27,6 +27,10 @@ record:    {"img_path": ..., "mask_path": ... or "", "cls_name": ..., "specie_na
     quirks=(
         "Paths are relative to the file's folder; absolute ones and ones that repeat the folder are understood too.",
         "Masks of normal images are ignored.",
+        "Errors are: an image that a split of a class lists twice, or a class both as normal and as anomalous, and an "
+        "anomalous image without a mask in a class with masks; data.broken=skip leaves them out. An image in both "
+        "splits and a mask of several images are noted in the results.",
+        'Training records without an image (""), which Bayes-PFL has, are left out. A class name may be a number.',
         "The other data sets read a meta.json as well where their folder does not have the raw layout.",
         *OWN_READING_QUIRKS,
     ),
@@ -40,7 +44,7 @@ def index(
     exif: bool = True,
     bits: int = 16,
     max_pixels: int = MAX_MEGAPIXELS,
-) -> list[Sample]:
+) -> Iterator[Entry]:
     """Index by `root/meta.json`; classes are chosen from it afterwards."""
     reading = own_reading(
         inverted_masks=inverted_masks, mask_threshold=mask_threshold, exif=exif, bits=bits, max_pixels=max_pixels

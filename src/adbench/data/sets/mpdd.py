@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
 from adbench.data.mvtec_layout import index_classes
-from adbench.data.sample import Sample
+from adbench.data.survey import Entry
 
 # class: training images, normal and anomalous test images.
 _COUNTS = {
@@ -41,6 +41,6 @@ _COUNTS = {
 <class>/ground_truth/<kind>/NNN_mask.png""",
     quirks=("The layout is that of MVTec AD, and AdaCLIP and AnomalyCLIP use it unchanged.",),
 )
-def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
+def index(root: Path, classes: Sequence[str] | None) -> Iterator[Entry]:
     """Index the raw layout; folders that are not classes of the set are left alone."""
     return index_classes(root, classes, names=_COUNTS, dataset="mpdd")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
 from adbench.data.mvtec_layout import index_classes
-from adbench.data.sample import Sample
+from adbench.data.survey import Entry
 
 # class: training images, normal and anomalous test images, sides in pixels (table of the data set's paper).
 _COUNTS = {
@@ -51,6 +51,6 @@ _COUNTS = {
 <class>/ground_truth/<kind>/NNN_mask.png""",
     quirks=("Some classes are stored as grey images.", "Any of the 15 classes may be missing from the folder."),
 )
-def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
+def index(root: Path, classes: Sequence[str] | None) -> Iterator[Entry]:
     """Index the raw layout; folders that are not classes of the set are left alone."""
     return index_classes(root, classes, names=_COUNTS, dataset="mvtec")

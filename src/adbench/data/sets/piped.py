@@ -6,16 +6,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
-from adbench.data.gaps import are_tolerated
+from adbench.data.masks import pair_masks
 from adbench.data.reading import Reading
 from adbench.data.sample import Sample
-from adbench.data.tree import Listing, listing, select
+from adbench.data.survey import Entry, guarded
+from adbench.data.tree import listing, named, select
 from adbench.errors import UserError
 
-# Both spellings occur in the release.
+# All spellings occur in the release.
 _TRUTH_FOLDERS = ("GroundTruth", "GroundThruth")
+_NORMAL, _DEFECTIVE = ("NoDefects", "NoDefect"), ("Defects", "Defect")
 _MINI_CLASSES = ("PA_BDP01_TL", "PA_BRG02_RL", "PA_GLA01_TL")
-_MARKS = ("data/*/NoDefects", "*/NoDefects")
+_MARKS = tuple(f"{place}*/{name}" for place in ("data/", "") for name in _NORMAL)
 _LICENCE = "CC BY 4.0"
 _SOURCE = "https://github.com/bianconif/PIPED"
 _CITATION = (
@@ -27,7 +29,10 @@ _LAYOUT = """\
 [data/]<class>/Defects/*_D_*.bmp
 [data/]<class>/Defects/{GroundTruth,GroundThruth}/*_GT_*.bmp"""
 _QUIRKS = (
-    "The folder of masks is spelt GroundTruth or GroundThruth; a mask has the image's name with _D_ replaced by _GT_.",
+    "The folder of masks is spelt GroundTruth or GroundThruth; a mask has the image's name with _D_ replaced by _GT_; "
+    "of PA_ZPB01_RL its numbers may lack the zeros in front (_D_01_1 and _GT_1_1).",
+    "PU_PNG01_TL has no defective images, in a folder called NoDefect: they can be support images, and the class is "
+    "left out of evaluations.",
     "Masks are 1-bit and inverted: black (0) is the defect, white the background.",
     "There is no official split: of a class's sorted normal images the first half (rounded down) is for training, the "
     "others and all defective images are test images.",
@@ -51,7 +56,7 @@ _QUIRKS = (
     layout=_LAYOUT,
     quirks=("13 classes, one folder each; those that are found are used.", *_QUIRKS),
 )
-def index_piped(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
+def index_piped(root: Path, classes: Sequence[str] | None) -> Iterator[Entry]:
     """Index the classes below `root` or `root/data`."""
     return _index(root, classes, "piped")
 
@@ -72,59 +77,56 @@ def index_piped(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
     layout=_LAYOUT,
     quirks=("3 of the 13 classes, 9 normal and 9 defective images of each, as released (2.7 MB).", *_QUIRKS),
 )
-def index_piped_mini(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
+def index_piped_mini(root: Path, classes: Sequence[str] | None) -> Iterator[Entry]:
     """Index the shipped part."""
     return _index(root, classes, "piped_mini")
 
 
-def _index(root: Path, classes: Sequence[str] | None, dataset: str) -> Iterator[Sample]:
+def _index(root: Path, classes: Sequence[str] | None, dataset: str) -> Iterator[Entry]:
     # Keys are relative to the folder of classes, so that both ways to give the root name the same images.
     root = root / "data" if (root / "data").is_dir() else root
-    for name in select(listing(root).folders, classes, where=root):
-        folders = listing(root / name).folders
-        if not {"NoDefects", "Defects"} <= set(folders):
-            if classes is None:
-                continue
+    found = {name: _sides(root / name) for name in listing(root).folders}
+    for name in select(found if classes else [name for name in found if any(found[name])], classes, where=root):
+        if not any(found[name]):
             mend = "unpack the whole class"
             raise UserError("the folder has no NoDefects and Defects in it", where=str(root / name), mend=mend)
-        normal, defective = listing(root / name / "NoDefects"), listing(root / name / "Defects")
-        half = len(normal.images) // 2
-        for number, image in enumerate(normal.images):
-            yield Sample(
-                path=normal.path / image,
-                key=f"{name}/NoDefects/{image}",
-                class_name=name,
-                label=0,
-                mask_path=None,
-                split="train" if number < half else "test",
-                defect="good",
-                dataset=dataset,
-            )
-        yield from _defective(defective, name, dataset)
+        yield from guarded(name, _class(root, name, *found[name], dataset))
 
 
-def _defective(folder: Listing, name: str, dataset: str) -> Iterator[Sample]:
-    masks = _masks(folder)
-    for image in folder.images:
-        mask = image.replace("_D_", "_GT_")
-        if mask not in masks and not are_tolerated():
-            where = str(folder.path / image)
-            raise UserError(
-                f"the mask {mask} is missing", where=where, mend="get the masks folder of the release again"
-            )
+def _sides(folder: Path) -> tuple[str | None, str | None]:
+    """The folders of normal and of defective images of a class, None for one that is not there."""
+    folders = listing(folder).folders
+    return named(folders, *_NORMAL, where=folder), named(folders, *_DEFECTIVE, where=folder)
+
+
+def _class(root: Path, name: str, normal: str | None, defective: str | None, dataset: str) -> Iterator[Sample]:
+    images = () if normal is None else listing(root / name / normal).images
+    for number, image in enumerate(images):
         yield Sample(
-            path=folder.path / image,
-            key=f"{name}/Defects/{image}",
+            path=root / name / str(normal) / image,
+            key=f"{name}/{normal}/{image}",
+            class_name=name,
+            label=0,
+            mask_path=None,
+            split="train" if number < len(images) // 2 else "test",
+            defect="good",
+            dataset=dataset,
+        )
+    if defective is None:
+        return
+    here = listing(root / name / defective)
+    truth = here.path / (named(here.folders, *_TRUTH_FOLDERS, where=here.path) or _TRUTH_FOLDERS[0])
+    by_mask = {image.replace("_D_", "_GT_"): image for image in here.images}
+    pairs = pair_masks(list(by_mask), listing(truth).images if truth.is_dir() else (), where=truth)
+    for mask, image in by_mask.items():
+        yield Sample(
+            path=here.path / image,
+            key=f"{name}/{defective}/{image}",
             class_name=name,
             label=1,
-            mask_path=masks.get(mask, folder.path / _TRUTH_FOLDERS[0] / mask),
+            mask_path=truth / pairs[mask][0],
             split="test",
             defect="impurity",
             dataset=dataset,
             reading=Reading(inverted=True),
         )
-
-
-def _masks(folder: Listing) -> dict[str, Path]:
-    places = [folder.path / name for name in _TRUTH_FOLDERS if name in folder.folders]
-    return {mask: place / mask for place in places for mask in listing(place).images}

@@ -9,7 +9,8 @@ from typing import Any
 
 from adbench.data.catalogue import register
 from adbench.data.sample import Sample
-from adbench.data.tree import listing, require_files, select
+from adbench.data.survey import Entry, Fault
+from adbench.data.tree import listing, select
 from adbench.errors import UserError, unknown
 
 _CLASSES = (
@@ -78,7 +79,7 @@ realiad_{1024,512,256}/<class>/NG/<kind>/SNNNN/NAME.{jpg,png}""",
 )
 def index(
     root: Path, classes: Sequence[str] | None, *, table: str = _TABLES, pictures: str | None = None
-) -> Iterator[Sample]:
+) -> Iterator[Entry]:
     """Index by the tables of each class."""
     tables = next((root / place for place in (f"{_TABLES}/{table}", table) if any((root / place).glob("*.json"))), None)
     if tables is None:
@@ -87,7 +88,10 @@ def index(
     folder = _pictures(root, pictures)
     present = set(listing(root / folder).folders)
     for name in select([name for name in _CLASSES if _listed(tables, name) and name in present], classes, where=root):
-        yield from _class(root, folder, tables / f"{name}.json", name)
+        try:
+            yield from _class(root, folder, tables / f"{name}.json", name)
+        except UserError as error:
+            yield Fault(name, error)
 
 
 def _listed(tables: Path, name: str) -> bool:
@@ -114,14 +118,10 @@ def _class(root: Path, folder: str, table: Path, name: str) -> list[Sample]:
         meta = content.get("meta", {})
         prefix, normal = meta.get("prefix", f"{name}/"), meta.get("normal_class", "OK")
         records = [(split, record) for split in ("train", "test") for record in content[split]]
-        samples = [_sample(root, f"{folder}/{prefix}", normal, name, split, record) for split, record in records]
+        return [_sample(root, f"{folder}/{prefix}", normal, name, split, record) for split, record in records]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         mend = "take the file of the archive"
         raise UserError(f"the table cannot be read: {error!r}", where=str(table), mend=mend) from error
-    require_files(root, [sample.key for sample in samples], listed_in=table)
-    masks = [sample.mask_path.relative_to(root).as_posix() for sample in samples if sample.mask_path is not None]
-    require_files(root, masks, listed_in=table)
-    return samples
 
 
 def _sample(root: Path, place: str, normal: str, name: str, split: str, record: dict[str, Any]) -> Sample:

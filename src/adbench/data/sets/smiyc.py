@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
-from adbench.data.road_layout import EVALUATION_IDS, ROAD, label_file
+from adbench.data.road_layout import EVALUATION_IDS, ROAD
 from adbench.data.sample import Sample
 from adbench.data.tree import listing, select
 
@@ -109,13 +109,13 @@ def _index(
             split = split_of(fid)
             if split is None:
                 continue
-            path, labels = images.path / image, f"{fid}_labels_semantic.png"
+            path, labels = images.path / image, root / "labels_masks" / f"{fid}_labels_semantic.png"
             yield Sample(
                 path=path,
                 key=f"images/{image}",
                 class_name=name,
                 label=-1,
-                mask_path=label_file(root / "labels_masks", labels, image=path, held_back=split == "test"),
+                mask_path=None if split == "test" and not labels.is_file() else labels,
                 split=split,
                 defect="anomaly",
                 dataset=dataset,

@@ -9,7 +9,7 @@ from pathlib import Path
 from adbench.data.catalogue import Counts, register
 from adbench.data.mvtec_layout import index_classes
 from adbench.data.sample import Sample
-from adbench.data.tree import require_files
+from adbench.data.survey import Entry
 from adbench.errors import UserError
 
 # class: training images, normal and anomalous test images of the one-class split.
@@ -59,7 +59,7 @@ or, as the authors' script arranges it:
         "Kinds of defects are not told apart: all are called anomaly (bad in the arranged folders).",
     ),
 )
-def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
+def index(root: Path, classes: Sequence[str] | None) -> Iterator[Entry]:
     """Index by the split table, else the arranged folders."""
     if (root / _TABLE).is_file():
         yield from _from_table(root, classes)
@@ -98,7 +98,4 @@ def _from_table(root: Path, classes: Sequence[str] | None) -> list[Sample]:
                     dataset="visa",
                 )
             )
-    require_files(root, [sample.key for sample in samples], listed_in=table)
-    masks = [sample.mask_path.relative_to(root).as_posix() for sample in samples if sample.mask_path is not None]
-    require_files(root, masks, listed_in=table)
     return samples

@@ -52,7 +52,7 @@ def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
     auxiliary = listing(root / AUXILIARY_DIR).folders if AUXILIARY_DIR in folders else ()
     for name in select((*folders, *auxiliary), classes, where=root):
         if name in auxiliary:
-            splits = (("test", "auxiliary"),)
+            splits = {"test": "auxiliary"}
             yield from index_class(root, f"{AUXILIARY_DIR}/{name}", dataset="demo", class_name=name, splits=splits)
         elif name != AUXILIARY_DIR:
             yield from index_class(root, name, dataset="demo", class_name=name)

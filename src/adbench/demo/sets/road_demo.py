@@ -64,7 +64,7 @@ def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
                     key=f"{split}/images/{image}",
                     class_name=name,
                     label=0 if split == "train" else -1,
-                    mask_path=labels.path / pairs[image],
+                    mask_path=labels.path / pairs[image][0],
                     split=split,
                     defect="+".join(kinds.get(image, ())) or "good",
                     dataset="road_demo",
