@@ -92,7 +92,8 @@ def _checksums(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> dict
 
 def _tensor_checksum(tensor: Tensor) -> str:
     plain = tensor.contiguous()
-    return _short(f"{plain.dtype} {tuple(plain.shape)} ".encode(), plain.reshape(-1).view(uint8).numpy().data)
+    content = plain.reshape(-1).view(uint8).numpy().data if plain.numel() else b""  # torch views no empty ones
+    return _short(f"{plain.dtype} {tuple(plain.shape)} ".encode(), content)
 
 
 def _short(*parts: bytes | memoryview) -> str:

@@ -91,12 +91,13 @@ def read_contents(path: Path) -> Contents:
         file.seek(0)
         if not start:
             raise Damaged("the file is empty")
+        # Before the others: it begins with a length, whose bytes may be the first ones of a pickle.
+        if _is_safetensors(start, size) or (path.suffix == ".safetensors" and start[8:9] == b"{"):
+            return _safetensors(path)
         if start.startswith(b"PK"):
             return _zip(file, size)
         if start.startswith(b"\x80") and start[1:2] <= b"\x05":
             return _old_torch(file, size)
-        if _is_safetensors(start, size) or (path.suffix == ".safetensors" and start[8:9] == b"{"):
-            return _safetensors(path)
         text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
         for sign, what in _OTHERS:
             if text.startswith(sign):
