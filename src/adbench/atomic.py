@@ -1,12 +1,13 @@
 """Files that appear whole or not at all: written under a temporary name in the same folder, then moved into place.
 
-Whoever is killed in the middle of a write leaves the old file under its name, and at most one hidden `.NAME.*.tmp`,
-which `sweep` removes.
+Whoever is killed in the middle of a write leaves the old file under its name, and at most one hidden
+`.adbench.*.tmp`, which `sweep` removes. Its name does not hold the file's: a name of 255 bytes leaves no room.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -14,33 +15,62 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+_PREFIX, _SUFFIX = ".adbench.", ".tmp"
+# What file systems answer that have no permissions, or nothing to synchronise (FAT, some network drives, folders).
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EBADF})
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on any exception it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    """Yield a temporary path beside `path`; on success it replaces `path`, on any exception it is removed.
+
+    An OSError names `path`, whatever was being done for it.
+    """
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _settle(temporary)
+            with _where_supported():
+                temporary.chmod(0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _settle(path.parent)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError that names no file, or a temporary one, name `path`: writing to an open file never does."""
     try:
-        yield temporary
-        _settle(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.filename is None or is_temporary(Path(os.fsdecode(error.filename))):
+            error.filename, error.filename2 = str(path), None
         raise
-    _settle(path.parent)
 
 
 def _settle(path: Path) -> None:
     """Make sure that what was written reaches the disk: a rename must not overtake the data it names."""
-    with contextlib.suppress(PermissionError):  # folders cannot be opened on Windows
+    with _where_supported():
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextlib.contextmanager
+def _where_supported() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
 
 
 def _umask() -> int:
@@ -65,7 +95,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether `path` is named as `replacing` names its temporary files."""
+    return path.name.startswith(_PREFIX) and path.name.endswith(_SUFFIX)
+
+
 def sweep(folder: Path) -> None:
-    """Remove the temporary files that a killed process left in `folder`."""
-    for stale in folder.glob(".*.tmp"):
+    """Remove the temporary files that a killed process left in `folder`. Only for who holds it alone."""
+    for stale in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
         stale.unlink(missing_ok=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 
@@ -30,6 +32,10 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+class NotFinite(UserError):
+    """What a method computes with its weights is not finite: they have diverged, or are damaged."""
+
+
 def unknown(kind: str, name: str, choices: Iterable[str], *, where: str = "") -> UserError:
     """Describe an unknown `kind` called `name`: the nearest valid choice first, then all of them."""
     known = sorted(choices)
@@ -39,3 +45,20 @@ def unknown(kind: str, name: str, choices: Iterable[str], *, where: str = "") ->
     error = UserError(f"unknown {kind} {name!r}", where=where, mend=f"{hint}known: {', '.join(known) or 'none'}")
     error.unknown_name = True
     return error
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def from_system(error: OSError) -> UserError:
+    """What the operating system said of a file, as one line with the system's words and the file."""
+    mend = ""
+    if error.errno in _FULL:
+        mend = "free some space, or choose a folder on another disk; what was finished before is kept"
+    elif error.errno in _REFUSED:
+        mend = "choose a folder and files that you may use (out=DIR for results)"
+    elif error.errno == errno.ENAMETOOLONG:
+        mend = "give shorter names"
+    where = "" if error.filename is None else os.fsdecode(error.filename)
+    return UserError(error.strerror or str(error) or type(error).__name__, where=where, mend=mend)

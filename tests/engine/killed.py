@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import torch.utils.tensorboard
 
+from adbench.atomic import replacing
 from adbench.engine import checkpoint, tensor_file, weights
 from adbench.engine.optim import build_optimizer
 from adbench.engine.run_folder import RunFolder
@@ -49,17 +50,18 @@ def set_trap(method: DyingMethod, point: str) -> None:
     if where == "finish":  # weights.safetensors is there, weights.json is not
         weights.write_json = die
     if where == "checkpoint":  # in the middle of writing the N-th checkpoint
-        save, left = tensor_file.save_file, int(number)
+        write, left = tensor_file.write_bytes, int(number)
 
-        def half_save(tensors, path, metadata):
+        def half_write(path, data):
             nonlocal left
             left -= 1
-            save(tensors, path, metadata=metadata)
             if left == 0:
-                os.truncate(path, os.path.getsize(path) // 2)
-                die()
+                with replacing(path) as temporary:
+                    temporary.write_bytes(data[: len(data) // 2])
+                    die()
+            write(path, data)
 
-        tensor_file.save_file = half_save
+        tensor_file.write_bytes = half_write
 
 
 def main(data_dir: str, run_dir: str, point: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -286,6 +287,12 @@ def test_pictures_show_the_most_anomalous_and_the_most_suspect_normal(data, tmp_
     assert len(files) == 2 * (3 + 1)
     assert files[0] == "tiny/dots.png"
     assert files[1] == f"tiny/dots/00_anomalous_{best[0]:03d}.png"
+
+    evaluate(build_method(), data, SETTINGS, device=CPU, run=RunFolder.create("eval", "tiny", "tiny", out=run.path))
+    assert len(list(run.heatmaps_dir.rglob("*.png"))) == 2 * (3 + 1)  # classes that were kept keep their pictures
+    shutil.rmtree(run.classes_dir)
+    evaluate(build_method(), data, SETTINGS, device=CPU, run=run, painter=painter)
+    assert not list(run.heatmaps_dir.rglob("*.png"))
 
 
 def test_rows_note_masks_that_mark_nothing_or_everything(data):

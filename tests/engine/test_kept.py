@@ -10,7 +10,7 @@ import torch
 
 from adbench.data.support import SupportSettings, draw_supports
 from adbench.engine.evaluate import evaluate
-from adbench.engine.kept import forget_classes
+from adbench.engine.kept import tidy
 from adbench.engine.rows import METRICS
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings
@@ -92,10 +92,17 @@ def test_an_interrupted_evaluation_goes_on_at_the_next_class(data, run):
     with pytest.raises(KeyboardInterrupt):
         evaluate(stopped, data, SETTINGS, device=CPU, run=run)
     again = build()
-    assert values(evaluate(again, data, SETTINGS, device=CPU, run=run)) == values(whole)
+    rows = evaluate(again, data, SETTINGS, device=CPU, run=run)
+    assert values(rows) == values(whole)
     assert again.fitted == ["lines"] * 4
-    forget_classes(run)
+    fitted = {path.name for path in run.path.glob("weights_*")}
+    (run.path / "weights_tiny_k9.safetensors").touch()
+    (run.heatmaps_dir / "tiny" / "gone").mkdir(parents=True)
+    (run.heatmaps_dir / "tiny" / "gone.png").touch()
+    tidy(run, rows)
     assert not run.classes_dir.exists()
+    assert {path.name for path in run.path.glob("weights_*")} == fitted
+    assert not list(run.heatmaps_dir.rglob("*"))
 
 
 @pytest.mark.parametrize("change", ["settings", "hyperparameters", "supports", "data"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adbench.engine.checkpoint import Position, load_checkpoint, save_checkpoint
+from adbench.engine.checkpoint import Position, capture, load_checkpoint
 from adbench.engine.journal import read_history
 from adbench.engine.optim import build_optimizer
 from adbench.engine.settings import OptimizerSpec
@@ -46,7 +46,8 @@ def test_killed_anywhere_a_training_ends_with_the_same_weights(tmp_path):
     with _lives(data) as train:
         assert train(whole, "never") == 0
 
-        # 18 steps in 3 epochs, checkpoints after steps 4, 6, 8, 12, 12, 16, 18; each life starts from the last one
+        # 18 steps in 3 epochs, checkpoints of steps 4, 6, 8, 12, 16, each written in the step behind it; each life
+        # starts from the last one
         assert train(torn, "step:3") == -signal.SIGKILL  # before there is any checkpoint
         assert _visible(torn) == ["history.jsonl", "run.json", "tensorboard"]
         assert train(torn, "step:6") == -signal.SIGKILL  # in the sixth step: step 4 is kept
@@ -77,7 +78,7 @@ def test_a_checkpoint_restores_every_optimiser(tmp_path, name):
     optimizer, fresh = build_optimizer(method, spec), build_optimizer(other, spec)
     _step(method, optimizer)
 
-    save_checkpoint(tmp_path / "c.safetensors", method, optimizer, scaler, Position(step=1), {"method": "tiny"})
+    capture(method, optimizer, scaler, Position(step=1), {"method": "tiny"}).write(tmp_path / "c.safetensors")
     checkpoint = load_checkpoint(tmp_path / "c.safetensors")
     checkpoint.restore_method(other)
     position = checkpoint.restore_rest(other, fresh, scaler)
@@ -105,7 +106,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_refused(tmp_path):
     _step(method, optimizer)
     path = tmp_path / "checkpoint.safetensors"
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    save_checkpoint(path, method, optimizer, scaler, Position(step=1), {"method": "tiny"})
+    capture(method, optimizer, scaler, Position(step=1), {"method": "tiny"}).write(path)
     whole = path.read_bytes()
     for place in range(8, len(whole), 37):
         flipped = bytearray(whole)
@@ -119,7 +120,7 @@ def test_a_checkpoint_is_no_file_of_weights(tmp_path):
     method = build_method()
     optimizer = build_optimizer(method, OptimizerSpec(name="sgd", lr=0.1))
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    save_checkpoint(tmp_path / "c.safetensors", method, optimizer, scaler, Position(step=1), {"method": "tiny"})
+    capture(method, optimizer, scaler, Position(step=1), {"method": "tiny"}).write(tmp_path / "c.safetensors")
     with pytest.raises(UserError, match="checkpoint of a training that has not finished"):
         load_weights(method, tmp_path / "c.safetensors")
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench.engine.pictures import Picture, contact_sheet
+from adbench.engine.names import file_names
+from adbench.engine.pictures import Picture, contact_sheet, save_pictures
 from adbench.report.colours import colour, scale
 from adbench.report.heatmaps import OUTLINE, outlined, overlay, paint
 
@@ -85,3 +86,23 @@ def test_a_contact_sheet_holds_all_panels():
     sheet = contact_sheet([Image.new("RGB", (30, 10)), Image.new("RGB", (20, 10))], gap=5)
 
     assert sheet.size == (30, 25)
+
+
+def test_classes_of_odd_names_have_pictures_of_their_own(tmp_path):
+    names = file_names(["x/y", "x_y", "..", "", "Cable", "cable", "c.png", "n" * 255])
+    for class_name, name in names.items():
+        picture = _picture(class_name=class_name, key=f"{class_name}/{'k' * 240}.png")
+        save_pictures([picture], paint, tmp_path / "set", name)
+
+    assert len(list((tmp_path / "set").glob("*.png"))) == len(names)
+    assert len(list((tmp_path / "set").glob("*/00_anomalous_*.png"))) == len(names)
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_pictures_of_a_class_replace_those_that_were_there(tmp_path):
+    save_pictures([_picture(), _picture()], paint, tmp_path, "screw")
+    save_pictures([_picture(score=0.1)], paint, tmp_path, "screw")
+    assert len(list((tmp_path / "screw").iterdir())) == 1
+
+    save_pictures([], paint, tmp_path, "screw")
+    assert not list(tmp_path.iterdir())

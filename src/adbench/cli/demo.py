@@ -46,6 +46,7 @@ KEYS = ("out", "data_dir", "device", "seed")
 def run(argv: Sequence[str]) -> int:
     """Run `adbench demo` with these words."""
     from adbench.engine.progress import make_reporter
+    from adbench.engine.run_folder import RunFolder
     from adbench.report.results import console_table
 
     words = Words("demo", argv)
@@ -53,7 +54,8 @@ def run(argv: Sequence[str]) -> int:
     start = time.monotonic()
     reporter = make_reporter()
     folder = choose_folder(words)
-    rows, files = run_steps(words, folder, reporter)
+    with RunFolder.claim("demo", "adaclip", "demo+piped_mini", out=folder):
+        rows, files = run_steps(words, folder, reporter)
     means = [row for row in rows if row["class_name"] == "mean"]
     print_table(console_table(means, title="mean over classes, none of them seen in training"))
     print("\n".join(str(file) for file in files))

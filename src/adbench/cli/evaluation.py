@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from adbench.cli.config import ClipConfig
 from adbench.cli.plan import Part, Plan
 from adbench.errors import UserError
+from adbench.interrupts import with_advice
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +59,9 @@ def carry_out(plan: Plan, words: Sequence[str], reporter: Reporter) -> Evaluated
         reporter.say(f"not there    {name}: looked for {place}")
     ready, left_out = _prepared(plan, device, reporter)
     with _run_folder(plan) as folder:
-        folder.write_config(plan.to_yaml())
+        config = plan.to_yaml()
+        if not (folder.path / "results.json").exists():  # finished results keep theirs until there are new ones
+            folder.write_config(config)
         for one in ready:
             reporter.say(f"method       {plan.config.method}, weights {_weights_line(one)}")
             reporter.say(f"backbone     {parts.clip_line(one.clip)}")
@@ -70,7 +72,8 @@ def carry_out(plan: Plan, words: Sequence[str], reporter: Reporter) -> Evaluated
         try:
             rows = _rows(ready, plan, device, reporter, folder)
         except KeyboardInterrupt as interrupt:
-            raise KeyboardInterrupt(_how_to_go_on(plan, words, folder.path)) from interrupt
+            raise with_advice(interrupt, _how_to_go_on(plan, words, folder.path)) from interrupt
+        folder.write_config(config)
         return _written(rows, _provenance(plan, ready, left_out, words, device), ready, folder)
 
 
@@ -113,30 +116,32 @@ def _run_folder(plan: Plan) -> Iterator[RunFolder]:
 
     config = plan.config
     if plan.benchmark is None:
-        yield RunFolder.create("eval", config.method, plan.label, outputs=config.outputs, out=config.out)
+        with RunFolder.claim("eval", config.method, plan.label, outputs=config.outputs, out=config.out) as new:
+            yield new
         return
     with contextlib.ExitStack() as stack:
-        run = None
+        run: RunFolder | None = None
         for candidate in _unfinished(plan) if config.out is None else []:
             with contextlib.suppress(UserError):  # one that is at work now
                 stack.enter_context(candidate.locked())
                 run = candidate
                 break
         if run is None:
-            run = RunFolder.create("eval", config.method, plan.label, outputs=config.outputs, out=config.out)
-            stack.enter_context(run.locked())
+            claim = RunFolder.claim("eval", config.method, plan.label, outputs=config.outputs, out=config.out)
+            run = stack.enter_context(claim)
             write_json(run.path / _MARK, {"benchmark": plan.label, "identity": plan.identity})
         yield run
 
 
 def _unfinished(plan: Plan) -> list[RunFolder]:
     """Interrupted runs of the same settings, the newest first."""
-    from adbench.engine.run_folder import RunFolder
+    from adbench.engine.run_folder import RunFolder, runs_of
+    from adbench.structured import read_json
 
     found = []
-    for mark in (plan.config.outputs / "eval" / plan.config.method / plan.label).glob(f"*/{_MARK}"):
-        with contextlib.suppress(UserError, OSError, ValueError):  # damaged: not a candidate
-            if json.loads(mark.read_text(encoding="utf-8"))["identity"] == plan.identity:
+    for mark in runs_of(plan.config.outputs, "eval", plan.config.method, plan.label).glob(f"*/{_MARK}"):
+        with contextlib.suppress(UserError):  # damaged: not a candidate
+            if read_json(mark).get("identity") == plan.identity:
                 run = RunFolder.open(mark.parent)
                 if not (run.path / "results.json").exists():
                     found.append(run)
@@ -209,12 +214,12 @@ def _described(one: _Ready) -> dict[str, Any]:
 
 
 def _written(rows: list[Row], provenance: dict[str, Any], ready: Sequence[_Ready], folder: RunFolder) -> Evaluated:
-    from adbench.engine.kept import forget_classes
+    from adbench.engine.kept import tidy
     from adbench.report.html import write_html
     from adbench.report.results import write_results
 
     files = write_results(folder.path, rows, provenance)
-    forget_classes(folder)
+    tidy(folder, rows)
     trained_in = [one.part.checkpoint.path for one in ready if one.part.checkpoint.path is not None]
     training = trained_in[0] if len(trained_in) == 1 and trained_in[0].is_dir() else None
     files.append(write_html(folder.path, training=training))
@@ -224,7 +229,7 @@ def _written(rows: list[Row], provenance: dict[str, Any], ready: Sequence[_Ready
 def _how_to_go_on(plan: Plan, words: Sequence[str], folder: Path) -> str:
     again = list(words)
     if plan.benchmark is None:
-        again = [word for word in again if not word.startswith("out=")] + [f"out={folder}"]
+        again = [word for word in again if not word.lstrip("+").startswith("out=")] + [f"out={folder}"]
     return f"What is finished is kept. Go on with: {shlex.join(['python', '-m', 'adbench', 'eval', *again])}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pkgutil
@@ -11,7 +12,8 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from adbench.cli.clash import check_distribution
-from adbench.errors import UserError, unknown
+from adbench.errors import UserError, from_system, unknown
+from adbench.interrupts import watched, with_advice
 
 USAGE = """\
 usage  python -m adbench COMMAND [key=value ...] [--debug]
@@ -103,7 +105,11 @@ def dispatch(argv: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status: 0, 1 (a comparison failed), 2 (bad input), 130 (interrupted)."""
+    """Run the command line and return the exit status.
+
+    0, 1 (a comparison failed), 2 (bad input, a file that the system refuses), or after a signal 128 and its number:
+    130 (Ctrl-C), 143 (SIGTERM), 129 (SIGHUP).
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -111,20 +117,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     # k-means between two passes of the towers becomes ten times as slow. Read when the libraries load.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        check_distribution()
-        return dispatch(words)
+        with watched():
+            check_distribution()
+            return dispatch(words)
     except UserError as error:
         if debug:
             raise
-        print(f"adbench: error: {error}", file=sys.stderr)
-        return 2
+        return _refused(error)
     except KeyboardInterrupt as interrupt:
         if debug:
             raise
         # A command that can be resumed says how in the exception's text.
-        print(f"\nadbench: interrupted. {interrupt}".rstrip(), file=sys.stderr)
-        return 130
+        with contextlib.suppress(OSError):  # the terminal may have gone
+            print(f"\nadbench: interrupted. {interrupt}".rstrip(), file=sys.stderr, flush=True)
+        return with_advice(interrupt, "").status
     except BrokenPipeError:
         # `adbench list data | head`: the reader has gone. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if debug:
+            raise
+        return _refused(from_system(error))
+
+
+def _refused(error: UserError) -> int:
+    print(f"adbench: error: {error}", file=sys.stderr)
+    return 2

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from adbench.cli.config import TrainConfig, train_config
 from adbench.cli.words import Words, shown
 from adbench.errors import UserError
+from adbench.interrupts import with_advice
 
 if TYPE_CHECKING:
     from adbench.engine.progress import Reporter
@@ -140,32 +141,33 @@ def execute(words: Sequence[str], reporter: Reporter) -> Trained:
     method = parts.build_method(config, clip, device)
     check_supervision(method, {one.spec.name: one.spec.supervision for one in data})
     checked = [] if validation is None else [validation.for_evaluation(config.support, method)]
-    folder = RunFolder.create("train", config.method, config.data_names, outputs=config.outputs, out=config.out)
-    if not (config.resume and (folder.path / "config.yaml").exists()):  # a resumed run keeps its own
-        folder.write_config(config.to_yaml())
-    learnable = sum(parameter.numel() for parameter in method.learnable_parameters().values())
-    reporter.say(f"method       {config.method}, {learnable:,} learnable parameters")
-    reporter.say(f"backbone     {parts.clip_line(clip)}")
-    for one in data:
-        reporter.say(f"train on     {one.line()}")
-    if validation is not None:
-        reporter.say(f"validate on  {validation.line()}")
-    reporter.say(f"device       {parts.device_line(device)}")
-    reporter.say(f"run          {folder.path}")
-    try:
-        result = train(
-            method,
-            [TrainData(name=one.spec.name, samples=one.samples, supervision=one.spec.supervision) for one in data],
-            config.trainer,
-            folder,
-            device=device,
-            resume=config.resume,
-            validation=checked,
-            reporter=reporter,
-            painter=paint,
-        )
-    except KeyboardInterrupt as interrupt:
-        again = [word for word in words if not word.startswith("out=")]
-        command = shlex.join(["python", "-m", "adbench", "train", *again, f"out={folder.path}"])
-        raise KeyboardInterrupt(f"Go on with: {command}") from interrupt
+    samples = [TrainData(name=one.spec.name, samples=one.samples, supervision=one.spec.supervision) for one in data]
+    with RunFolder.claim("train", config.method, config.data_names, outputs=config.outputs, out=config.out) as folder:
+        learnable = sum(parameter.numel() for parameter in method.learnable_parameters().values())
+        reporter.say(f"method       {config.method}, {learnable:,} learnable parameters")
+        reporter.say(f"backbone     {parts.clip_line(clip)}")
+        for one in data:
+            reporter.say(f"train on     {one.line()}")
+        if validation is not None:
+            reporter.say(f"validate on  {validation.line()}")
+        reporter.say(f"device       {parts.device_line(device)}")
+        reporter.say(f"run          {folder.path}")
+        try:
+            result = train(
+                method,
+                samples,
+                config.trainer,
+                folder,
+                device=device,
+                resume=config.resume,
+                validation=checked,
+                reporter=reporter,
+                painter=paint,
+                config=config.to_yaml(),
+            )
+        except KeyboardInterrupt as interrupt:
+            # Not with resume=false: that would drop what is to be gone on from.
+            again = [word for word in words if not word.lstrip("+").startswith(("out=", "resume="))]
+            command = shlex.join(["python", "-m", "adbench", "train", *again, f"out={folder.path}"])
+            raise with_advice(interrupt, f"Go on with: {command}") from interrupt
     return Trained(folder, result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +20,8 @@ from adbench.data.label_maps import open_labels
 from adbench.data.mosaic import Mosaic, paste
 from adbench.data.sample import Batch, Sample
 from adbench.data.transforms import SceneTransform, Transform
-from adbench.errors import UserError
+from adbench.errors import UserError, from_system
+from adbench.interrupts import ignore_in_worker
 
 # Streams of randomness of their own below one seed, beside those of `adbench.data.episodes`.
 _ITEM, _CROP = 2, 5
@@ -49,11 +51,37 @@ class BatchLoader:
             num_workers=self._workers,
             collate_fn=_as_it_is,
             generator=torch.Generator().manual_seed(0),
+            worker_init_fn=_leave_signals,
         )
-        for loaded in loader:
-            if isinstance(loaded, _Fault):
-                raise loaded.error()
-            yield loaded
+        with told_of_dead_workers():
+            for loaded in loader:
+                if isinstance(loaded, _Fault):
+                    raise loaded.error()
+                yield loaded
+
+
+_LESS = "give fewer of them (eval.workers=0, trainer.workers=0) or smaller batches"
+# What torch says when the system has ended a loader process, or has no shared memory or open files left for it.
+_DEATHS = ("DataLoader worker (pid", "shared memory", "</torch_", "ancdata", "Too many open files")
+
+
+@contextlib.contextmanager
+def told_of_dead_workers() -> Iterator[None]:
+    """Raise UserError for loader processes that died: torch reports them wherever the main thread happens to be."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in _DEATHS):
+            raise
+        raise UserError(
+            f"a loader process died, most likely for want of memory: {str(error).strip().splitlines()[-1]}",
+            where="workers",
+            mend=_LESS,
+        ) from error
+
+
+def _leave_signals(_worker: int) -> None:
+    ignore_in_worker()
 
 
 def make_loader(
@@ -170,6 +198,10 @@ class _Batches(Dataset["Batch | _Fault"]):
             return self.load(number)
         except UserError as error:
             return _Fault(error)
+        except OSError as error:
+            return _Fault(from_system(error))
+        except MemoryError:
+            return _Fault(UserError("there is not enough memory to load a batch", where="workers", mend=_LESS))
 
     def load(self, number: int) -> Batch:
         """Decode batch `number`."""

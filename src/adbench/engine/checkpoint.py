@@ -9,6 +9,7 @@ record (JSON)                   position, averages, best value so far, the train
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -64,41 +65,9 @@ class Position:
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
 
-def save_checkpoint(
-    path: Path,
-    method: Method,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    position: Position,
-    training: dict[str, Any],
-) -> None:
-    """Write everything that the next step depends on, whole. `training` says which training this is."""
-    tensors = {f"method/{name}": tensor for name, tensor in method.learnable_state().items()}
-    scalars: dict[str, Any] = {}
-    state = optimizer.state_dict()["state"]
-    for index, name in enumerate(parameter_names(method)):
-        for key, value in state.get(index, {}).items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer/{name}/{key}"] = value
-            else:
-                scalars[f"{name}/{key}"] = value
-    stream_tensors, stream_values = capture_streams(method)
-    tensors |= {f"streams/{name}": tensor for name, tensor in stream_tensors.items()}
-    tensors |= {f"best/{name}": tensor for name, tensor in position.best_state.items()}
-    record = {
-        "version": VERSION,
-        "training": training,
-        "position": asdict(replace(position, best_state={})),
-        "optimizer": scalars,
-        "scaler": scaler.state_dict(),
-        "streams": stream_values,
-    }
-    write_tensors(path, tensors, record)
-
-
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint that was read."""
+    """A checkpoint that was captured or read."""
 
     tensors: dict[str, Tensor]
     record: dict[str, Any]
@@ -107,6 +76,10 @@ class Checkpoint:
     def training(self) -> dict[str, Any]:
         """Which training this is a checkpoint of."""
         return dict(self.record["training"])
+
+    def write(self, path: Path) -> None:
+        """Write it to one file, whole or not at all."""
+        write_tensors(path, self.tensors, self.record)
 
     def restore_method(self, method: Method) -> None:
         """Put the learned tensors back."""
@@ -131,6 +104,38 @@ class Checkpoint:
 
     def _below(self, prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
+
+
+def capture(
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    position: Position,
+    training: dict[str, Any],
+) -> Checkpoint:
+    """Copy everything that the next step depends on. `training` says which training this is."""
+    tensors = {f"method/{name}": tensor for name, tensor in method.learnable_state().items()}
+    scalars: dict[str, Any] = {}
+    state = optimizer.state_dict()["state"]
+    for index, name in enumerate(parameter_names(method)):
+        for key, value in state.get(index, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer/{name}/{key}"] = value
+            else:
+                scalars[f"{name}/{key}"] = value
+    stream_tensors, stream_values = capture_streams(method)
+    tensors |= {f"streams/{name}": tensor for name, tensor in stream_tensors.items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in position.best_state.items()}
+    record = {
+        "version": VERSION,
+        "training": training,
+        "position": asdict(replace(position, best_state={})),
+        "optimizer": scalars,
+        "scaler": scaler.state_dict(),
+        "streams": stream_values,
+    }
+    copied = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+    return Checkpoint(copied, copy.deepcopy(record))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

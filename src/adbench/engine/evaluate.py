@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from adbench.data.loading import has_masks, make_loader
+from adbench.data.loading import has_masks, make_loader, told_of_dead_workers
 from adbench.data.sample import Batch, Sample
 from adbench.data.support import SupportSet
 from adbench.engine.adapt import Memory, build_memories, check_support, joined
 from adbench.engine.device import autocast, check_amp
 from adbench.engine.kept import Finished, Kept, restored_supports, save_fitted
+from adbench.engine.names import file_name, file_names
 from adbench.engine.pictures import Painter, Picture, Shortlist, save_pictures
 from adbench.engine.progress import Advance, Quiet, Reporter
 from adbench.engine.rng import capture_streams, restore_streams, seed_streams
@@ -29,6 +30,7 @@ from adbench.methods.base import Features, Method
 Totals = ClassTotals | RoadTotals
 
 
+@told_of_dead_workers()
 def evaluate(
     method: Method,
     data: EvalData,
@@ -62,7 +64,7 @@ def evaluate(
     results: dict[Draw, dict[str, Any]] = {draw: {} for draw in supports}
     fitted: dict[Draw, list[Memory]] = {draw: [] for draw in supports}
     kept = Kept(run, method, data, settings, record) if run else None
-    n_kept = 0
+    n_kept, names = 0, file_names(data.classes)
     with reporter.track(f"evaluate {data.name}", len(data.samples)) as advance:
         for name in data.classes:
             samples = [sample for sample in data.samples if sample.class_name == name]
@@ -80,8 +82,9 @@ def evaluate(
                     shortlist=shortlist,
                     advance=advance,
                 )
-                if shortlist and run and painter:
-                    save_pictures(shortlist.pictures(), painter, run.heatmaps_dir / data.name)
+                if run and painter:
+                    pictures = shortlist.pictures() if shortlist else []
+                    save_pictures(pictures, painter, run.heatmaps_dir / file_name(data.name), names[name])
                 if kept:
                     kept.save(name, samples, done)
             else:

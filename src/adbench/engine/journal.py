@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from adbench.atomic import write_text
+from adbench.atomic import naming, write_text
 from adbench.engine.pictures import Painter, Picture
 from adbench.engine.rows import METRICS, OPTIONAL_METRICS
 from adbench.engine.run_folder import RunFolder
@@ -19,15 +20,24 @@ from adbench.engine.settings import Row
 
 
 class Journal:
-    """The loss curve and the TensorBoard events of a run, from `step` on: later entries of a killed run are dropped."""
+    """The loss curve and the TensorBoard events of a run, from `step` on, with `epoch` epochs done.
 
-    def __init__(self, run: RunFolder, *, step: int) -> None:
+    What a killed run has written beyond is dropped: it will be written again.
+    """
+
+    def __init__(self, run: RunFolder, *, step: int, epoch: int) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-        kept = [point for point in read_history(run.history_path) if point["step"] <= step]
+        kept = [
+            point
+            for point in read_history(run.history_path)
+            if (point["step"] <= step if point["kind"] == "step" else point["epoch"] <= epoch)
+        ]
         write_text(run.history_path, "".join(json.dumps(point) + "\n" for point in kept))
+        self._place = run.path
         self._history = run.history_path.open("a", encoding="utf-8")
-        self._writer = SummaryWriter(str(run.tensorboard_dir), purge_step=step + 1)
+        with naming(run.tensorboard_dir):
+            self._writer = SummaryWriter(str(run.tensorboard_dir), purge_step=step + 1)
 
     def __enter__(self) -> Journal:
         return self
@@ -35,23 +45,22 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._history.close()
-        self._writer.close()
+        # TensorBoard writes in a thread: a full disk comes out here, or at the next point.
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(naming(self._place))
+            stack.callback(self._history.close)
+            stack.callback(self._writer.close)
 
     def step(self, step: int, epoch: int, terms: Mapping[str, float], facts: Mapping[str, float]) -> None:
         """A point of the loss curve: mean loss terms since the last point, and facts such as the learning rate."""
         self._note({"kind": "step", "step": step, "epoch": epoch, **terms, **facts})
-        for name, value in terms.items():
-            self._writer.add_scalar(f"step/{name}", value, step)
-        for name, value in facts.items():
-            self._writer.add_scalar(f"train/{name}", value, step)
+        scalars = {f"step/{name}": value for name, value in terms.items()}
+        self._draw(scalars | {f"train/{name}": value for name, value in facts.items()}, step)
 
     def epoch(self, step: int, epoch: int, terms: Mapping[str, float]) -> None:
         """Mean loss terms of a whole epoch."""
         self._note({"kind": "epoch", "step": step, "epoch": epoch, **terms})
-        for name, value in terms.items():
-            self._writer.add_scalar(f"epoch/{name}", value, step)
-        self._writer.flush()
+        self._draw({f"epoch/{name}": value for name, value in terms.items()}, step, flush=True)
 
     def validation(self, step: int, epoch: int, rows: Sequence[Row]) -> None:
         """Metrics of a validation, per class and mean; undefined ones are left out."""
@@ -63,30 +72,47 @@ class Journal:
             }
             if row["class_name"] == "mean":
                 self._note({"kind": "validation", "step": step, "epoch": epoch, "dataset": row["dataset"], **defined})
-            for metric, value in defined.items():
-                self._writer.add_scalar(f"{row['dataset']}/{row['class_name']}/{metric}", value, step)
-        self._writer.flush()
+            tag = f"{row['dataset']}/{row['class_name']}"
+            self._draw({f"{tag}/{metric}": value for metric, value in defined.items()}, step, flush=True)
 
     def pictures(self, step: int, pictures: Sequence[Picture], painter: Painter) -> None:
         """Heat maps as TensorBoard images."""
-        for picture in pictures:
-            panel = np.asarray(painter(picture).convert("RGB"))
-            self._writer.add_image(f"{picture.class_name}/{picture.key}", panel, step, dataformats="HWC")
-        self._writer.flush()
+        with naming(self._place):
+            for picture in pictures:
+                panel = np.asarray(painter(picture).convert("RGB"))
+                self._writer.add_image(f"{picture.class_name}/{picture.key}", panel, step, dataformats="HWC")
+            self._writer.flush()
+
+    def _draw(self, scalars: Mapping[str, float], step: int, *, flush: bool = False) -> None:
+        with naming(self._place):
+            for tag, value in scalars.items():
+                self._writer.add_scalar(tag, value, step)
+            if flush:
+                self._writer.flush()
 
     def _note(self, point: Mapping[str, Any]) -> None:
-        self._history.write(json.dumps(point) + "\n")
-        self._history.flush()
+        with naming(self._place):
+            self._history.write(json.dumps(point) + "\n")
+            self._history.flush()
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """The points of a loss curve; a last line that a killed run left unfinished is skipped."""
+    """The points of a loss curve. A line that is damaged, or was left unfinished, costs only itself."""
     if not path.exists():
         return []
     points = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            points.append(json.loads(line))
-        except ValueError:
-            break
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            point = json.loads(line)
+            if _is_point(point):
+                points.append(point)
     return points
+
+
+def _is_point(point: Any) -> bool:
+    if not isinstance(point, dict) or point.get("kind") not in ("step", "epoch", "validation"):
+        return False
+    counts = [point.get("step"), point.get("epoch")]
+    values = [value for key, value in point.items() if key not in ("kind", "dataset")]
+    has_loss = point["kind"] == "validation" or "loss" in point
+    return has_loss and all(type(one) is int for one in counts) and all(type(one) in (int, float) for one in values)

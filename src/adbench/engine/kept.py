@@ -19,9 +19,10 @@ from adbench.data.catalogue import fingerprint
 from adbench.data.sample import Sample
 from adbench.data.support import SupportSet
 from adbench.engine.adapt import Memory, joined
-from adbench.engine.rows import Draw
+from adbench.engine.names import file_name, file_names
+from adbench.engine.rows import MEAN, Draw
 from adbench.engine.run_folder import RunFolder
-from adbench.engine.settings import EvalData, EvalSettings, Supports
+from adbench.engine.settings import EvalData, EvalSettings, Row, Supports
 from adbench.engine.tensor_file import read_tensors, write_tensors
 from adbench.engine.weights import BACKBONE_KEYS, WeightsRecord, backbone, hyperparameters, save_weights
 from adbench.errors import UserError
@@ -44,7 +45,7 @@ class Kept:
     def __init__(
         self, run: RunFolder, method: Method, data: EvalData, settings: EvalSettings, record: WeightsRecord | None
     ) -> None:
-        self._folder = run.classes_dir / data.name
+        self._folder = run.classes_dir / file_name(data.name)
         self._method, self._data = method, data
         shown = backbone(method)
         self._common = {
@@ -101,9 +102,34 @@ class Kept:
         return dict(json.loads(json.dumps(key)))
 
 
-def forget_classes(run: RunFolder) -> None:
-    """Remove what was kept of single classes: the results are complete and written."""
+def tidy(run: RunFolder, rows: Sequence[Row]) -> None:
+    """Remove what does not belong to these results, which are complete and written.
+
+    That is what was kept of single classes, and what an earlier evaluation in this folder has left of others: heat
+    maps, fitted weights.
+    """
     shutil.rmtree(run.classes_dir, ignore_errors=True)
+    classes: dict[str, list[str]] = {}
+    fitted = set()
+    for row in rows:
+        if row["class_name"] != MEAN:
+            classes.setdefault(row["dataset"], []).append(row["class_name"])
+            fitted.add(_fitted_name(row["dataset"], row["shots"], row["support_seed"]))
+    folders = {file_name(dataset): set(file_names(found).values()) for dataset, found in classes.items()}
+    for path in [*run.heatmaps_dir.glob("*/*"), *run.heatmaps_dir.glob("*")]:
+        if path.parent == run.heatmaps_dir:
+            stale = path.name not in folders or not any(path.iterdir())
+        else:
+            stale = path.name.removesuffix(".png") not in folders.get(path.parent.name, ())
+        if stale:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in run.path.glob("weights_*"):
+        if path.suffix in (".safetensors", ".json") and path.stem not in fitted:
+            path.unlink()
+
+
+def _fitted_name(dataset: str, k: int | None, seed: int | str | None) -> str:
+    return f"weights_{file_name(dataset)}_k{k}{'' if seed is None else f'_seed{seed}'}"
 
 
 def save_fitted(
@@ -128,8 +154,7 @@ def save_fitted(
                 "supports": [one.record() for one in sets.values()],
             },
         )
-        suffix = "" if support_seed is None else f"_seed{support_seed}"
-        save_weights(method, run.path / f"weights_{data.name}_k{k}{suffix}.safetensors", record)
+        save_weights(method, run.path / f"{_fitted_name(data.name, k, support_seed)}.safetensors", record)
     method.memory = kept
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.atomic import replacing
+from adbench.engine.names import file_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -104,17 +106,25 @@ class Shortlist:
         return pixels
 
 
-def save_pictures(pictures: Sequence[Picture], painter: Painter, folder: Path) -> None:
-    """Write folder/<class>/<rank>_<kind>_<name>.png per picture and folder/<class>.png, all of them on one sheet."""
+def save_pictures(pictures: Sequence[Picture], painter: Painter, folder: Path, name: str) -> None:
+    """Write folder/<name>/<rank>_<kind>_<image>.png per picture and folder/<name>.png, all of them on one sheet.
+
+    `name` is the class's, as a file name. Earlier pictures of the class go, also where there are no new ones.
+    """
+    drop_pictures(folder, name)
     if not pictures:
         return
-    name = pictures[0].class_name.replace("/", "_")
-    for stale in (folder / name).glob("*.png"):
-        stale.unlink()
     panels = [painter(picture) for picture in pictures]
     for rank, (picture, panel) in enumerate(zip(pictures, panels, strict=True)):
-        _save(panel, folder / name / f"{rank:02d}_{KINDS[picture.label]}_{Path(picture.key).stem}.png")
+        _save(panel, folder / name / f"{rank:02d}_{KINDS[picture.label]}_{file_name(Path(picture.key).stem)}.png")
     _save(contact_sheet(panels), folder / f"{name}.png")
+
+
+def drop_pictures(folder: Path, name: str) -> None:
+    """Remove what `save_pictures` wrote of a class."""
+    (folder / f"{name}.png").unlink(missing_ok=True)
+    if (folder / name).is_dir():
+        shutil.rmtree(folder / name)
 
 
 def contact_sheet(panels: Sequence[Image], *, gap: int = 6) -> Image:

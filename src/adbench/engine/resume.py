@@ -50,6 +50,11 @@ def finished_record(run: RunFolder, wanted: WeightsRecord) -> WeightsRecord | No
     return record
 
 
+def has_begun(run: RunFolder) -> bool:
+    """Whether `run` holds anything that a training would go on from: a checkpoint, or finished weights."""
+    return run.checkpoint_path.exists() or run.weights_path.with_suffix(".json").exists()
+
+
 def clear(run: RunFolder) -> None:
     """Drop everything that a training left in `run`; first what says that it has finished."""
     for path in (run.weights_path.with_suffix(".json"), run.weights_path, run.checkpoint_path, run.history_path):

@@ -16,46 +16,69 @@ outputs/<command>/<method>/<data>/<time>/
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
+import threading
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 try:
     import fcntl
 except ImportError:  # Windows has no advisory locks of this kind
     fcntl = None  # type: ignore[assignment]
 
-from adbench.atomic import sweep, write_json, write_text
+from adbench.atomic import is_temporary, sweep, write_json, write_text
+from adbench.engine.names import file_name
 from adbench.errors import UserError
+from adbench.structured import read_json, read_yaml
+
+_LOCK = ".lock"
+# What may lie in a folder that no run was begun in yet: the lock, and what a sweep writes of a job that failed before.
+_OURS = (_LOCK, "job.json", "traceback.txt")
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A run's folder. Make one with `create`, or `open` an existing one."""
+    """A run's folder. `claim` one to work in it, or `open` an existing one."""
 
     path: Path
+    _holders: list[int] = field(default_factory=list, init=False, repr=False, compare=False)  # threads
+
+    @classmethod
+    @contextlib.contextmanager
+    def claim(
+        cls, command: str, method: str, data: str, *, outputs: Path = Path("outputs"), out: Path | None = None
+    ) -> Iterator[RunFolder]:
+        """Hold a new folder outputs/<command>/<method>/<data>/<time>, or `out` (an existing run there is kept).
+
+        `data` names one data set or several joined by "+". Raises UserError when `out` holds something else, which is
+        then left as it is, and when another process works there.
+        """
+        facts = {"command": command, "method": method, "data": data, "created": datetime.now(timezone.utc).isoformat()}
+        run = cls(_new_folder(runs_of(outputs, command, method, data)) if out is None else out)
+        run._check(facts)
+        run.path.mkdir(parents=True, exist_ok=True)
+        with run.locked():
+            run._check(facts)  # another process may have begun a run here meanwhile
+            if not run.facts_path.exists():
+                write_json(run.facts_path, facts)
+            run._holders.append(threading.get_ident())
+            try:
+                yield run
+            finally:
+                run._holders.remove(threading.get_ident())
 
     @classmethod
     def create(
         cls, command: str, method: str, data: str, *, outputs: Path = Path("outputs"), out: Path | None = None
     ) -> RunFolder:
-        """Make a new folder outputs/<command>/<method>/<data>/<time>, or use `out` (an existing run there is kept).
-
-        `data` names one data set or several joined by "+". Raises UserError when `out` holds something else.
-        """
-        facts = {"command": command, "method": method, "data": data, "created": datetime.now(timezone.utc).isoformat()}
-        if out is None:
-            run = cls(_new_folder(outputs / command / method / data))
-        else:
-            run = cls(out)
-            if _occupied(out):
-                _same_kind(run.facts(), facts, out)
-                return run
-        write_json(run.facts_path, facts)
-        return run
+        """As `claim`, but let go of again."""
+        with cls.claim(command, method, data, outputs=outputs, out=out) as run:
+            return run
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -67,49 +90,73 @@ class RunFolder:
     def facts(self) -> dict[str, Any]:
         """What run.json holds: command, method, data, created (ISO 8601, UTC). Raises UserError without one."""
         try:
-            facts = json.loads(self.facts_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                "this is not a run folder: it has no readable run.json",
-                where=str(self.path),
-                mend="give a folder that `train` or `eval` has made, or an empty one",
-            ) from error
-        return dict(facts)
+            facts = read_json(self.facts_path)
+        except UserError as error:
+            raise self._no_run(error.what) from error
+        lacking = [key for key in ("command", "method", "data", "created") if not isinstance(facts.get(key), str)]
+        if lacking:
+            raise self._no_run(f"it does not say {' and '.join(lacking)}")
+        return facts
+
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration as it was kept; empty where none was. Raises UserError for a damaged file."""
+        path = self.path / "config.yaml"
+        if not path.is_file():
+            return {}
+        values = read_yaml(path, mend=_MEND)
+        for section in ("clip", "support", "trainer", "eval"):
+            if not isinstance(values.get(section, {}), dict):
+                raise UserError(f"the settings of the run are damaged: {section}", where=str(path), mend=_MEND)
+        shots = values.get("support", {}).get("k", [])
+        if not isinstance(shots, list) or not all(isinstance(k, int) for k in shots):
+            raise UserError("the settings of the run are damaged: support.k", where=str(path), mend=_MEND)
+        return values
 
     def write_config(self, text: str) -> None:
         """Keep the resolved configuration (YAML) with the run."""
         write_text(self.path / "config.yaml", text)
 
-    def config(self) -> dict[str, Any]:
-        """The resolved configuration as it was kept; empty where none was. Raises UserError for a damaged file."""
-        import yaml
-
-        path = self.path / "config.yaml"
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-            raise UserError(f"the settings of the run cannot be read: {reason}", where=str(path), mend=_MEND) from error
-        if not isinstance(values, dict):
-            raise UserError("the settings of the run are damaged: no mapping", where=str(path), mend=_MEND)
-        return values
-
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from working in this folder. Raises UserError if one does; the lock dies with it."""
-        with (self.path / ".lock").open("a") as file:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise UserError(
-                        "another process is training or evaluating in this folder",
-                        where=str(self.path),
-                        mend="wait for it, or stop it",
-                    ) from error
+        """Keep others from working in this folder, and remove what a killed process left half-written in it.
+
+        Raises UserError if another process, or thread, does. Nothing is done for who has claimed the folder. The lock
+        dies with its process.
+        """
+        if threading.get_ident() in self._holders:
             yield
+            return
+        with (self.path / _LOCK).open("a") as file:
+            _lock(file, self.path)
+            for folder in (self.path, *self.classes_dir.glob("*/"), *self.heatmaps_dir.glob("**/")):
+                sweep(folder)
+            yield
+
+    def _check(self, wanted: dict[str, Any]) -> None:
+        """Raise UserError where the folder holds anything but such a run or nothing."""
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError("this is a file, not a folder", where=f"out={self.path}", mend="give a folder")
+        if not self.path.exists() or all(path.name in _OURS or is_temporary(path) for path in self.path.iterdir()):
+            return
+        found = self.facts()
+        differing = [
+            f"{key} {found[key]!r} instead of {wanted[key]!r}"
+            for key in ("command", "method", "data")
+            if found[key] != wanted[key]
+        ]
+        if differing:
+            raise UserError(
+                f"the folder holds a run with {', '.join(differing)}",
+                where=f"out={self.path}",
+                mend="give another folder",
+            )
+
+    def _no_run(self, why: str) -> UserError:
+        return UserError(
+            f"this is not a run folder: {'it has no run.json' if not self.facts_path.exists() else why}",
+            where=str(self.path),
+            mend="give a folder that `train` or `eval` has made, or an empty one",
+        )
 
     @property
     def facts_path(self) -> Path:
@@ -172,9 +219,9 @@ def latest(
             facts = run.facts()
         except UserError:  # a folder in the making or damaged: not a candidate
             continue
-        wanted = facts.get("command") == command and method in (None, facts.get("method"))
+        wanted = facts["command"] == command and method in (None, facts["method"])
         if wanted and all(any(run.path.glob(pattern)) for pattern in holds):
-            found.append((str(facts.get("created", "")), path.as_posix(), run))
+            found.append((facts["created"], path.as_posix(), run))
     if not found:
         of_method = f" of method {method}" if method else ""
         raise UserError(
@@ -183,6 +230,11 @@ def latest(
             mend=f"run `{command}` first, or give its folder",
         )
     return max(found, key=lambda entry: entry[:2])[2]
+
+
+def runs_of(outputs: Path, command: str, method: str, data: str) -> Path:
+    """The folder in which such runs lie, each in one named after its time."""
+    return outputs / command / method / file_name(data)
 
 
 def _new_folder(parent: Path) -> Path:
@@ -199,21 +251,21 @@ def _new_folder(parent: Path) -> Path:
             return path
 
 
-def _occupied(path: Path) -> bool:
-    if path.exists() and not path.is_dir():
-        raise UserError("this is a file, not a folder", where=f"out={path}", mend="give a folder")
-    path.mkdir(parents=True, exist_ok=True)
-    sweep(path)
-    return any(path.iterdir())
-
-
-def _same_kind(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
-    differing = [
-        f"{key} {found.get(key)!r} instead of {wanted[key]!r}"
-        for key in ("command", "method", "data")
-        if found.get(key) != wanted[key]
-    ]
-    if differing:
+def _lock(file: IO[str], folder: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
         raise UserError(
-            f"the folder holds a run with {', '.join(differing)}", where=f"out={path}", mend="give another folder"
+            "another process is training or evaluating in this folder",
+            where=str(folder),
+            mend="wait for it, or stop it",
+        ) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        warnings.warn(
+            f"the file system of {folder} knows no locks ({error.strerror}): nothing keeps a second command out of it",
+            stacklevel=2,
         )

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, uint8
 
-from adbench.atomic import replacing
+from adbench.atomic import write_bytes
 from adbench.errors import UserError
 from adbench.weight_files import open_weights
 
@@ -27,8 +27,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str
     """Write `tensors` (copied to the CPU) and the JSON-able `record` to one file: equal content gives equal bytes."""
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     sealed = {**record, _CHECKSUMS: _checksums(plain, record)}
-    with replacing(path) as temporary:  # one metadata entry only: safetensors writes several in random order
-        save_file(plain, temporary, metadata={_RECORD: json.dumps(sealed)})
+    # One metadata entry only: safetensors writes several in random order. Written by us, so that a full disk says so.
+    write_bytes(path, save(plain, metadata={_RECORD: json.dumps(sealed)}))
 
 
 def read_tensors(path: Path, *, sealed: bool = False) -> tuple[dict[str, Tensor], dict[str, Any] | None]:

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import adbench
-from adbench.data.sample import Batch
-from adbench.engine.checkpoint import Position, load_checkpoint, save_checkpoint
-from adbench.engine.device import autocast, check_amp
+from adbench.data.loading import told_of_dead_workers
+from adbench.engine.checkpoint import Position, load_checkpoint
+from adbench.engine.device import check_amp
 from adbench.engine.feed import Feed, check_shots, check_supervision
 from adbench.engine.journal import Journal
-from adbench.engine.optim import build_optimizer, take_step
+from adbench.engine.optim import build_optimizer
 from adbench.engine.pictures import Painter
 from adbench.engine.progress import Quiet, Reporter
 from adbench.engine.provenance import describe_data
-from adbench.engine.resume import check_same_training, clear, deciding_settings, finished_record
+from adbench.engine.resume import check_same_training, clear, deciding_settings, finished_record, has_begun
 from adbench.engine.rng import seed_streams
 from adbench.engine.run_folder import RunFolder
+from adbench.engine.saving import Checkpoints
 from adbench.engine.settings import EvalData, TrainData, TrainSettings
+from adbench.engine.step import Job, State, captured, not_finite, stays_finite, step
 from adbench.engine.validate import (
     check_selection,
     log_pictures,
@@ -36,7 +37,8 @@ from adbench.engine.validate import (
 )
 from adbench.engine.weights import WeightsRecord, backbone, hyperparameters, load_weights, save_weights
 from adbench.errors import UserError
-from adbench.methods.base import Features, Method
+from adbench.interrupts import deferred
+from adbench.methods.base import Method
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,21 +56,7 @@ class TrainResult:
     images_per_second: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Job:
-    """What every stage of a training works with."""
-
-    method: Method
-    data: Sequence[TrainData]
-    settings: TrainSettings
-    run: RunFolder
-    device: torch.device
-    validation: Sequence[EvalData]
-    reporter: Reporter
-    painter: Painter | None
-    record: WeightsRecord
-
-
+@told_of_dead_workers()
 def train(
     method: Method,
     data: Sequence[TrainData],
@@ -80,11 +68,13 @@ def train(
     resume: bool = True,
     reporter: Reporter | None = None,
     painter: Painter | None = None,
+    config: str | None = None,
 ) -> TrainResult:
     """Train `method` in place and leave weights.safetensors and weights.json in `run`.
 
     A folder with a checkpoint of the same training goes on from there, to the same weights (to the bit on CPU) as if it
     had never stopped; a finished one is loaded and not trained again. `resume=False` starts anew and drops both.
+    `config` (YAML) is kept with a training that begins; one that goes on keeps its own.
     Raises UserError for a checkpoint of other settings or data, for a loss that is not finite (the last good checkpoint
     stays), for a method that is not trained, and for a precision that the device lacks.
     """
@@ -96,7 +86,7 @@ def train(
     check_selection(settings, validation)
     check_shots(method, settings)
     record = _describe(method, data, settings, validation)
-    job = _Job(
+    job = Job(
         method=method,
         data=data,
         settings=settings,
@@ -110,6 +100,8 @@ def train(
     with run.locked():
         if not resume:
             clear(run)
+        if config is not None and not has_begun(run):
+            run.write_config(config)
         method.to(device)
         done = finished_record(run, record)
         if done is None:
@@ -119,7 +111,7 @@ def train(
     return TrainResult(record=done, already_finished=True, steps=0, seconds=0.0, images_per_second=0.0)
 
 
-def _train(job: _Job) -> TrainResult:
+def _train(job: Job) -> TrainResult:
     method, settings = job.method, job.settings
 
     # Where to start: the run's own checkpoint, else given weights, else the method as it was built
@@ -142,15 +134,26 @@ def _train(job: _Job) -> TrainResult:
     start, first_step, n_images = time.perf_counter(), position.step, 0
     samples = [sample for part in job.data for sample in part.samples]
     feed = Feed(method, samples, settings, device=job.device, reporter=job.reporter)
-    with contextlib.closing(feed), Journal(job.run, step=position.step) as journal:
-        while position.epoch < settings.epochs:
-            n_images += _train_epoch(job, feed, optimizer, scaler, position, journal)
-            position.epoch, position.batch = position.epoch + 1, 0
-            journal.epoch(position.step, position.epoch, position.whole.take())
-            if position.epoch % settings.validate_every == 0 or position.epoch == settings.epochs:
-                _validate(job, position, journal)
-            _save(job, optimizer, scaler, position)
+    checkpoints = Checkpoints(job.run.checkpoint_path, settings, lambda: captured(job, state))
+    state = State(optimizer, scaler, position, checkpoints)
+    try:
+        with contextlib.closing(feed), Journal(job.run, step=position.step, epoch=position.epoch) as journal:
+            while position.epoch < settings.epochs:
+                n_images += _train_epoch(job, feed, state, journal)
+                checkpoints.take()
+                checkpoints.state = "held"  # should the validation be interrupted, it is done again
+                position.epoch, position.batch = position.epoch + 1, 0
+                journal.epoch(position.step, position.epoch, position.whole.take())
+                if position.epoch % settings.validate_every == 0 or position.epoch == settings.epochs:
+                    _validate(job, position, journal)
+                checkpoints.take()
+                checkpoints.state = "whole"
+    except KeyboardInterrupt:
+        checkpoints.rescue(lambda: stays_finite(job, state), job.reporter)
+        raise
     seconds = time.perf_counter() - start
+    if not stays_finite(job, state):
+        raise not_finite("the loss is not finite with the final weights", job, position.step)
 
     # Keep the result
     record = replace(job.record, epoch=position.epoch, step=position.step)
@@ -173,68 +176,39 @@ def _train(job: _Job) -> TrainResult:
     )
 
 
-def _train_epoch(
-    job: _Job,
-    feed: Feed,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    position: Position,
-    journal: Journal,
-) -> int:
-    """Train on what is left of the epoch at `position`, which moves along. Returns the number of images seen."""
-    method, settings = job.method, job.settings
+def _train_epoch(job: Job, feed: Feed, state: State, journal: Journal) -> int:
+    """Train on what is left of the epoch at the position, which moves along. Returns the number of images seen.
+
+    A signal waits for the end of a step.
+    """
+    method, settings, position, checkpoints = job.method, job.settings, state.position, state.checkpoints
     n_images = n_logged = 0
-    saved = logged = time.perf_counter()
+    logged = time.perf_counter()
     method.train()
     label, total = f"epoch {position.epoch + 1}/{settings.epochs}", feed.plan.n_batches
     with job.reporter.track(label, total, done=position.batch) as advance:
         for batch, features in feed.epoch(position.epoch, skip=position.batch):
-            losses = _step(job, optimizer, scaler, batch, features, position, settings.epochs * total)
-            position.batch, position.step = position.batch + 1, position.step + 1
-            position.window.add(losses, len(batch))
-            position.whole.add(losses, len(batch))
-            n_images += len(batch)
-            advance(1, {"loss": losses["loss"]})
-            now = time.perf_counter()
-            if position.step % settings.log_every == 0:
-                rate = (n_images - n_logged) / (now - logged)
-                facts = {"learning_rate": optimizer.param_groups[0]["lr"], "images_per_second": rate}
-                journal.step(position.step, position.epoch + 1, position.window.take(), facts)
-                n_logged, logged = n_images, now
-            if _due(settings, position.step, now - saved):
-                _save(job, optimizer, scaler, position)
-                saved = now
+            with deferred():
+                checkpoints.state = "torn"
+                losses = step(job, state, batch, features, settings.epochs * total)
+                position.batch, position.step = position.batch + 1, position.step + 1
+                position.window.add(losses, len(batch))
+                position.whole.add(losses, len(batch))
+                n_images += len(batch)
+                advance(1, {"loss": losses["loss"]})
+                if position.step % settings.log_every == 0:
+                    now = time.perf_counter()
+                    rate = (n_images - n_logged) / (now - logged)
+                    facts = {"learning_rate": state.optimizer.param_groups[0]["lr"], "images_per_second": rate}
+                    journal.step(position.step, position.epoch + 1, position.window.take(), facts)
+                    n_logged, logged = n_images, now
+                if checkpoints.due(position.step):
+                    checkpoints.take()
+                checkpoints.state = "whole"
     return n_images
 
 
-def _step(
-    job: _Job,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    batch: Batch,
-    features: Features | None,
-    position: Position,
-    n_steps: int,
-) -> dict[str, float]:
-    """One optimiser step of `n_steps`. Returns the loss terms and their sum "loss"; UserError if it is not finite."""
-    method, amp = job.method, job.settings.amp
-    if features is None:
-        with torch.no_grad(), autocast(amp, job.device):
-            features = method.encode(batch)
-    with autocast(amp, job.device):
-        terms = method.loss(features, batch)
-    terms = {name: term.float() for name, term in terms.items()}
-    loss = torch.stack([*terms.values()]).sum()
-    values = torch.stack([*terms.values(), loss]).detach().tolist()  # one transfer from the device
-    losses = dict(zip([*terms, "loss"], values, strict=True))
-    if not math.isfinite(losses["loss"]):
-        bad = ", ".join(f"{name} {value}" for name, value in losses.items() if not math.isfinite(value))
-        raise _not_finite(f"the loss is not finite: {bad}", job, position.step + 1)
-    take_step(optimizer, scaler, loss, job.settings.optimizer, step=position.step, n_steps=n_steps)
-    return losses
-
-
-def _validate(job: _Job, position: Position, journal: Journal) -> None:
+def _validate(job: Job, position: Position, journal: Journal) -> None:
     """Evaluate on the validation data; keep the weights where they are the best so far and that is asked for."""
     if not job.validation:
         return
@@ -256,29 +230,6 @@ def _validate(job: _Job, position: Position, journal: Journal) -> None:
         if position.best is None or value > position.best["value"]:
             position.best = {"value": value, "epoch": position.epoch, "step": position.step}
             position.best_state = snapshot(method)
-
-
-def _due(settings: TrainSettings, step: int, seconds: float) -> bool:
-    """Whether a checkpoint inside the epoch is due."""
-    by_steps = settings.checkpoint_steps is not None and step % settings.checkpoint_steps == 0
-    return by_steps or (settings.checkpoint_minutes is not None and seconds >= 60 * settings.checkpoint_minutes)
-
-
-def _save(job: _Job, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, position: Position) -> None:
-    """Write a checkpoint, unless a weight is not finite: then the last good one stays."""
-    for name, tensor in job.method.learnable_state().items():
-        if not torch.isfinite(tensor).all():
-            raise _not_finite(f"the weight {name} is not finite", job, position.step)
-    save_checkpoint(job.run.checkpoint_path, job.method, optimizer, scaler, position, asdict(job.record))
-
-
-def _not_finite(what: str, job: _Job, step: int) -> UserError:
-    kept = "its last good checkpoint is kept" if job.run.checkpoint_path.exists() else "no checkpoint was written yet"
-    return UserError(
-        f"training stopped: {what} at step {step}",
-        where=f"{job.run.path}; {kept}",
-        mend="lower the learning rate (trainer.optimizer.lr) or use trainer.amp=off, in another folder",
-    )
 
 
 def _describe(

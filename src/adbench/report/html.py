@@ -16,6 +16,8 @@ from PIL import Image
 from adbench.atomic import write_text
 from adbench.engine.journal import read_history
 from adbench.engine.means import is_over_datasets
+from adbench.engine.names import file_name, file_names
+from adbench.engine.rows import MEAN
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import Row
 from adbench.report.curves import loss_curve
@@ -88,7 +90,8 @@ def page(
     if curve:
         parts += ["<h2>Training loss</h2><p class=faint>thin: between log points, thick: mean of an epoch</p>", curve]
     for dataset in datasets:
-        parts += _pictures(dataset, heatmaps / dataset)
+        classes = [row["class_name"] for row in rows if row["dataset"] == dataset]
+        parts += _pictures(dataset, classes, heatmaps / file_name(dataset))
     parts.append(f"<h2>How it was made</h2><pre>{escape(json.dumps(provenance, indent=2, ensure_ascii=False))}</pre>")
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
@@ -156,19 +159,18 @@ def _table(rows: Sequence[Row], by: str = "class") -> str:
     return f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{notes}"
 
 
-def _pictures(dataset: str, folder: Path) -> list[str]:
-    sheets = sorted(folder.glob("*.png"))
+def _pictures(dataset: str, classes: Sequence[str], folder: Path) -> list[str]:
+    names = file_names(name for name in classes if name != MEAN)
+    sheets = {name: folder / f"{file}.png" for name, file in names.items() if (folder / f"{file}.png").is_file()}
     if not sheets:
         return []
     parts = [
         f"<h2>Heat maps: {escape(dataset)}</h2>",
         "<p class=faint>image · outline of the annotation · anomaly map; colours run over the class's own range</p>",
     ]
-    for sheet in sheets:
-        name = escape(sheet.stem)
-        parts.append(
-            f'<figure><figcaption>{name}</figcaption><img alt="heat maps of {name}" src="{_embedded(sheet)}"></figure>'
-        )
+    for class_name in sorted(sheets):
+        name, shown = escape(class_name), _embedded(sheets[class_name])
+        parts.append(f'<figure><figcaption>{name}</figcaption><img alt="heat maps of {name}" src="{shown}"></figure>')
     return parts
 
 

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from adbench.errors import NotFinite
+
 HsfVariant = Literal["official", "paper"]
 
 
@@ -30,7 +32,14 @@ def fuse(
 
 
 def _cluster(points: Tensor, n_clusters: int, random_state: np.random.RandomState) -> Tensor:
-    """One-hot membership (n_clusters, n) of k-means on points (n, d), rows in the given order."""
+    """One-hot membership (n_clusters, n) of k-means on points (n, d), rows in the given order.
+
+    Raises NotFinite where distances between points would not be numbers.
+    """
+    if not points.detach().float().square().sum().isfinite():
+        raise NotFinite(
+            "the patch features to be clustered are not finite", where="method adaclip", mend="load other weights"
+        )
     from sklearn.cluster import KMeans  # takes a second, which the library's other methods need not pay
 
     kmeans = KMeans(n_clusters=n_clusters, n_init="auto", random_state=random_state)

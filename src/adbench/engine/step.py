@@ -1,0 +1,111 @@
+"""One step of a training: the loss that a method gives, one step of the optimiser, and whether both stay finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+
+from adbench.data.sample import Batch
+from adbench.engine.checkpoint import Checkpoint, Position, capture
+from adbench.engine.device import autocast
+from adbench.engine.optim import take_step
+from adbench.engine.pictures import Painter
+from adbench.engine.progress import Reporter
+from adbench.engine.rng import undisturbed
+from adbench.engine.run_folder import RunFolder
+from adbench.engine.saving import Checkpoints
+from adbench.engine.settings import EvalData, TrainData, TrainSettings
+from adbench.engine.weights import WeightsRecord
+from adbench.errors import NotFinite, UserError
+from adbench.methods.base import Features, Method
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What every stage of a training works with."""
+
+    method: Method
+    data: Sequence[TrainData]
+    settings: TrainSettings
+    run: RunFolder
+    device: torch.device
+    validation: Sequence[EvalData]
+    reporter: Reporter
+    painter: Painter | None
+    record: WeightsRecord
+
+
+@dataclass(slots=True)
+class State:
+    """What a step changes. `last`: the batch of the last one, with its features."""
+
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    position: Position
+    checkpoints: Checkpoints
+    last: tuple[Batch, Features] | None = None
+
+
+def step(job: Job, state: State, batch: Batch, features: Features | None, n_steps: int) -> dict[str, float]:
+    """One optimiser step of `n_steps`. Returns the loss terms and their sum "loss"; UserError if it is not finite."""
+    if features is None:
+        with torch.no_grad(), autocast(job.settings.amp, job.device):
+            features = job.method.encode(batch)
+    try:
+        losses, loss = _loss(job, batch, features)
+    except NotFinite as error:
+        raise not_finite(error.what, job, state.position.step + 1) from error
+    if not math.isfinite(losses["loss"]):
+        bad = ", ".join(f"{name} {value}" for name, value in losses.items() if not math.isfinite(value))
+        raise not_finite(f"the loss is not finite: {bad}", job, state.position.step + 1)
+    state.checkpoints.confirm()
+    spec, done = job.settings.optimizer, state.position.step
+    take_step(state.optimizer, state.scaler, loss, spec, step=done, n_steps=n_steps)
+    state.last = (batch, features)
+    return losses
+
+
+def _loss(job: Job, batch: Batch, features: Features) -> tuple[dict[str, float], torch.Tensor]:
+    """The loss terms and their sum "loss", as numbers; the sum as a tensor."""
+    with autocast(job.settings.amp, job.device):
+        terms = job.method.loss(features, batch)
+    terms = {name: term.float() for name, term in terms.items()}
+    loss = torch.stack([*terms.values()]).sum()
+    values = torch.stack([*terms.values(), loss]).detach().tolist()  # one transfer from the device
+    return dict(zip([*terms, "loss"], values, strict=True)), loss
+
+
+def stays_finite(job: Job, state: State) -> bool:
+    """Whether the weights, as the last step has left them, give a finite loss on its batch."""
+    if state.last is None:
+        return True
+    training = job.method.training
+    job.method.train()
+    try:
+        with undisturbed(job.method):
+            return math.isfinite(_loss(job, *state.last)[0]["loss"])
+    except NotFinite:
+        return False
+    finally:
+        job.method.train(training)
+
+
+def captured(job: Job, state: State) -> Checkpoint:
+    """The state as it is now. Raises UserError for weights that are not finite: the last good checkpoint stays."""
+    for name, tensor in job.method.learnable_state().items():
+        if not torch.isfinite(tensor).all():
+            raise not_finite(f"the weight {name} is not finite", job, state.position.step)
+    return capture(job.method, state.optimizer, state.scaler, state.position, asdict(job.record))
+
+
+def not_finite(what: str, job: Job, step: int) -> UserError:
+    """The error of a training that diverges at `step`."""
+    kept = "its last good checkpoint is kept" if job.run.checkpoint_path.exists() else "no checkpoint was written yet"
+    return UserError(
+        f"training stopped: {what} at step {step}",
+        where=f"{job.run.path}; {kept}",
+        mend="lower the learning rate (trainer.optimizer.lr) or use trainer.amp=off, in another folder",
+    )
