@@ -82,8 +82,8 @@ def test_the_command_line_wins() -> None:
 def test_several_data_sets_each_have_their_own_settings() -> None:
     config = evaluation("method=adaclip", "data=[mvtec,elpv]", "data.mvtec.root=a b", "data.elpv.uncertain=anomaly")
     first, second = config.data
-    assert (first.name, first.root, first.options) == ("mvtec", Path("a b"), {})
-    assert (second.name, second.root, second.options) == ("elpv", None, {"uncertain": "anomaly"})
+    assert (first.name, first.root, first.options) == ("mvtec", Path("a b"), {"broken": "error"})
+    assert (second.name, second.root, second.options) == ("elpv", None, {"uncertain": "anomaly", "broken": "error"})
     assert config.data_names == "mvtec+elpv"
 
 
@@ -117,7 +117,7 @@ def test_a_checkpoint_stands_between_the_files_and_the_command_line() -> None:
 def test_the_kept_yaml_holds_what_was_resolved() -> None:
     config = train("method=adaclip", "data=mvtec", "data.root=some/where", "trainer.epochs=2")
     kept = yaml.safe_load(config.to_yaml())
-    assert kept["data"] == {"mvtec": {"root": "some/where", "classes": []}}
+    assert kept["data"] == {"mvtec": {"root": "some/where", "classes": [], "broken": "error"}}
     assert (kept["method"]["name"], kept["method"]["k_clusters"]) == ("adaclip", 20)
     assert (kept["trainer"]["epochs"], kept["trainer"]["amp"], kept["clip"]["quick_gelu"]) == (2, "off", False)
 

@@ -63,7 +63,7 @@ def test_entries_without_yaml_come_from_the_registries() -> None:
     assert choices("support") == sorted(SOURCES)
     words = ["method=winclip", "data=lostandfound", "support=promptad", "support.k=2"]
     config = preview(Words("eval", words))
-    assert config.data[0].options == {"known": True, "split": "test"}
+    assert config.data[0].options == {"known": True, "split": "test", "broken": "error"}
     assert (config.support.source, config.support.k) == ("promptad", (2,))
 
 

@@ -152,7 +152,7 @@ def _packed(root: Path, found: Collection[str]) -> list[str]:
     return [name for name in archives(root) if plain(name.split(".")[0]) not in folders] if several else []
 
 
-def _class(root: Path, class_name: str, kinds: Sequence[Kind], reading: Reading) -> list[Sample]:
+def _class(root: Path, class_name: str, kinds: Sequence[Kind], reading: Reading) -> Iterator[Sample]:
     masks = _masks(root, kinds)
     samples = []
     for kind in kinds:
@@ -175,7 +175,7 @@ def _class(root: Path, class_name: str, kinds: Sequence[Kind], reading: Reading)
                 )
             )
     _refuse_shared_masks(samples)
-    return samples
+    yield from samples
 
 
 def _masks(root: Path, kinds: Sequence[Kind]) -> dict[str, tuple[Path, ...]]:
