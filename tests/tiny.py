@@ -71,4 +71,5 @@ def rows(batch, pick):
         class_names=batch.class_names[pick],
         paths=batch.paths[pick],
         masks=None if batch.masks is None else batch.masks[pick],
+        annotated=None if batch.annotated is None else batch.annotated[pick],
     )

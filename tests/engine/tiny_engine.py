@@ -13,6 +13,7 @@ from torch import nn
 from adbench.data.sample import Sample
 from adbench.data.transforms import ClipTransform
 from adbench.methods.base import Method, Prediction
+from adbench.methods.losses import known_masks
 
 SIDE = 16
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -27,6 +28,7 @@ class TinyMethod(Method):
     """Anomaly logit of a 2x2 patch = a linear function of its mean colour, per image the mean of the top patches."""
 
     name = "tiny"
+    learns_from_masks = "also"
 
     def __init__(self, clip, *, gain=1.0, noise=0.0):
         super().__init__(clip)
@@ -46,9 +48,12 @@ class TinyMethod(Method):
 
     def loss(self, features, batch):
         logits = self._logits(features) + self.noise * torch.rand(()).to(batch.images)
-        target = nn.functional.avg_pool2d(batch.masks[:, None].float(), 2).squeeze(1)
         image = nn.functional.binary_cross_entropy_with_logits(logits.flatten(1).amax(1), batch.labels.float())
-        return {"pixel": nn.functional.binary_cross_entropy_with_logits(logits, target), "image": image}
+        known = known_masks(batch)
+        if known is None:
+            return {"image": image}
+        target = nn.functional.avg_pool2d(known[1][:, None].float(), 2).squeeze(1)
+        return {"pixel": nn.functional.binary_cross_entropy_with_logits(logits[known[0]], target), "image": image}
 
     def score(self, features, batch):
         maps = torch.sigmoid(self._logits(features)).repeat_interleave(2, 1).repeat_interleave(2, 2)

@@ -104,7 +104,7 @@ def make_loader(
     depends on `workers`, `batch_size` or `skip`. The first `skip` batches are left out without decoding them.
     `mosaic` maps data set names to the share of training images that are replaced by mosaics (`Mosaic`).
     `with_masks` says whether batches carry masks; None: if any of `samples` has one. In batches with masks, normal
-    images and anomalous images without a mask file have all-zero masks.
+    images and anomalous images without a mask file have all-zero masks; `Batch.annotated` tells them apart.
     Label maps come at their own size, as they are to be evaluated (`make_episode_loader` is for training), and a batch
     without any where they are held back. With label maps or a `SceneTransform`, a batch ends where the images' size
     changes: batches may then be smaller, never mixed.
@@ -240,13 +240,14 @@ def _as_it_is(batch: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """One image of a batch: its tensor, its mask or label map, its stored (height, width), its label, what it held."""
+    """One image of a batch: tensor, mask or label map, stored (height, width), label, what it held, mask known."""
 
     image: Tensor
     mask: Tensor | None
     size: tuple[int, int]
     label: int
     contents: Contents | None = None
+    annotated: bool = True
 
 
 def _load(sample: Sample, transform: Transform, with_masks: bool, parts: list[Sample] | None = None) -> _Item:
@@ -264,7 +265,8 @@ def _load(sample: Sample, transform: Transform, with_masks: bool, parts: list[Sa
             marked = _share(stored) if label == 1 and sample.mask_path is not None and pasted is None else None
             mask = transform.mask(stored)
         contents = contents_of(image, marked)
-        return _Item(transform.image(image), mask, (image.height, image.width), label, contents)
+        annotated = all(part.annotated for part in parts or [sample])
+        return _Item(transform.image(image), mask, (image.height, image.width), label, contents, annotated)
     except (OSError, ValueError) as error:
         raise _unprepared(sample, error) from error
 
@@ -326,4 +328,5 @@ def _collate(samples: Sequence[Sample], items: list[_Item]) -> Batch:
         masks=torch.stack(masks) if masks else None,  # (B, H', W')
         sizes=[item.size for item in items],
         contents=[item.contents or Contents() for item in items],
+        annotated=[item.annotated for item in items] if masks else None,
     )

@@ -44,6 +44,11 @@ class Sample:
     further_masks: tuple[Path, ...] = ()
 
     @property
+    def annotated(self) -> bool:
+        """Whether it is known where the image is anomalous: nowhere in a normal one, else where its mask says so."""
+        return self.label == 0 or self.mask_path is not None
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """All files that the sample is read from: image, masks or label map, overlay."""
         paths = (self.path, self.mask_path, *self.further_masks, self.overlay_path)
@@ -65,6 +70,8 @@ class Batch:
     support      normal images given with the queries (in-context training): K per query, query-major, else None
     sizes        (height, width) of each image as it is stored, before any resizing; None where nobody looked
     contents     what reading each image has shown; None where nobody looked
+    annotated    whether each image's mask is known; where it is not, the mask is all zero and means nothing. None: all
+                 are, where there are masks
     """
 
     images: torch.Tensor
@@ -76,6 +83,7 @@ class Batch:
     support: Batch | None = None
     sizes: list[tuple[int, int]] | None = None
     contents: list[Contents] | None = None
+    annotated: list[bool] | None = None
 
     def __len__(self) -> int:
         return len(self.class_names)

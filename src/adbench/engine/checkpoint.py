@@ -23,26 +23,26 @@ from adbench.engine.tensor_file import read_tensors, write_tensors
 from adbench.errors import UserError
 from adbench.methods.base import Method
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(kw_only=True, slots=True)
 class Averages:
-    """Running means over images of the loss terms."""
+    """Running means over images of the loss terms; a term counts the images of those steps that had it."""
 
     sums: dict[str, float] = field(default_factory=dict)
-    n_images: int = 0
+    n_images: dict[str, int] = field(default_factory=dict)
 
     def add(self, values: dict[str, float], n_images: int) -> None:
         """Take in the mean values of a step."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value * n_images
-        self.n_images += n_images
+            self.n_images[name] = self.n_images.get(name, 0) + n_images
 
     def take(self) -> dict[str, float]:
         """The means so far; starts anew."""
-        means = {name: total / self.n_images for name, total in self.sums.items()}
-        self.sums, self.n_images = {}, 0
+        means = {name: total / self.n_images[name] for name, total in self.sums.items()}
+        self.sums, self.n_images = {}, {}
         return means
 
 

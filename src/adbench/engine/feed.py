@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -84,7 +85,8 @@ class Feed:
             if self._settings.steps_per_epoch is None:  # every image will be asked for
                 self._cache.fill()
             for episode in episodes[skip:]:
-                yield self._batch(self._cache, episode)
+                batch, features = self._batch(self._cache, episode)
+                yield self._masked(batch), features
             return
         settings = self._settings
         loader = make_episode_loader(
@@ -98,7 +100,7 @@ class Feed:
             mosaic=settings.mosaic,
         )
         for batch in loader:
-            yield batch.to(self._device), None
+            yield self._masked(batch.to(self._device)), None
 
     def close(self) -> None:
         """Drop what is kept in memory."""
@@ -117,8 +119,18 @@ class Feed:
             paths=[sample.key for sample in samples],
             dataset="+".join(dict.fromkeys(sample.dataset for sample in samples)),
             masks=masks,
+            annotated=None if masks is None else [sample.annotated for sample in samples],
         )
         return batch, features
+
+    def _masked(self, batch: Batch) -> Batch:
+        """The batch, images without annotation passed off as normal where that is asked for."""
+        if self._settings.unannotated == "leave_out" or self._method.supervision != "anomaly":
+            return batch
+        side, masks = self._method.map_size, batch.masks
+        if masks is None:
+            masks = torch.zeros(len(batch), side, side, dtype=torch.bool, device=self._device)
+        return replace(batch, masks=masks, annotated=None)
 
 
 def _keeps(method: Method, settings: TrainSettings, reporter: Reporter) -> bool:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import adbench
+from adbench.engine.annotation import annotation_remarks
+from adbench.engine.provenance import describe_data
 from adbench.engine.run_folder import RunFolder
-from adbench.engine.settings import TrainSettings
-from adbench.engine.weights import BACKBONE_KEYS, WeightsRecord, differences, read_record
+from adbench.engine.settings import EvalData, TrainData, TrainSettings
+from adbench.engine.weights import (
+    BACKBONE_KEYS,
+    WeightsRecord,
+    backbone,
+    differences,
+    hyperparameters,
+    read_record,
+)
 from adbench.errors import UserError
+from adbench.methods.base import Method
 
 SPEED_ONLY = (
     *("workers", "checkpoint_minutes", "checkpoint_steps", "log_every", "heat_maps"),
@@ -29,6 +40,26 @@ def deciding_settings(settings: TrainSettings) -> dict[str, Any]:
     left_out = SPEED_ONLY + (SELECTION_ONLY if settings.select == "last" else ())
     found = {key: value for key, value in asdict(settings).items() if key not in left_out}
     return dict(json.loads(json.dumps(found)))
+
+
+def training_record(
+    method: Method, data: Sequence[TrainData], settings: TrainSettings, validation: Sequence[EvalData]
+) -> WeightsRecord:
+    """The record of this training, as far as it is known before the first step."""
+    training: dict[str, Any] = deciding_settings(settings)
+    if settings.select == "best_on_test":
+        training["validation"] = {part.name: describe_data(part.name, part.samples) for part in validation}
+    return WeightsRecord(
+        method=method.name,
+        hyperparameters=hyperparameters(method),
+        backbone=backbone(method),
+        data=[describe_data(part.name, part.samples) for part in data],
+        transform=method.transform.describe(),
+        training=training,
+        seed=settings.seed,
+        remarks=annotation_remarks(method, data, settings),
+        adbench_version=adbench.__version__,
+    )
 
 
 def check_same_training(found: Mapping[str, Any], wanted: WeightsRecord, where: Path) -> None:

@@ -148,6 +148,7 @@ def _marks(
     selected = bool(result.get("selected_on_test"))
     notes = [*result["notes"], *([note] if note else [])]
     if record is not None:
+        notes += record.remarks
         trained = None if record.data is None else _overlap(dataset, classes, record.data)
         if trained is None:
             zero_shot = None

@@ -23,6 +23,7 @@ Selection = Literal["last", "best_on_test"]
 Protocol = Literal["exact", "official", "smiyc"]
 MetricsMode = Literal["exact", "constant"]
 AuxNormals = Literal["test_only", "train_and_test"]
+Unannotated = Literal["leave_out", "as_normal"]
 
 Supports = Mapping[tuple[int, int | None], Mapping[str, SupportSet]]
 """(K, seed) -> class -> support set; an empty mapping of classes stands for K = 0."""
@@ -92,6 +93,8 @@ class TrainSettings:
     steps_per_epoch          batches per epoch; None: until all images were seen once
     shots                    support images given with every query, for methods that learn in context (support.k)
     exclude_query            a normal query is never its own support
+    unannotated              anomalous images without a mask: "leave_out" of the pixel losses; "as_normal" with an
+                             all-zero mask, as the authors' code has it, which teaches wrong maps
     aux_normals              normal images of the auxiliary data: "test_only", or those of the train split too
     aux_skip_upper_jpg       leave out train images named *.JPG, as InCTRL's script does (which loses all of VisA's)
     cache                    frozen features are kept and used again in later epochs, where the method allows it: "ram",
@@ -118,6 +121,7 @@ class TrainSettings:
     steps_per_epoch: int | None = None
     shots: int = 0
     exclude_query: bool = True
+    unannotated: Unannotated = "leave_out"
     aux_normals: AuxNormals = "test_only"
     aux_skip_upper_jpg: bool = False
     cache: Cache = "auto"
@@ -143,6 +147,7 @@ class TrainSettings:
         if self.steps_per_epoch is not None:
             _at_least("number of steps per epoch", self.steps_per_epoch, 1, "trainer.steps_per_epoch")
         _at_least("number of support images", self.shots, 0, "support.k")
+        _choice("treatment", self.unannotated, get_args(Unannotated), "trainer.unannotated")
         _choice("kind of auxiliary normals", self.aux_normals, get_args(AuxNormals), "trainer.aux_normals")
         _choice("cache of features", self.cache, get_args(Cache), "trainer.cache")
         if self.cache_mib is not None:

@@ -7,11 +7,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-import adbench
 from adbench.data.loading import told_of_dead_workers
 from adbench.engine.checkpoint import Position, load_checkpoint
 from adbench.engine.device import check_amp
@@ -20,8 +18,7 @@ from adbench.engine.journal import Journal
 from adbench.engine.optim import build_optimizer
 from adbench.engine.pictures import Painter
 from adbench.engine.progress import Quiet, Reporter
-from adbench.engine.provenance import describe_data
-from adbench.engine.resume import check_same_training, clear, deciding_settings, finished_record, has_begun
+from adbench.engine.resume import check_same_training, clear, finished_record, has_begun, training_record
 from adbench.engine.rng import seed_streams
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.saving import Checkpoints
@@ -35,7 +32,7 @@ from adbench.engine.validate import (
     snapshot,
     validation_rows,
 )
-from adbench.engine.weights import WeightsRecord, backbone, hyperparameters, load_weights, save_weights
+from adbench.engine.weights import WeightsRecord, load_weights, save_weights
 from adbench.errors import UserError
 from adbench.interrupts import deferred
 from adbench.methods.base import Method
@@ -85,7 +82,7 @@ def train(
     check_amp(settings.amp, device)
     check_selection(settings, validation)
     check_shots(method, settings)
-    record = _describe(method, data, settings, validation)
+    record = training_record(method, data, settings, validation)
     job = Job(
         method=method,
         data=data,
@@ -113,6 +110,9 @@ def train(
 
 def _train(job: Job) -> TrainResult:
     method, settings = job.method, job.settings
+
+    for remark in job.record.remarks:
+        job.reporter.say(f"note         {remark}")
 
     # Where to start: the run's own checkpoint, else given weights, else the method as it was built
     seed_streams(settings.seed, method)
@@ -230,22 +230,3 @@ def _validate(job: Job, position: Position, journal: Journal) -> None:
         if position.best is None or value > position.best["value"]:
             position.best = {"value": value, "epoch": position.epoch, "step": position.step}
             position.best_state = snapshot(method)
-
-
-def _describe(
-    method: Method, data: Sequence[TrainData], settings: TrainSettings, validation: Sequence[EvalData]
-) -> WeightsRecord:
-    """The record of this training, as far as it is known before the first step."""
-    training: dict[str, Any] = deciding_settings(settings)
-    if settings.select == "best_on_test":
-        training["validation"] = {part.name: describe_data(part.name, part.samples) for part in validation}
-    return WeightsRecord(
-        method=method.name,
-        hyperparameters=hyperparameters(method),
-        backbone=backbone(method),
-        data=[describe_data(part.name, part.samples) for part in data],
-        transform=method.transform.describe(),
-        training=training,
-        seed=settings.seed,
-        adbench_version=adbench.__version__,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -33,6 +33,7 @@ class WeightsRecord:
     adaptation of what was fitted to support images: {"dataset", "k", "seed", "supports": records of the sets}
     selection  None for the last epoch, else {"rule", "metric", "value", "epoch", "data": [{"name", "classes"}]}; of
                weights that their authors select on the images they report: {"rule": "best_on_test", "data": None}
+    remarks    what must stand beside every result with these weights, in words
     sha256     of the weights file
     source     the file that was read; not part of the record on disk
     """
@@ -48,6 +49,7 @@ class WeightsRecord:
     step: int | None = None
     selection: dict[str, Any] | None = None
     adaptation: dict[str, Any] | None = None
+    remarks: list[str] = field(default_factory=list)
     adbench_version: str = ""
     sha256: str = ""
     source: str = ""
@@ -204,7 +206,9 @@ def _record(found: Mapping[str, Any], file: Path) -> WeightsRecord:
             mend=f"go on with the same `train` and out={file.parent}, then give that folder",
         )
     hints = get_type_hints(WeightsRecord)
-    fault = fault_of(found, hints, [field.name for field in fields(WeightsRecord) if field.default is MISSING])
+    fault = fault_of(
+        found, hints, [one.name for one in fields(WeightsRecord) if one.default is one.default_factory is MISSING]
+    )
     if fault:
         raise UserError(
             f"the record inside the weights file is damaged, or of another version: {fault}",

@@ -48,6 +48,7 @@ class Method(nn.Module, ABC):
     Facts that the engine reads:
     supervision  what training needs: "anomaly" (labels and masks), "segmentation" (label maps), "none" (no training)
     adapts       True when the method takes K normal images of a class, its support, as its memory
+    learns_from_masks  "not", "also" (beside labels), or "only": whether training reads masks
     needs_support  True when it cannot score a class without them
     fits         True when `adapt` learns, which takes its time: what it makes of each class is part of the learnable
                  state and kept with a run
@@ -70,6 +71,7 @@ class Method(nn.Module, ABC):
 
     name: ClassVar[str]
     supervision: ClassVar[Literal["anomaly", "segmentation", "none"]] = "anomaly"
+    learns_from_masks: Literal["not", "also", "only"] = "not"
     adapts: ClassVar[bool] = False
     needs_support: ClassVar[bool] = False
     fits: ClassVar[bool] = False
@@ -120,7 +122,11 @@ class Method(nn.Module, ABC):
         return None
 
     def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
-        """Loss terms by name (scalars, already weighted): training minimises their sum."""
+        """Loss terms by name (scalars, already weighted): training minimises their sum.
+
+        Terms of pixels are means over the images whose masks are known (`losses.known_masks`), and left out where the
+        batch holds none.
+        """
         raise UserError(f"method {self.name} is not trained", mend="run `eval` with it directly")
 
     @abstractmethod

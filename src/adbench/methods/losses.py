@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from adbench.data.sample import Batch
+
 _SMOOTH = 1e-5
+
+
+def known_masks(batch: Batch) -> tuple[slice | list[int], Tensor] | None:
+    """The rows of the batch whose masks are known, and these masks (n, S, S); None where none is.
+
+    Pixel losses are means over these rows: what is trained on an annotated image does not depend on the others.
+    """
+    if batch.masks is None:
+        return None
+    if batch.annotated is None or all(batch.annotated):
+        return slice(None), batch.masks
+    rows = [row for row, known in enumerate(batch.annotated) if known]
+    return (rows, batch.masks[rows]) if rows else None
 
 
 def focal(normal: Tensor, abnormal: Tensor, target: Tensor) -> Tensor:

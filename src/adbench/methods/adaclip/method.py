@@ -21,7 +21,7 @@ from adbench.methods.adaclip.learnables import Learnables
 from adbench.methods.adaclip.outputs import Outputs
 from adbench.methods.adaclip.prompting import Prompting
 from adbench.methods.base import Features, Method, Prediction, load_strictly
-from adbench.methods.losses import dice, focal
+from adbench.methods.losses import dice, focal, known_masks
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
 from adbench.weight_files import read_state
@@ -47,6 +47,7 @@ class AdaClip(Method):
     """
 
     scoring_only = frozenset({"gaussian_sigma"})
+    learns_from_masks = "also"
 
     def __init__(
         self,
@@ -224,14 +225,16 @@ class AdaClip(Method):
         return {name: value.mean(dim=0).sum() for name, value in terms.items()}
 
     def loss_terms(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Terms of the loss per image: (B,) for the image score, (B, layers) for the maps."""
-        masks = torch.zeros(len(batch), self.map_size, self.map_size) if batch.masks is None else batch.masks
-        masks = masks.to(outputs.pooled)
-        abnormal, normal = self.layer_probabilities(outputs)
+        """Terms of the loss per image: (B,) for the image score, (n, layers) for the maps of those with known masks."""
         image = outputs.image_logits.softmax(dim=-1)
+        terms = {"image_focal": focal(image[:, :1], image[:, 1:], batch.labels[:, None])}
+        known = known_masks(batch)
+        if known is None:
+            return terms
+        rows, masks = known[0], known[1].to(outputs.pooled)
+        abnormal, normal = (maps[rows] for maps in self.layer_probabilities(outputs))
         pairs = list(zip(normal.unbind(1), abnormal.unbind(1), strict=True))
-        return {
-            "image_focal": focal(image[:, :1], image[:, 1:], batch.labels[:, None]),
+        return terms | {
             "pixel_focal": torch.stack([focal(n, a, masks) for n, a in pairs], dim=1),
             "dice_abnormal": torch.stack([dice(a, masks, rows=self.dice_rows) for _, a in pairs], dim=1),
             "dice_normal": torch.stack([dice(n, 1 - masks, rows=self.dice_rows) for n, _ in pairs], dim=1),

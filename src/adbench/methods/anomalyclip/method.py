@@ -30,7 +30,7 @@ from adbench.methods.learned_prompts import (
     visual_features,
     write_official,
 )
-from adbench.methods.losses import dice, focal
+from adbench.methods.losses import dice, focal, known_masks
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
 
@@ -56,6 +56,7 @@ class AnomalyClip(Method):
 
     features_suffice = True
     scoring_only = frozenset({"gaussian_sigma"})
+    learns_from_masks = "also"
 
     def __init__(
         self,
@@ -161,9 +162,12 @@ class AnomalyClip(Method):
         }
 
     def local_terms(self, maps: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Terms of the local loss before lambda, (B, layers) each."""
-        masks = torch.zeros_like(maps[:, 0]) if batch.masks is None else batch.masks.to(maps)
-        layers = maps.unbind(1)
+        """Terms of the local loss before lambda, (n, layers) each, of the n images whose masks are known."""
+        known = known_masks(batch)
+        if known is None:
+            return {}
+        rows, masks = known[0], known[1].to(maps)
+        layers = maps[rows].unbind(1)
         # The two channels of a softmax stay complementary under bilinear resizing.
         return {
             "pixel_focal": torch.stack([focal(1 - m, m, masks) for m in layers], dim=1),

@@ -30,7 +30,7 @@ from adbench.methods.learned_prompts import (
     visual_features,
     write_official,
 )
-from adbench.methods.losses import dice, focal, score_focal
+from adbench.methods.losses import dice, focal, known_masks, score_focal
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
 
@@ -120,6 +120,8 @@ class FaPrompt(Method):
         check_ranges(temperature=temperature, gaussian_sigma=gaussian_sigma)
         if not 1 <= num_prior_patches <= clip.grid**2:
             raise ValueError(f"num_prior_patches is {num_prior_patches}, outside 1 to {clip.grid**2} patches")
+        if any(self.switches.local_weights):
+            self.learns_from_masks = "also" if self.switches.global_losses else "only"
         self.dpam_layer, self.n_prior = dpam_layer, num_prior_patches
         self.temperature, self.sigma = temperature, gaussian_sigma
         self.map_size = clip.image_size
@@ -234,8 +236,12 @@ class FaPrompt(Method):
         return terms | {"prior": self.prior_term(outputs, batch)}
 
     def local_terms(self, maps: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Focal and dice losses of abnormal maps (B, S, S), before weighting. Without masks nothing is abnormal."""
-        masks = torch.zeros_like(maps) if batch.masks is None else batch.masks.to(maps)
+        """Focal and dice losses of abnormal maps (B, S, S) before weighting, of images whose masks are known."""
+        known = known_masks(batch)
+        if known is None:
+            return {}
+        rows, masks = known[0], known[1].to(maps)
+        maps = maps[rows]
         return {
             "focal": focal(1 - maps, maps, masks).mean(),
             "dice_abnormal": dice(maps, masks).mean(),
