@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch.testing import assert_close
 
 from adbench.errors import UserError
 from adbench.methods import build
-from adbench.methods.adaclip.fusion import fuse
+from adbench.methods.adaclip.fusion import fuse, stream_of
 from tiny import make_batch, make_tiny_clip, rows
 
 
@@ -39,9 +41,7 @@ SETTINGS = [
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_batch_equals_images_one_by_one(settings):
     method, batch = make_method(**settings), make_batch()
-    method.random_state.seed(7)
     whole = method.predict(batch)
-    method.random_state.seed(7)
     single = [method.predict(rows(batch, slice(i, i + 1))) for i in range(len(batch))]
     assert_close(whole.scores, torch.cat([p.scores for p in single]), atol=1e-5, rtol=0)
     assert_close(whole.maps, torch.cat([p.maps for p in single]), atol=1e-5, rtol=0)
@@ -50,9 +50,7 @@ def test_batch_equals_images_one_by_one(settings):
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_loss_of_a_batch_is_the_mean_of_its_images(settings):
     method, batch = make_method(**settings), make_batch()
-    method.random_state.seed(7)
     whole = method.loss(method.encode(batch), batch)
-    method.random_state.seed(7)
     single = [method.loss(method.encode(one), one) for one in (rows(batch, slice(i, i + 1)) for i in range(4))]
     for name, value in whole.items():
         assert_close(value, torch.stack([one[name] for one in single]).mean(), atol=1e-5, rtol=1e-5)
@@ -153,7 +151,7 @@ def test_paper_fusion_is_the_most_abnormal_cluster():
     member = torch.arange(12) % 3
     tokens = (centres[member] + 0.01 * torch.randn(12, 8, generator=generator)).expand(1, 2, 12, 8)
     selection = torch.tensor([0.1, 0.9, 0.2])[member].unsqueeze(0)
-    fused = fuse(tokens, selection, 3, "paper", np.random.RandomState(0))
+    fused = fuse(tokens, selection, 3, "paper", [np.random.RandomState(0)])
     expected = torch.nn.functional.normalize(tokens[0].mean(0)[member == 1].mean(0), dim=0)
     assert_close(fused[0], expected)
 
@@ -163,7 +161,7 @@ def test_official_fusion_balances_clusters_of_the_most_abnormal_patches():
     tokens[0, 0, :, 0] = 1.0
     tokens[0, 0, 9, :] = torch.tensor([0.0, 1.0])
     selection = torch.arange(12.0)[None] / 12
-    fused = fuse(tokens, selection, 2, "official", np.random.RandomState(0))
+    fused = fuse(tokens, selection, 2, "official", [np.random.RandomState(0)])
     # 10 of 12 patches are taken; one of them makes a cluster of its own and weighs as much as the other nine.
     assert_close(fused[0], torch.full((2,), 0.5**0.5))
 
@@ -171,17 +169,57 @@ def test_official_fusion_balances_clusters_of_the_most_abnormal_patches():
 def test_fewer_distinct_points_than_clusters_give_no_nan():
     tokens = torch.ones(1, 1, 12, 2) / 2**0.5
     with pytest.warns(match="distinct clusters"):
-        fused = fuse(tokens, torch.rand(1, 12), 2, "official", np.random.RandomState(0))
+        fused = fuse(tokens, torch.rand(1, 12), 2, "official", [np.random.RandomState(0)])
     assert fused.isfinite().all()
 
 
-def test_other_random_states_do_not_disturb_each_other():
-    method, batch = make_method(), make_batch()
-    method.random_state.seed(3)
+def test_a_picture_has_one_score_whatever_is_scored_before_or_beside_it():
+    method, batch = make_method(k_clusters=3), make_batch()
     first = method.predict(batch).scores
     np.random.seed(99)
+    assert torch.equal(method.predict(batch).scores, first)
+    assert torch.equal(make_method(k_clusters=3).predict(batch).scores, first)
+    backwards = replace(rows(batch, slice(None)), images=batch.images.flip(0), class_names=batch.class_names[::-1])
+    assert_close(method.predict(backwards).scores.flip(0), first, atol=1e-5, rtol=0)
+    alone = replace(rows(batch, slice(2, 3)), paths=["another name.png"])
+    assert_close(method.predict(alone).scores, first[2:3], atol=1e-5, rtol=0)
+
+
+def test_streams_differ_by_picture_and_seed():
+    images = make_batch().images
+    draws = {stream_of(image, seed).randint(1 << 30) for image in images for seed in (1, 2)}
+    assert len(draws) == 8
+    assert stream_of(images[0], 1).randint(1 << 30) == stream_of(images[0].clone(), 1).randint(1 << 30)
+
+
+def test_the_running_stream_goes_on_from_call_to_call_and_says_so():
+    method, batch = make_method(kmeans_stream="running", kmeans_seed=3, k_clusters=3), make_batch()
+    first = method.predict(batch).scores
+    assert not torch.equal(method.predict(batch).scores, first)
     method.random_state.seed(3)
-    assert_close(method.predict(batch).scores, first)
+    assert torch.equal(method.predict(batch).scores, first)
+    assert method.remarks == ("k-means draws from one running stream: scores depend on the order of the images",)
+    assert make_method().remarks == ()
+
+
+@pytest.mark.parametrize(("n_clusters", "n_chosen"), [(20, 100), (2, 10), (300, 1369)])
+def test_official_fusion_takes_the_five_k_most_abnormal_of_1369_patches(monkeypatch, n_clusters, n_chosen):
+    seen = []
+
+    def fit_predict(self, points):
+        seen.append(points)
+        return np.arange(len(points)) % self.n_clusters
+
+    monkeypatch.setattr("sklearn.cluster.KMeans.fit_predict", fit_predict)
+    generator = torch.Generator().manual_seed(1)
+    tokens, selection = torch.randn(1, 2, 1369, 4, generator=generator), torch.rand(1, 1369, generator=generator)
+    fused = fuse(tokens, selection, n_clusters, "official", [np.random.RandomState(0)])
+    order = selection[0].argsort(descending=True)[:n_chosen]
+    (points,) = seen
+    assert_close(torch.from_numpy(points), torch.cat([tokens[0, 0, order], tokens[0, 1, order]], dim=1))
+    member = torch.arange(n_chosen) % n_clusters
+    means = torch.stack([tokens[0][:, order[member == number]].mean(dim=(0, 1)) for number in range(n_clusters)])
+    assert_close(fused[0], torch.nn.functional.normalize(means.mean(dim=0), dim=0), atol=1e-5, rtol=1e-4)
 
 
 def test_training_lowers_the_loss():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch.testing import assert_close
@@ -130,12 +128,6 @@ def test_deep_tokens_beyond_the_tower_are_never_touched():
     with torch.no_grad():
         method.compound_prompts_text[2].add_(1)
     assert_close(method.predict(batch).scores, before)
-
-
-def test_without_masks_nothing_is_abnormal():
-    method, batch = make_method(), replace(make_batch(), masks=None)
-    theirs = AnomalyClipBySpecification(method, layers=[4], dpam_layer=3)
-    assert_close(total_loss(method, batch), theirs.loss(batch), atol=1e-5, rtol=1e-5)
 
 
 def test_text_is_encoded_once_for_the_same_weights_and_again_for_others(monkeypatch):

@@ -119,11 +119,6 @@ def test_batches_of_one_label(labels):
     assert_close(total_loss(method, batch), by_specification(method).loss(batch), atol=1e-5, rtol=1e-5)
 
 
-def test_without_masks_nothing_is_abnormal():
-    method, batch = make_method(), replace(make_batch(), masks=None)
-    assert_close(total_loss(method, batch), by_specification(method).loss(batch), atol=1e-5, rtol=1e-5)
-
-
 def test_the_prior_loss_grows_with_the_number_of_normal_images():
     method, batch = make_method(), make_batch(2)
     twice = replace(batch, images=batch.images[[0, 0]], labels=batch.labels[[0, 0]], masks=batch.masks[[0, 0]])

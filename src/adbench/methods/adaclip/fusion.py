@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,23 +14,36 @@ from torch import Tensor
 from adbench.errors import NotFinite
 
 HsfVariant = Literal["official", "paper"]
+KmeansStream = Literal["image", "running"]
 
 
 def fuse(
-    tokens: Tensor, selection: Tensor, n_clusters: int, variant: HsfVariant, random_state: np.random.RandomState
+    tokens: Tensor,
+    selection: Tensor,
+    n_clusters: int,
+    variant: HsfVariant,
+    streams: Sequence[np.random.RandomState],
 ) -> Tensor:
     """HSF feature of each image, unit length: (B, C).
 
-    tokens        (B, layers, N, C) projected patch tokens, normalised
-    selection     (B, N) probability that a patch is abnormal
-    random_state  one k-means start is drawn from it per image, in order
+    tokens     (B, layers, N, C) projected patch tokens, normalised
+    selection  (B, N) probability that a patch is abnormal
+    streams    B streams that each image's k-means start is drawn from, in order; one may stand for several images
 
     official: the 5 * n_clusters most abnormal patches, clustered on the layers' tokens side by side; the mean of the
     cluster means. paper: all patches, clustered on the layers' mean; the mean of the most abnormal cluster.
     Gradient flows through the tokens, not through selection and clustering.
     """
     one = _official if variant == "official" else _paper
-    return torch.stack([one(t, s, n_clusters, random_state) for t, s in zip(tokens, selection, strict=True)])
+    parts = zip(tokens, selection, streams, strict=True)
+    return torch.stack([one(t, s, n_clusters, stream) for t, s, stream in parts])
+
+
+def stream_of(image: Tensor, seed: int) -> np.random.RandomState:
+    """The random stream of a preprocessed image (3, H, W): a hash of `seed` and its pixels, whatever its place."""
+    pixels = image.detach().float().cpu().contiguous().numpy()
+    digest = hashlib.blake2b(pixels.tobytes(), digest_size=4, key=str(seed).encode()).digest()
+    return np.random.RandomState(int.from_bytes(digest, "little"))
 
 
 def _cluster(points: Tensor, n_clusters: int, random_state: np.random.RandomState) -> Tensor:

@@ -16,7 +16,7 @@ from adbench.clip import Clip, TextInput
 from adbench.clip.prompts import ADACLIP_ENSEMBLE, encode_ensemble, state_directions
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
-from adbench.methods.adaclip.fusion import HsfVariant, fuse
+from adbench.methods.adaclip.fusion import HsfVariant, KmeansStream, fuse, stream_of
 from adbench.methods.adaclip.learnables import Learnables
 from adbench.methods.adaclip.outputs import Outputs
 from adbench.methods.adaclip.prompting import Prompting
@@ -39,6 +39,9 @@ class AdaClip(Method):
     use_hsf, k_clusters   hybrid semantic fusion and its number of clusters
     hsf_variant           "official" | "paper"; None: as `variant`
     hsf_alpha             weight of the HSF feature against the class token; None: 0.2, or 1 in the paper variant
+    kmeans_stream         "image": k-means of an image draws from a stream of its own, a hash of kmeans_seed and the
+                          pixels; "running": from one stream for all, as the authors' code does, so that a score depends
+                          on what was scored before
     output_layers         blocks (from 1) whose patch tokens are used; None: at each quarter of the tower
     temperature           factor on cosines
     gaussian_sigma        smoothing of the final map in pixels
@@ -62,6 +65,8 @@ class AdaClip(Method):
         k_clusters: int = 20,
         hsf_variant: HsfVariant | None = None,
         hsf_alpha: float | None = None,
+        kmeans_stream: KmeansStream = "image",
+        kmeans_seed: int = 111,
         output_layers: Sequence[int] | None = None,
         temperature: float = 100.0,
         gaussian_sigma: float = 4.0,
@@ -75,6 +80,7 @@ class AdaClip(Method):
         _one_of("prompting_branch", prompting_branch, ("VL", "V", "L", ""))
         _one_of("variant", variant, ("official", "paper"))
         _one_of("hsf_variant", hsf_variant, ("official", "paper", None))
+        _one_of("kmeans_stream", kmeans_stream, ("image", "running"))
         _one_of("dice_mode", dice_mode, ("rows", "image"))
         _in_range("prompting_depth", prompting_depth, 1, max(clip.n_layers, clip.n_text_layers))
         _in_range("prompting_length", prompting_length, 1, clip.context_length - 2)
@@ -96,7 +102,10 @@ class AdaClip(Method):
         self.dice_rows = dice_mode == "rows"
         self.map_size = clip.image_size
         self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="before")
-        self.random_state = np.random.RandomState(111)
+        self.kmeans_seed = kmeans_seed
+        self.random_state = np.random.RandomState(kmeans_seed) if kmeans_stream == "running" else None
+        if use_hsf and self.random_state is not None:
+            self.remarks = ("k-means draws from one running stream: scores depend on the order of the images",)
         self._token_ids: dict[str, Tensor] = {}
         self._plain_text: dict[str, Tensor] = {}
         # The attribute's name is the prefix of every key in the authors' checkpoints.
@@ -161,7 +170,8 @@ class AdaClip(Method):
         image, hsf = proj_cls, None
         if self.use_hsf:
             selection = layer_logits.mean(dim=1).softmax(dim=-1)[..., 1]
-            hsf = fuse(proj_patch, selection, self.k_clusters, self.hsf_variant, self.random_state)
+            streams = [self.random_state or stream_of(image, self.kmeans_seed) for image in batch.images]
+            hsf = fuse(proj_patch, selection, self.k_clusters, self.hsf_variant, streams)
             image = F.normalize(self.hsf_alpha * hsf + (1 - self.hsf_alpha) * proj_cls, dim=-1)
         image_logits = self.temperature * (image.unsqueeze(1) @ text).squeeze(1)  # (B, 2)
         return Outputs(

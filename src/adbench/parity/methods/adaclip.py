@@ -49,10 +49,11 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Arra
     image, as upstream does.
     """
     settings = case["hyperparameters"]
-    method = case_method(case, tensors, {key: settings[key] for key in _SAME_NAME if key in settings})
+    given = {key: settings[key] for key in _SAME_NAME if key in settings}
+    method = case_method(case, tensors, {**given, "kmeans_stream": "running"})
     assert isinstance(method, AdaClip)
     (batch,) = case_batches(case, tensors)
-    if settings.get("np_seed") is not None:
+    if settings.get("np_seed") is not None and method.random_state is not None:
         method.random_state.seed(settings["np_seed"])
     found = _frozen(method, batch)
     if case["kind"] == "inference":
