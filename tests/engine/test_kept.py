@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from adbench.data.support import SupportSettings, draw_supports
 from adbench.engine.evaluate import evaluate
@@ -14,7 +15,7 @@ from adbench.engine.kept import tidy
 from adbench.engine.rows import METRICS
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings
-from adbench.engine.weights import load_weights, read_record, weights_file
+from adbench.engine.weights import WeightsRecord, load_weights, read_record, weights_file
 from adbench.errors import UserError
 from adbench.methods.base import not_adapted
 from engine.tiny_engine import TinyMethod, fake_clip, write_dataset
@@ -120,6 +121,35 @@ def test_classes_of_another_evaluation_are_done_again(data, run, change):
     evaluate(method, data, settings, device=CPU, run=run)
     assert "dots" in method.fitted
     assert ("lines" in method.fitted) == (change != "data")
+
+
+def test_classes_of_other_weights_are_done_again(data, run):
+    def record(sha256):
+        return WeightsRecord(method="fitting", hyperparameters={}, backbone={}, data=[], sha256=sha256)
+
+    evaluate(build(), data, SETTINGS, device=CPU, run=run, record=record("a" * 64))
+    same, other = build(), build()
+    evaluate(same, data, SETTINGS, device=CPU, run=run, record=record("a" * 64))
+    assert same.fitted == []
+    evaluate(other, data, SETTINGS, device=CPU, run=run, record=record("b" * 64))
+    assert other.fitted == ["dots"] * 4 + ["lines"] * 4
+
+
+@pytest.mark.parametrize("change", ["inverted", "mask", "image", "support"])
+def test_classes_with_other_masks_or_pictures_are_done_again(data, run, change):
+    evaluate(build(), data, SETTINGS, device=CPU, run=run)
+    if change == "inverted":
+        reading = replace(data.samples[0].reading, inverted=True)
+        data = replace(data, samples=[replace(sample, reading=reading) for sample in data.samples])
+    else:
+        support = data.supports[1, 0]["dots"].samples[0]
+        scored = next(sample for sample in data.samples if sample.class_name == "dots" and sample.label)
+        file = {"mask": scored.mask_path, "image": scored.path, "support": support.path}[change]
+        Image.open(file).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(file)
+    again, fresh = build(), build()
+    rows = evaluate(again, data, SETTINGS, device=CPU, run=run)
+    assert again.fitted == ["dots"] * 4 + ["lines"] * 4 * (change == "inverted")
+    assert values(rows) == values(evaluate(fresh, data, SETTINGS, device=CPU))
 
 
 def test_a_damaged_class_is_done_again(data, run):

@@ -107,6 +107,18 @@ def test_other_data_do_not_go_on(data, run, tmp_path):
         train(build_method(), fewer, SETTINGS, run, device=CPU)
 
 
+def test_other_masks_do_not_go_on(data, run):
+    train(build_method(), data, SETTINGS, run, device=CPU)
+    reading = replace(data[0].samples[0].reading, inverted=True)
+    inverted = [TrainData(name="tiny", samples=[replace(sample, reading=reading) for sample in data[0].samples])]
+    with pytest.raises(UserError, match=r"data\.tiny\.fingerprint"):
+        train(build_method(), inverted, SETTINGS, run, device=CPU)
+    mask = next(sample.mask_path for sample in data[0].samples if sample.label)
+    mask.write_bytes(mask.read_bytes()[:-1] + b"?")
+    with pytest.raises(UserError, match=r"data\.tiny\.fingerprint"):
+        train(build_method(), data, SETTINGS, run, device=CPU)
+
+
 def test_settings_of_speed_may_change(data, run):
     train(build_method(), data, SETTINGS, run, device=CPU)
 

@@ -35,6 +35,7 @@ usage  python -m adbench data list [data_dir=DIR]
   data.root=DIR             the folder of this one set            data.classes='[a,b]'      a part of the classes
   data.OPTION=VALUE         the set's own options (datasets.md)
   decode=true               check: read every pixel, not headers and ends of images alone; finds damage in their middle
+                            and gives the fingerprint of all files that results.json keeps
   images=3                  show: of each class and kind          out=FILE.png              instead of NAME.png
 
 examples
@@ -145,7 +146,8 @@ def _check_one(data: DataConfig, data_dir: Path, decode: bool) -> int:
         print(f"{name}: note: {note}")
     how = "every pixel read" if decode else "masks and headers and ends of images read; decode=true reads every pixel"
     print(f"{len(checked.samples)} images in {seconds:.1f} s ({how})")
-    print(f"fingerprint {checked.fingerprint or 'n/a: files are missing'}")
+    missing = "files are missing" if decode else "decode=true reads every byte"
+    print(f"fingerprint {(checked.fingerprint if decode else None) or f'n/a: {missing}'}")
     print(f"{name}: {len(checked.problems) or 'no'} problem{'' if len(checked.problems) == 1 else 's'}")
     return 1 if checked.problems else 0
 

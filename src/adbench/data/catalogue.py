@@ -10,14 +10,13 @@ Keyword-only arguments of that function are the data set's own options (`open_da
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adbench.data.containers import content_size
+from adbench.data.fingerprint import fingerprint as fingerprint
 from adbench.data.looking import with_broken_files
 from adbench.data.sample import Sample
 from adbench.data.spec import SPLIT as SPLIT
@@ -125,25 +124,3 @@ def find_root(
             f"the folder of data set {spec.name} is missing", where=f"looked for {folder}{looked}", mend=mend
         )
     return folder
-
-
-def fingerprint(samples: Iterable[Sample]) -> str:
-    """Return the sha256 (hex) over data set, class, key, split, label and file size of the samples, in any order.
-
-    It tells whether two runs saw the same files without reading them. Raises UserError for a missing file.
-    """
-    digest = hashlib.sha256()
-    lines = []
-    for s in samples:
-        sizes = [_size(path) for path in s.files]
-        lines.append("\0".join([s.dataset, s.class_name, s.key, s.split, str(s.label), *map(str, sizes)]) + "\n")
-    for line in sorted(lines):
-        digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _size(path: Path) -> int:
-    try:
-        return content_size(path)
-    except OSError as error:
-        raise UserError("file is missing", where=str(path), mend="restore it or index the folder again") from error

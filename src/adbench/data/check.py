@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adbench.data.catalogue import DatasetSpec, Progress, fingerprint
+from adbench.data.catalogue import DatasetSpec, Progress
 from adbench.data.check_contents import doubts, notes
 from adbench.data.containers import content_sha256, content_size, file_of
+from adbench.data.fingerprint import fingerprint
 from adbench.data.looking import in_threads, look_at
 from adbench.data.masks import leniencies
 from adbench.data.sample import Sample
@@ -34,7 +35,7 @@ class Checked:
 
     @property
     def fingerprint(self) -> str | None:
-        """The fingerprint of the samples (see `catalogue.fingerprint`); None where files are missing."""
+        """The fingerprint of the samples (reads every byte of their files); None where files are missing."""
         try:
             return fingerprint(self.samples)
         except UserError:

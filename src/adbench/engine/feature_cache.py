@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from adbench.atomic import write_json
-from adbench.data.containers import content_sha256
+from adbench.data.fingerprint import file_hashes, mark
 from adbench.data.loading import has_masks, make_loader
 from adbench.data.sample import Sample
 from adbench.engine.device import autocast
@@ -244,10 +244,10 @@ def _facts(method: Method, samples: Sequence[Sample], settings: TrainSettings, d
     """Everything that features and masks depend on."""
     described = backbone(method)
     deciding = method.feature_settings()
+    hashes = file_hashes(path for sample in samples for path in sample.files)
     digest = hashlib.sha256()
     for sample in samples:
-        hashes = [content_sha256(path) for path in sample.files]
-        digest.update(f"{sample.label} {sample.reading} {hashes}\n".encode())
+        digest.update(mark(sample, hashes).encode("utf-8", "surrogateescape"))
     return {
         "version": VERSION,
         "method": method.name,

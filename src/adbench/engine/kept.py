@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from adbench.data.catalogue import fingerprint
+from adbench.data.fingerprint import fingerprint
 from adbench.data.sample import Sample
 from adbench.data.support import SupportSet
 from adbench.engine.adapt import Memory, joined
@@ -95,11 +95,13 @@ class Kept:
         return self._folder / f"{list(self._data.classes).index(class_name):03d}.safetensors"
 
     def _key(self, class_name: str, samples: Sequence[Sample]) -> dict[str, Any]:
-        supports = [
-            [*draw, sets[class_name].id if class_name in sets else None] for draw, sets in self._data.supports.items()
-        ]
+        supports = [[*draw, _identity(sets.get(class_name))] for draw, sets in self._data.supports.items()]
         key = {**self._common, "class_name": class_name, "data": fingerprint(samples), "supports": supports}
         return dict(json.loads(json.dumps(key)))
+
+
+def _identity(support: SupportSet | None) -> list[str] | None:
+    return None if support is None else [support.id, *(fingerprint([sample]) for sample in support.samples)]
 
 
 def tidy(run: RunFolder, rows: Sequence[Row]) -> None:

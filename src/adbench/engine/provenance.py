@@ -37,7 +37,7 @@ def describe_run(
 
 def describe_data(name: str, samples: Sequence[Sample]) -> dict[str, Any]:
     """Name, classes, size and fingerprint of the samples used of one data set."""
-    from adbench.data.catalogue import fingerprint
+    from adbench.data.fingerprint import fingerprint
 
     return {
         "name": name,
