@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -187,3 +188,41 @@ def test_several_support_seeds_are_printed_as_mean_and_deviation():
     assert "support seed" in text
     assert "50.0 ± 1.2" in text
     assert console_table([*single, both]).row_count == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"image_auroc": 97.1}, "image_auroc is 97.1, not a number from 0 to 1"),
+        ({"pixel_ap": "0.5"}, "pixel_ap is '0.5', not a number"),
+        ({"pixel_ap": True}, "pixel_ap is True"),
+        ({"method": 3}, "method is 3"),
+        ({"shots": "many"}, "shots is 'many'"),
+        ({"notes": "a note"}, "notes is 'a note', not a list of texts"),
+        ({"trained_on": [1]}, "trained_on is"),
+        ({"zero_shot": "yes"}, "zero_shot is 'yes'"),
+    ],
+)
+def test_rows_that_no_evaluation_wrote_are_refused(tmp_path, change, fault):
+    text = json.dumps({"run": {}, "rows": [make_row(), make_row(**change)]})
+    (tmp_path / "results.json").write_text(text)
+
+    with pytest.raises(UserError, match=re.escape(f"row 2: {fault}")):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"run": {}, "rows": []}', '{"run": 1, "rows": [{}]}', "[" * 100_000])
+def test_damaged_results_are_said_in_one_line(tmp_path, text):
+    (tmp_path / "results.json").write_text(text)
+
+    with pytest.raises(UserError, match=r"results\.json") as caught:
+        read_results(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_no_cell_of_the_csv_begins_like_a_formula(name):
+    (line,) = csv.DictReader(io.StringIO(to_csv([make_row(class_name=name, seed=-5)])))
+
+    assert line["class_name"] == f"'{name}"
+    assert line["seed"] == "-5"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from adbench.data import catalogue
 from adbench.engine.settings import Row
 from adbench.report.published import Published, load_published
-from adbench.report.results import markdown_line
+from adbench.report.results import guarded, markdown_line
 from adbench.report.table import METRICS, ROAD_METRICS, cell, condensed, is_mean, percent
 
 HEADERS = {key: header for header, key in METRICS + ROAD_METRICS}
@@ -93,6 +93,7 @@ def to_csv(comparison: Comparison) -> str:
             **{key: row.get(key) for key in ("method", "dataset", "class_name", "shots", "backbone")},
             "trained_on": "+".join(row["trained_on"]) if row.get("trained_on") is not None else "?",
         }
+        facts = {key: guarded(value) for key, value in facts.items()}
         if line.kind == "ours":
             for metric, value in line.values.items():
                 writer.writerow({**facts, "metric": metric, "ours": "" if math.isnan(value) else repr(value)})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,10 +14,16 @@ from adbench.atomic import write_json, write_text
 from adbench.engine.rows import ALL_METRICS, STD
 from adbench.engine.settings import Row
 from adbench.errors import UserError
+from adbench.report.schema import fault_in_results
 from adbench.report.table import build_table, condensed, is_mean
+from adbench.structured import read_json
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+FORMULA = tuple("=+-@\t\r")
+"""What a spreadsheet takes for the beginning of a formula."""
+_MEND = "give the results of a finished `eval`"
 
 
 def write_results(folder: Path, rows: Sequence[Row], provenance: Mapping[str, Any]) -> list[Path]:
@@ -33,15 +38,16 @@ def write_results(folder: Path, rows: Sequence[Row], provenance: Mapping[str, An
 def read_results(path: Path) -> tuple[dict[str, Any], list[Row]]:
     """Provenance and rows of a results.json, or of the run folder that holds it; a metric that is null is NaN again.
 
-    Raises UserError for a missing or damaged file.
+    Raises UserError for a missing or damaged file, and for one whose rows are not those of an evaluation.
     """
     file = path / "results.json" if path.is_dir() else path
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        rows = [{key: _with_nan(key, value) for key, value in row.items()} for row in content["rows"]]
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise UserError("there are no readable results", where=str(file), mend="run `eval` first") from error
-    return dict(content["run"]), rows
+    if not file.exists():
+        raise UserError("there are no readable results", where=str(file), mend="run `eval` first")
+    content = read_json(file, mend=_MEND)
+    fault = fault_in_results(content)
+    if fault:
+        raise UserError(f"there are no readable results: {fault}", where=str(file), mend=_MEND)
+    return content["run"], [{key: _with_nan(key, value) for key, value in row.items()} for row in content["rows"]]
 
 
 def to_csv(rows: Sequence[Row]) -> str:
@@ -120,7 +126,12 @@ def _csv_cell(value: Any) -> Any:
         return "" if math.isnan(value) else repr(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return "; ".join(value) if isinstance(value, list) else value
+    return guarded("; ".join(value) if isinstance(value, list) else value)
+
+
+def guarded(value: Any) -> Any:
+    """A cell of a CSV file; texts that a spreadsheet would run as a formula get an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
 
 
 def _without_nan(value: Any) -> Any:
