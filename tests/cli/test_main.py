@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -72,3 +74,30 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("adbench ")
     assert done.stderr == ""
+
+
+def test_what_the_system_refuses_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(_argv: Sequence[str]) -> int:
+        raise OSError(30, "Read-only file system", "/results")
+
+    monkeypatch.setattr(list_command, "run", refused)
+    assert main(["list"]) == 2
+    assert capsys.readouterr().err.startswith("adbench: error: Read-only file system (/results). Choose a folder")
+    with pytest.raises(OSError, match="Read-only"):
+        main(["list", "--debug"])
+
+
+def test_how_to_go_on_never_drops_what_was_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_arguments: object, **_settings: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("adbench.engine.train.train", interrupted)
+    words = ["method=adaclip", "data=piped_mini", "clip=demo", "device=cpu", "resume=false", f"out={tmp_path / 'run'}"]
+    assert main(["train", *words]) == 143
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "Go on with: python -m adbench train method=adaclip" in line
+    assert "resume" not in line

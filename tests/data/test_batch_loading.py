@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from adbench.data.loading import has_masks, load_batch, make_loader
+from adbench.data.loading import _Batches, has_masks, load_batch, make_loader, told_of_dead_workers
 from adbench.data.sample import Batch, Sample
 from adbench.data.transforms import ClipTransform
 from adbench.errors import UserError
@@ -159,3 +161,32 @@ def test_other_than_clip_transforms_work(samples: list[Sample]) -> None:
     assert batch.images.shape == (2, 3, 1, 1)
     assert batch.masks is not None
     assert batch.masks.flatten().tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "DataLoader worker (pid 7) is killed by signal: Killed. ",
+        "unable to open shared memory object </torch_7_1> in read-write mode: Too many open files (24)",
+        "unable to write to file </torch_7_1>: No space left on device (28)",
+    ],
+)
+def test_a_dead_loader_process_is_said_in_one_line(said: str) -> None:
+    with pytest.raises(UserError, match="a loader process died") as caught, told_of_dead_workers():
+        raise RuntimeError(said)
+    assert said.strip() in str(caught.value)
+    with pytest.raises(RuntimeError, match="shapes"), told_of_dead_workers():
+        raise RuntimeError("shapes do not match")
+
+
+def test_a_killed_loader_process_ends_the_loading(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    load = _Batches.load
+
+    def dying(batches: _Batches, number: int) -> Batch:
+        if torch.utils.data.get_worker_info() is not None and number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return load(batches, number)
+
+    monkeypatch.setattr(_Batches, "load", dying)
+    with pytest.raises(UserError, match=r"a loader process died.*trainer\.workers=0"):
+        list(make_loader(samples, TRANSFORM, batch_size=1, workers=1))

@@ -237,3 +237,18 @@ def test_tensorboard_holds_losses_learning_rate_speed_metrics_and_heat_maps(data
     assert [event.step for event in events.Scalars("epoch/loss")] == [6, 12, 18, 24]
     assert len(tags["images"]) == 3
     assert len(events.Images(tags["images"][0])) == 4
+
+
+def test_a_damaged_line_of_the_loss_curve_costs_that_line(tmp_path):
+    good = [json.dumps({"kind": "step", "step": step, "epoch": 1, "loss": 0.5}) for step in (1, 2, 3)]
+    bad = [
+        '{"kind": "st',
+        "[1]",
+        '{"kind": "step"}',
+        '{"kind": "step", "step": "2", "epoch": 1, "loss": 1}',
+        "[" * 100_000,
+    ]
+    lines = [good[0], *bad, good[1], "\udcff\udcfe", good[2]]
+    (tmp_path / "history.jsonl").write_bytes("\n".join(lines).encode("utf-8", "surrogateescape"))
+
+    assert [point["step"] for point in read_history(tmp_path / "history.jsonl")] == [1, 2, 3]
