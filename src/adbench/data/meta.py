@@ -100,7 +100,7 @@ def _sample(record: Any, split: str, class_name: str, *, dataset: str, places: _
     if label is None:
         raise _unlike("anomaly", anomaly, where, "0 or 1")
     key = places.key(image)
-    mask = record.get("mask_path") or ""
+    mask = "" if record.get("mask_path") is None else record["mask_path"]
     if not isinstance(mask, str) or "\0" in mask:
         raise _unlike("mask_path", mask, where, 'a path of a mask, or ""')
     defect = _text(record, "specie_name", where) or "anomaly"
