@@ -8,6 +8,7 @@ from adbench.cli.overrides import choices, parse
 from adbench.cli.words import unknown_setting
 from adbench.errors import UserError
 from adbench.shipped import configs_dir
+from adbench.typed import read
 
 AWKWARD_PATHS = [
     "~/my data (v2)",
@@ -31,7 +32,7 @@ def test_paths_are_taken_as_typed(key: str, path: str) -> None:
 
 def test_values_are_read_in_hydras_grammar() -> None:
     words = ["data=[mvtec,visa]", "seed=3", "trainer.optimizer={lr: 1e-3}", "method.use_hsf=false", "clip=ViT-B-16"]
-    assert [setting.value for setting in parse(words, "train")] == [
+    assert [read(setting.value) for setting in parse(words, "train")] == [
         ["mvtec", "visa"],
         3,
         {"lr": 1e-3},

@@ -10,6 +10,7 @@ from adbench.data import catalogue
 from adbench.data.images import open_mask
 from adbench.data.sample import Sample
 from adbench.errors import UserError
+from adbench.typed import Written
 
 Tree = Callable[..., Path]
 
@@ -137,9 +138,9 @@ def test_folders_that_the_user_names(tmp_path: Path, tree: Tree) -> None:
         index(root, abnormal_dir=["b", "c"], mask_dir=["m", "m/b", "m/c"])
 
 
-def test_folders_called_by_numbers_may_come_as_numbers(tmp_path: Path, tree: Tree) -> None:
+def test_folders_may_be_called_by_numbers(tmp_path: Path, tree: Tree) -> None:
     root = tree(tmp_path, ["3/1.png", "4/1.png"])
-    assert [s.label for s in index(root, normal_dir=3, abnormal_dir=[4])] == [0, 1]
+    assert [s.label for s in index(root, normal_dir=Written(3, "3"), abnormal_dir=[Written(4, "4")])] == [0, 1]
 
 
 def test_inverted_masks_on_request(tmp_path: Path, draw: Callable[..., Path], tree: Tree) -> None:

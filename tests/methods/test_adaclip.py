@@ -127,11 +127,11 @@ def test_checkpoint_of_other_settings_is_refused_whole(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"prompting_type": "X"}, "prompting_type is 'X'"),
+        ({"prompting_type": "X"}, "unknown value 'X'"),
         ({"k_clusters": 17}, "k_clusters is 17, outside 1 to 16"),
         ({"prompting_depth": 5}, "prompting_depth is 5, outside 1 to 4"),
         ({"output_layers": [5]}, "output_layers is 5"),
-        ({"promting_type": "S"}, "did you mean 'prompting_type'"),
+        ({"promting_type": "S"}, "did you mean 'method.prompting_type'"),
     ],
 )
 def test_impossible_settings_are_named(settings, message):

@@ -286,10 +286,10 @@ def test_paper_size_has_the_count_of_weights_of_the_specification():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"variant": "code"}, "variant is 'code'"),
-        ({"dap_select": "top"}, "dap_select is 'top', not one of 'first_m', 'top_m'"),
-        ({"prior_reduce": "max"}, "prior_reduce is 'max'"),
-        ({"global_losses": ["bce"]}, "global_losses is 'bce'"),
+        ({"variant": "code"}, "unknown value 'code'"),
+        ({"dap_select": "top"}, "unknown value 'top' .*did you mean 'top_m'"),
+        ({"prior_reduce": "max"}, "unknown value 'max'"),
+        ({"global_losses": ["bce"]}, "unknown value 'bce'"),
         ({"local_weights": [1.0]}, "local_weights is .1.0."),
         ({"score_map_weights": [0.5, -0.5]}, "score_map_weights is"),
         ({"score_map_weights": [1.0, 1.0], "score_focal_logits": False}, "score_map_weights sum to 2"),
@@ -297,7 +297,7 @@ def test_paper_size_has_the_count_of_weights_of_the_specification():
         ({"num_abnormal_prompts": 0}, "num_abnormal_prompts is 0"),
         ({"dpam_layer": 20}, "dpam_layer is 20, outside 2 to 5"),
         ({"abnormal_filler": "xqzt"}, "must be one token each"),
-        ({"features_list": [4]}, "unknown hyperparameter"),
+        ({"features_list": [4]}, "unknown setting 'method.features_list'"),
     ],
     ids=str,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 
 import pytest
@@ -112,14 +111,14 @@ def test_one_part_alone(guidance):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"task": "map"}, "task is 'map'"),
-        ({"pairing": "all"}, "pairing is 'all'"),
-        ({"variant": None}, "variant is None"),
-        ({"n_ctx": 0}, "n_ctx is 0, below 1"),
+        ({"task": "map"}, "unknown value 'map'"),
+        ({"pairing": "all"}, "unknown value 'all'"),
+        ({"variant": None}, "unknown value 'None'"),
+        ({"n_ctx": 0}, "method.n_ctx is 0. give a number of at least 1"),
         ({"epochs": -1}, "epochs is -1"),
         ({"memory_blocks": [2, 7]}, r"memory_blocks is \[2, 7\] for 4 blocks"),
         ({"img_resize": 16, "img_cropsize": 32}, "larger than the image"),
-        ({"n_prompts": 3}, "did you mean 'n_pro'"),
+        ({"n_prompts": 3}, "did you mean 'method.n_pro'"),
     ],
 )
 def test_impossible_settings_are_named(settings, message):
@@ -142,10 +141,9 @@ def test_memory_lies_as_deep_in_a_smaller_tower():
 
 def test_hyperparameters_are_recorded_as_given():
     method = make_method()
-    names = method_class("promptad").hyperparameter_names()
-    assert list(method.hyperparameters) == names
-    defaults = {p.name: p.default for p in inspect.signature(method_class("promptad")).parameters.values()}
-    assert method.hyperparameters == {name: defaults[name] for name in names} | {
+    defaults = method_class("promptad").hyperparameter_defaults()
+    assert list(method.hyperparameters) == list(defaults)
+    assert method.hyperparameters == defaults | {
         "epochs": 3,
         "resolution": 24,
         "lr": 0.05,

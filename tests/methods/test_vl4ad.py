@@ -297,7 +297,7 @@ def test_unknown_names_are_answered_with_the_nearest(convnext):
         ({"concepts": "manny"}, r"unknown concept list 'manny'.*Did you mean 'many'"),
         ({"merge": "kind"}, r"(?i)did you mean 'kinds'"),
         ({"ood": "far"}, r"unknown list of OOD prompts 'far'"),
-        ({"pixel_score": "maximum"}, r"pixel_score is 'maximum'"),
+        ({"pixel_score": "maximum"}, "unknown value 'maximum'"),
         ({"window": 50}, r"no multiples of 32"),
         ({"crop": [64]}, r"crop is \[64\]"),
         ({"hidden_dim": 40}, r"hidden_dim is 40"),

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adbench.cli.convert import make
 from adbench.cli.layers import Layer
 from adbench.cli.words import Words, choices
 from adbench.errors import UserError, unknown
 from adbench.shipped import configs_dir
+from adbench.typed import make
 
 DEFAULT = "zeroshot14"
 EVERY_OTHER = "default"

@@ -6,15 +6,17 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from adbench.cli.convert import make
 from adbench.cli.layers import Layer, Tree, data_defaults, lay_over, settle
 from adbench.cli.words import Words, check_choice, choices, unknown_setting
+from adbench.data import catalogue
 from adbench.data.support import SupportSettings
 from adbench.engine.settings import EvalSettings, TrainSettings
 from adbench.errors import UserError
+from adbench.typed import make, read
 
+_Config = TypeVar("_Config", bound="Config")
 Missing = Literal["skip", "error"]
 
 
@@ -117,18 +119,16 @@ def train_config(words: Words) -> TrainConfig:
     if not words.data:
         raise UserError("train needs data", mend=f"add data=NAME, one of {', '.join(choices('data'))}")
     tree = settled(words, words.data)
-    validation = tree["validation"]
-    if validation is not None:
-        check_choice("data", str(validation), f"validation={validation}")
-        validation = _data_config(str(validation), data_defaults(str(validation)), "validation")
-    common = _common(tree)
-    trainer = {**tree["trainer"], "seed": common["seed"], "shots": _shots(common["support"])}
-    return TrainConfig(
-        **common,
-        **_typed(_Train, tree),
-        trainer=make(TrainSettings, trainer, "trainer"),
-        validation=validation,
-    )
+    support = support_settings(tree["support"])
+    if len(support.k) > 1:
+        shown = ",".join(map(str, support.k))
+        raise UserError(f"support.k is {shown}, and a training takes one K", where="support.k", mend="train once per K")
+    tree["trainer"] = {**tree["trainer"], "seed": tree["seed"], "shots": support.k[0]}
+    if tree["validation"] is not None:
+        name = str(read(tree["validation"]))
+        check_choice("data", name, f"validation={name}")
+        tree["validation"] = _data_config(name, data_defaults(name), "validation")
+    return _typed(TrainConfig, tree)
 
 
 def eval_config(
@@ -139,9 +139,8 @@ def eval_config(
     `layers` lie between the YAML files and what was typed; `decided`: checkpoint, benchmark and missing.
     """
     tree = {**settled(words, data, layers, named=named), **decided}
-    common = _common(tree)
-    evaluation = make(EvalSettings, {**tree["eval"], "seed": common["seed"]}, "eval")
-    return EvalConfig(**common, **_typed(_Eval, tree), eval=evaluation)
+    tree["eval"] = {**tree["eval"], "seed": tree["seed"]}
+    return _typed(EvalConfig, tree)
 
 
 def settled(words: Words, data: Sequence[str], layers: Sequence[Layer] = (), *, named: Sequence[str] = ()) -> Tree:
@@ -150,95 +149,58 @@ def settled(words: Words, data: Sequence[str], layers: Sequence[Layer] = (), *, 
     for name in data:
         check_choice("data", name, words.word("data"))
     if not any("method" in layer.choices for layer in (*layers, typed)):
-        raise UserError(
-            f"{words.command} needs a method", mend=f"add method=NAME, one of {', '.join(choices('method'))}"
-        )
+        known = ", ".join(choices("method"))
+        raise UserError(f"{words.command} needs a method", mend=f"add method=NAME, one of {known}")
     below = settle(words.command, [*layers, Layer(typed.choices)], data)
     words.check_known(below)
     return lay_over(below, typed.values)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Common:
-    data_dir: Path
-    outputs: Path
-    out: Path | None
-    device: str
-    seed: int
+def _typed(cls: type[_Config], tree: Tree) -> _Config:
+    """The settings as `cls`: every section checked by the annotations of whoever takes it."""
+    from adbench.methods import method_class
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Train:
-    resume: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Eval:
-    checkpoint: str | Mapping[str, str]
-    benchmark: str | None
-    missing: Missing
-
-
-def _common(tree: Tree) -> dict[str, Any]:
-    """The arguments that every Config takes."""
-    method, values = tree["method"]["name"], {key: value for key, value in tree["method"].items() if key != "name"}
+    hyperparameters = dict(tree["method"])
+    method = hyperparameters.pop("name")
     several = len(tree["data"]) > 1
-    return {
+    values = {
+        **tree,
         "method": method,
-        "hyperparameters": values,
-        "clip": make(ClipConfig, tree["clip"], "clip"),
+        "hyperparameters": method_class(method).check_hyperparameters(hyperparameters),
         "data": tuple(
-            _data_config(name, values, f"data.{name}" if several else "data") for name, values in tree["data"].items()
+            _data_config(name, options, f"data.{name}" if several else "data") for name, options in tree["data"].items()
         ),
         "support": support_settings(tree["support"]),
-        **_typed(_Common, tree),
     }
-
-
-def _typed(cls: type[Any], tree: Tree) -> dict[str, Any]:
-    """The fields of `cls`, of the top of the tree, checked."""
-    values = {one.name: tree[one.name] for one in dataclasses.fields(cls)}
-    checked = make(cls, values, "")
-    return {name: getattr(checked, name) for name in values}
+    return make(cls, {one.name: values[one.name] for one in dataclasses.fields(cls)}, "")
 
 
 def data_config(words: Words, name: str) -> DataConfig:
     """The settings of one data set, for commands that take nothing else. Raises UserError for an option it lacks."""
     check_choice("data", name, words.word("data") or name)
-    typed = words.layer([name]).values.get("data", {}).get(name, {})
-    below = data_defaults(name)
-    for option in typed:
-        if option not in below:
-            raise unknown_setting(
-                words.word(f"data.{option}"), f"data.{option}", [f"data.{one}" for one in below], words.command
-            )
+    below, typed = data_defaults(name), words.layer([name]).values.get("data", {}).get(name, {})
+    for key in (f"data.{option}" for option in typed if option not in below):
+        raise unknown_setting(words.word(key), key, [f"data.{one}" for one in below], words.command)
     return _data_config(name, lay_over(below, typed), "data")
 
 
 def support_settings(values: Mapping[str, Any]) -> SupportSettings:
     """The section `support`, checked; single numbers are lists of one."""
-    return make(SupportSettings, _with_lists(values, ("k", "seed")), "support")
+    return make(SupportSettings, {**values, "k": _as_list(values["k"]), "seed": _as_list(values["seed"])}, "support")
 
 
 def _data_config(name: str, values: Mapping[str, Any], section: str) -> DataConfig:
-    given = _with_lists({key: values[key] for key in ("root", "classes")}, ("classes",))
-    given["classes"] = [str(one) for one in given["classes"]]
-    options = {key: value for key, value in values.items() if key not in given}
-    return make(DataConfig, {"name": name, **given, "options": options}, section)
+    own = {key: value for key, value in values.items() if key not in ("root", "classes")}
+    options = catalogue.get(name).check_options(own, section)
+    given = {"name": name, "root": values["root"], "classes": _as_list(values["classes"]), "options": options}
+    return make(DataConfig, given, section)
 
 
-def _with_lists(values: Mapping[str, Any], keys: Sequence[str]) -> Tree:
-    """`values` with a single value under `keys` as a list of one, and null as an empty one."""
-    listed = {key: [] if values[key] is None else values[key] for key in keys}
-    return {**values, **{key: v if isinstance(v, (list, tuple)) else [v] for key, v in listed.items()}}
-
-
-def _shots(support: SupportSettings) -> int:
-    """The number of support images that a training gives every query."""
-    if len(support.k) > 1:
-        shown = ",".join(map(str, support.k))
-        raise UserError(f"support.k is {shown}, and a training takes one K", where="support.k", mend="train once per K")
-    return support.k[0]
+def _as_list(value: Any) -> Any:
+    """A list as it is, a single value as a list of one, nothing as an empty one."""
+    if isinstance(value, (list, tuple)):
+        return value
+    return [] if read(value) is None else [value]
 
 
 def _plain(value: Any) -> Any:
@@ -247,6 +209,6 @@ def _plain(value: Any) -> Any:
         return {one.name: _plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, frozenset)):
+    if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from adbench.errors import UserError, unknown
 from adbench.shipped import configs_dir
+from adbench.typed import Written
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override as HydraOverride
 
 OPTIONS = ("--cfg", "--debug", "--help", "--info", "--multirun", "--show", "-m")
 
-# Free text: taken as typed, so that blanks, brackets and tildes in file names need no second level of quotes.
+# Free text: taken as typed, whatever blanks, brackets, commas and signs are in it.
 _TEXTS = (
-    "data_dir",
-    "outputs",
-    "out",
-    "checkpoint",
-    "clip.checkpoint",
-    "clip.name",
-    "support.path",
-    "benchmark",
-    "rerun",
+    *("data_dir", "outputs", "out", "checkpoint", "benchmark", "rerun"),
+    *("clip.checkpoint", "clip.name", "support.path"),
 )
 # Several numbers, one result for each: a list, although Hydra reads commas as several runs.
 _LISTS = ("support.k", "support.seed")
@@ -33,7 +28,7 @@ _LISTS = ("support.k", "support.seed")
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One word. `value` as Hydra read it, `word` as it was typed, `text` the value in Hydra's grammar.
+    """One word, as it was typed: `key`, and `value` as Hydra reads it, with the text of what may be a name (`Written`).
 
     `action`: "set" (key=value, ++key=value), "add" (+key=value: a key that a mapping does not have) or "delete" (~key).
     """
@@ -41,9 +36,7 @@ class Override:
     key: str
     value: Any
     word: str
-    text: str
     action: Literal["set", "add", "delete"] = "set"
-    is_sweep: bool = False
 
 
 def choices(group: str) -> list[str]:
@@ -61,73 +54,98 @@ def choices(group: str) -> list[str]:
 
 def parse(words: Sequence[str], command: str) -> list[Override]:
     """Read the words after the command. Raises UserError for a word that is no setting, or names a key twice."""
-    found = [_read(word, command, sweep=False) for word in words]
-    for one in found:
-        if one.is_sweep:
-            raise UserError(
-                f"{one.word!r} asks for several runs at once",
-                where=command,
-                mend=f"add -m for a run each; a list is written '{one.key}=[a,b]' with quotes",
-            )
-    return _unrepeated(found)
-
-
-def as_sweep(words: Sequence[str], command: str) -> list[Override]:
-    """Read the words of a sweep: commas separate the values of different runs, as in Hydra."""
-    return _unrepeated([_read(word, command, sweep=True) for word in words])
-
-
-def _unrepeated(found: Sequence[Override]) -> list[Override]:
     by_key: dict[str, Override] = {}
-    for one in found:
+    for word in words:
+        one = _override(word, command)
         other = by_key.setdefault(one.key, one)
         if other is not one:
-            raise UserError(f"{one.key} is given twice", where=f"{other.word} and {one.word}", mend="leave one out")
+            raise UserError(f"{one.key} is given twice", where=f"{other.word} and {word}", mend="leave one out")
     return list(by_key.values())
 
 
-def _read(word: str, command: str, *, sweep: bool) -> Override:
+def split_word(word: str, command: str) -> tuple[str, str, str]:
+    """The sign ("", "+", "++", "~"), key and text of a word. Raises UserError for a word that is no setting."""
     if word.startswith("-"):
         raise unknown("option", word, OPTIONS, where=f"{command}; settings are written key=value")
-    sign = re.match(r"\+{0,2}|~", word).group()  # type: ignore[union-attr]
-    key, equals, text = word.removeprefix(sign).partition("=")
+    sign, key, equals, text = re.fullmatch(r"(\+{0,2}|~)([^=]*)(=?)(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
+    if not re.fullmatch(r"[A-Za-z][\w./-]*", key) or not (equals or sign == "~"):
+        mend = f"write key=value; all settings: python -m adbench {command} --help"
+        raise UserError(f"{word!r} is not a setting", where=command, mend=mend)
+    return sign, key, text
+
+
+def is_text(key: str) -> bool:
+    """Whether values of `key` are free text, which commas and brackets do not end."""
+    return key in _TEXTS or key.endswith(".root")
+
+
+def _override(word: str, command: str) -> Override:
+    sign, key, text = split_word(word, command)
     if sign == "~":
-        return Override(key, None, word, "", "delete")
-    if not equals or not re.fullmatch(r"[A-Za-z][\w./-]*", key):
-        raise UserError(
-            f"{word!r} is not a setting",
-            where=command,
-            mend=f"write key=value; all settings: python -m adbench {command} --help",
-        )
-    text = _in_grammar(key, text, word, sweep=sweep)
-    parsed = _parsed(f"{key}={text}", word, command)
-    value = None if parsed.is_sweep_override() else _plain(parsed.value())
-    return Override(key, value, word, text, "add" if sign == "+" else "set", parsed.is_sweep_override())
+        return Override(key, None, word, "delete")
+    if is_text(key):
+        value = _text(key, text, word)
+    elif key in _LISTS and "," in text and not text.startswith("["):
+        value = _value(key, f"[{text}]", word, command)
+    else:
+        value = _value(key, text, word, command)
+    return Override(key, value, word, "add" if sign == "+" else "set")
 
 
-def _in_grammar(key: str, text: str, word: str, *, sweep: bool) -> str:
-    """The value as Hydra's grammar has it: free text in quotes, several numbers in brackets."""
+def _text(key: str, text: str, word: str) -> Any:
     if key == "checkpoint" and re.fullmatch(r"\{.*:.*\}", text):
-        return f"{{{','.join(f'{name}: {_quoted(path)}' for name, path in _by_name(word).items())}}}"
-    if key in _TEXTS or key.endswith(".root"):
-        return ",".join(_quoted(part) for part in text.split(",")) if sweep else _quoted(text)
-    if key in _LISTS and "," in text and not text.startswith("[") and not sweep:
-        return f"[{text}]"
-    return text
+        return _by_name(word)
+    if len(text) > 1 and text[0] in "'\"" and text[0] == text[-1]:
+        return text[1:-1]
+    return None if text == "null" else text
 
 
-def _parsed(hydra: str, word: str, command: str) -> HydraOverride:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
+def _value(key: str, text: str, word: str, command: str) -> Any:
+    """A value in Hydra's grammar; in a list each element by itself. What is outside of the grammar is a name."""
     from hydra.errors import HydraException
 
+    if text[:1] == "[" and text[-1:] == "]":
+        return [_value(key, part, word, command) for part in _elements(text[1:-1])]
     try:
-        return OverridesParser.create().parse_override(hydra)
+        parsed = _parsed(f"{key}={text}")
     except HydraException as error:
+        if text[:1] not in ("[", "{", "'", '"') and "," not in text:
+            return Written(text, text)
         reason = str(error).splitlines()[0]
-        key = hydra.partition("=")[0]
+        mend = "close its brackets and quotes, or put the name in quotes: " + shlex.quote(f"{key}={_quoted(text)}")
+        raise UserError(f"cannot read the setting {word!r}: {reason}", where=command, mend=mend) from error
+    if parsed.is_sweep_override():
+        name = shlex.quote(f"{key}={_quoted(text)}")
         raise UserError(
-            f"cannot read the setting {word!r}: {reason}", where=command, mend=f"put quotes: {key}='...'"
-        ) from error
+            f"{word!r} asks for several runs at once",
+            where=command,
+            mend=f"add -m for a run each; a list is written '{key}=[a,b]', a name with a comma in it {name}",
+        )
+    value = _plain(parsed.value())
+    return value if isinstance(value, (str, dict, list)) else Written(value, text)
+
+
+def _parsed(hydra: str) -> HydraOverride:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_override(hydra)
+
+
+def _elements(text: str) -> list[str]:
+    """The elements of a list, between commas outside of quotes and brackets."""
+    parts, depth, quote = [""], 0, ""
+    for before, sign in zip(f" {text}", text, strict=False):
+        if quote:
+            quote = "" if sign == quote and before != "\\" else quote
+        elif sign in "'\"":
+            quote = sign
+        else:
+            depth += (sign in "[{(") - (sign in ")}]")
+        if sign == "," and not quote and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part.strip() for part in parts] if text.strip() else []
 
 
 def _by_name(word: str) -> dict[str, str]:
@@ -148,9 +166,7 @@ def _by_name(word: str) -> dict[str, str]:
 
 
 def _quoted(text: str) -> str:
-    if text[:1] in ("'", '"') or text == "null":
-        return text
-    # In Hydra's quoted strings a backslash is special only before a quote or at the end.
+    """Text as a quoted string of Hydra's grammar, where a backslash is special only before a quote or at the end."""
     escaped = re.sub(r"(\\*)(')", r"\1\1\\\2", text)
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
     return f"'{escaped}'"

@@ -11,6 +11,7 @@ from typing import Any
 from adbench.cli.layers import KINDS, Deleted, Layer, Tree, dotted_keys, lay_over, nested
 from adbench.cli.overrides import Override, choices, parse
 from adbench.errors import UserError, unknown
+from adbench.typed import read
 
 # Set by the group's choice: method=NAME, data=NAME and support=NAME.
 _FIXED = ("method.name", "support.source")
@@ -45,8 +46,8 @@ class Words:
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key, `default` where it was not typed or is null."""
-        one = self.overrides.get(key)
-        return default if one is None or one.value is None else one.value
+        value = read(self.overrides[key].value) if key in self.overrides else None
+        return default if value is None else value
 
     def word(self, key: str) -> str:
         """The word that sets a key, as it was typed; empty where none does."""
@@ -87,7 +88,7 @@ class Words:
                 if owner in data:
                     values = lay_over(values, {"data": {owner: {option: value}}})
             elif key not in KINDS and key not in ("checkpoint", "benchmark"):
-                values = lay_over(values, nested({key: value}))
+                values = lay_over(values, nested({key: read(value)}))
         chosen = {group: str(self.overrides[group].value) for group in KINDS if group in self and group != "data"}
         return Layer(chosen, values)
 
@@ -120,7 +121,7 @@ class Words:
     def _data(self) -> list[str]:
         if "data" not in self:
             return []
-        value, word = self.overrides["data"].value, self.word("data")
+        value, word = read(self.overrides["data"].value), self.word("data")
         names = [str(name) for name in (value if isinstance(value, list) else [value])]
         if not names:
             raise UserError("no data set is named", where=word, mend="write data=NAME or 'data=[a,b]'")

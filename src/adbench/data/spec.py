@@ -12,9 +12,10 @@ from adbench.data.meta import META_NAME, read_meta
 from adbench.data.place import is_here, place_of, refusal, with_packed
 from adbench.data.sample import Sample
 from adbench.data.stems import composed
-from adbench.data.survey import BROKEN, CHOICES, Entry, Survey, survey
+from adbench.data.survey import BROKEN, CHOICES, Entry, Survey, one_of, survey
 from adbench.data.tree import is_occupied
 from adbench.errors import UserError, unknown
+from adbench.typed import check_arguments, read
 
 Progress = Callable[[int, int], None]  # (done, total)
 Indexer = Callable[..., Iterable[Entry]]  # (root, classes, *, options)
@@ -157,11 +158,10 @@ class DatasetSpec:
         The raw layout is read where it is recognised, else a `meta.json` in the format of AdaCLIP and AnomalyCLIP.
         Raises UserError for an unknown layout, class or option, and for classes without files.
         """
-        root, options = Path(root), dict(options or {})
+        root, options = Path(root), self.check_options(options or {})
         classes = [composed(str(name)) for name in classes] if classes else None
-        self._check(options)
-        entries = list(self._read(root, classes, options))
-        found = survey(entries)
+        own = {name: value for name, value in options.items() if name not in (SPLIT, BROKEN)}
+        found = survey(self._read(root, classes, own))
         names = [*(sample.class_name for sample in found.listed), *(fault.class_name for fault in found.faults)]
         for class_name in classes or ():
             if class_name not in names:
@@ -173,16 +173,19 @@ class DatasetSpec:
         faults = [fault for fault in found.faults if fault.class_name in wanted]
         return Survey(listed, faults, found.notes)
 
-    def _check(self, options: dict[str, Any]) -> None:
-        """Raise UserError for unknown options; take out those that are not for the index function."""
+    def check_options(self, options: Mapping[str, Any], where: str = "data") -> dict[str, Any]:
+        """The options as the index function wants them. Raises UserError for an unknown one and for another type."""
         for option in options:
             if option not in self.options:
-                raise unknown(f"option of data set {self.name}", option, self.options, where=f"data.{option}")
-        broken = options.pop(BROKEN, CHOICES[0])
-        if broken not in CHOICES:
-            raise UserError(f"broken is {broken!r}", where=f"data.{BROKEN}", mend=f"choose {' or '.join(CHOICES)}")
-        if SPLIT in options and SPLIT in self.options:
-            self._evaluation_split(options.pop(SPLIT))
+                raise unknown(f"option of data set {self.name}", option, self.options, where=f"{where}.{option}")
+        checked = check_arguments(
+            self.index_files, {k: v for k, v in options.items() if k in self._own_options()}, where
+        )
+        if SPLIT in options and SPLIT not in checked:
+            checked[SPLIT] = self._evaluation_split(read(options[SPLIT]))
+        if BROKEN in options:
+            checked[BROKEN] = one_of(CHOICES, read(options[BROKEN]), f"{where}.{BROKEN}")
+        return checked
 
     def auxiliary(
         self, samples: Iterable[Sample], *, train_normals: bool = False, skip_upper_jpg: bool = False

@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from adbench.clip.loading import misfits
 from adbench.errors import UserError
+from adbench.typed import check_arguments
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from adbench.clip import Clip
     from adbench.data.sample import Batch
     from adbench.data.transforms import Transform
@@ -46,6 +49,7 @@ class Method(nn.Module, ABC):
     `loss` and `score` hold everything learnable. The constructor is `(clip, *, hyperparameter=default, ...)`.
 
     Facts that the engine reads:
+    Settings     a dataclass of the hyperparameters, where they are many: the constructor is `(clip, settings)` then
     supervision  what training needs: "anomaly" (labels and masks), "segmentation" (label maps), "none" (no training)
     adapts       True when the method takes K normal images of a class, its support, as its memory
     learns_from_masks  "not", "also" (beside labels), or "only": whether training reads masks
@@ -70,6 +74,7 @@ class Method(nn.Module, ABC):
     """
 
     name: ClassVar[str]
+    Settings: ClassVar[type[Any] | None] = None
     supervision: ClassVar[Literal["anomaly", "segmentation", "none"]] = "anomaly"
     learns_from_masks: Literal["not", "also", "only"] = "not"
     adapts: ClassVar[bool] = False
@@ -101,14 +106,27 @@ class Method(nn.Module, ABC):
         return self._clip[0]
 
     @classmethod
+    def assemble(cls, clip: Clip, **hyperparameters: Any) -> Self:
+        """Make the method, hyperparameters checked. Raises ValueError for values that do not go with the backbone."""
+        given = cls.check_hyperparameters(hyperparameters)
+        method = cls(clip, **given) if cls.Settings is None else cls(clip, cls.Settings(**given))
+        method.hyperparameters = {**cls.hyperparameter_defaults(), **given}
+        return method
+
+    @classmethod
+    def check_hyperparameters(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """`values` as the annotations want them. Raises UserError for an unknown one, another type, out of range."""
+        return check_arguments(cls if cls.Settings is None else cls.Settings, values, "method")
+
+    @classmethod
     def hyperparameter_names(cls) -> list[str]:
-        """The keyword arguments of the constructor."""
+        """The hyperparameters: fields of `Settings`, else keyword arguments of the constructor."""
         return list(cls.hyperparameter_defaults())
 
     @classmethod
     def hyperparameter_defaults(cls) -> dict[str, Any]:
-        """The keyword arguments of the constructor with their defaults."""
-        parameters = inspect.signature(cls).parameters.values()
+        """The hyperparameters with their defaults."""
+        parameters = inspect.signature(cls.Settings or cls).parameters.values()
         return {
             parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
         }

@@ -77,21 +77,6 @@ def check_layers(clip: Clip, dpam_layer: int, layers: Iterable[int]) -> None:
             raise ValueError(f"features_list names block {layer}, outside 1 to {clip.n_layers} for this backbone")
 
 
-def check_at_least(least: int, **counts: int) -> None:
-    """Raise ValueError naming a count that is smaller."""
-    for name, count in counts.items():
-        if count < least:
-            raise ValueError(f"{name} is {count}, below {least}")
-
-
-def check_ranges(*, temperature: float, gaussian_sigma: float) -> None:
-    """Raise ValueError for a temperature that divides by zero, or a smoothing that is none."""
-    if temperature <= 0:
-        raise ValueError(f"temperature is {temperature}, not above 0")
-    if gaussian_sigma < 0:
-        raise ValueError(f"gaussian_sigma is {gaussian_sigma}, below 0")
-
-
 def prompt_sentence(*words: str, suffix: str) -> str:
     """Words joined by single spaces, empty ones left out, the suffix directly behind."""
     return " ".join(word for word in words if word) + suffix

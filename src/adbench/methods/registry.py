@@ -59,13 +59,10 @@ def method_class(name: str) -> type[Method]:
 def build(name: str, clip: Clip, **hyperparameters: Any) -> Method:
     """Make method `name` on the frozen backbone `clip`.
 
-    Hyperparameters are the keyword arguments of the method's constructor; an unknown one raises UserError.
+    Hyperparameters are those of the method's YAML file, by keyword. Raises UserError for an unknown one, and for values
+    that are of another type, out of range, or do not go with the backbone.
     """
     cls = method_class(name)
-    known = cls.hyperparameter_names()
-    for key in hyperparameters:
-        if key not in known:
-            raise unknown(f"hyperparameter of method {name}", key, known, where=f"method.{key}")
     if clip.kind not in cls.towers:
         raise UserError(
             f"method {name} works on {' or '.join(sorted(cls.towers))} image towers, {clip.name} has a {clip.kind}",
@@ -73,8 +70,6 @@ def build(name: str, clip: Clip, **hyperparameters: Any) -> Method:
             mend="choose another of `python -m adbench list clip`",
         )
     try:
-        method = cls(clip, **hyperparameters)
+        return cls.assemble(clip, **hyperparameters)
     except ValueError as error:
         raise UserError(str(error), where=f"method={name}") from error
-    method.hyperparameters = {**cls.hyperparameter_defaults(), **hyperparameters}
-    return method

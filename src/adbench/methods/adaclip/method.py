@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from adbench.methods.base import Features, Method, Prediction, load_strictly
 from adbench.methods.losses import dice, focal, known_masks
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
+from adbench.typed import NonEmpty, NonNegativeFloat, PositiveFloat, PositiveInt
 from adbench.weight_files import read_state
 
 
@@ -57,31 +58,25 @@ class AdaClip(Method):
         clip: Clip,
         *,
         variant: Literal["official", "paper"] = "official",
-        prompting_depth: int = 4,
-        prompting_length: int = 5,
-        prompting_type: str = "SD",
-        prompting_branch: str = "VL",
+        prompting_depth: PositiveInt = 4,
+        prompting_length: PositiveInt = 5,
+        prompting_type: Literal["SD", "S", "D", ""] = "SD",
+        prompting_branch: Literal["VL", "V", "L", ""] = "VL",
         use_hsf: bool = True,
-        k_clusters: int = 20,
+        k_clusters: PositiveInt = 20,
         hsf_variant: HsfVariant | None = None,
-        hsf_alpha: float | None = None,
+        hsf_alpha: NonNegativeFloat | None = None,
         kmeans_stream: KmeansStream = "image",
         kmeans_seed: int = 111,
-        output_layers: Sequence[int] | None = None,
-        temperature: float = 100.0,
-        gaussian_sigma: float = 4.0,
+        output_layers: Annotated[Sequence[PositiveInt], NonEmpty] | None = None,
+        temperature: PositiveFloat = 100.0,
+        gaussian_sigma: NonNegativeFloat = 4.0,
         dice_mode: Literal["rows", "image"] = "rows",
         prompt_fp16_rounding: bool = False,
     ) -> None:
         super().__init__(clip)
         quarter = clip.n_layers // 4
         self.layers = tuple(output_layers or range(quarter, 4 * quarter + 1, quarter))
-        _one_of("prompting_type", prompting_type, ("SD", "S", "D", ""))
-        _one_of("prompting_branch", prompting_branch, ("VL", "V", "L", ""))
-        _one_of("variant", variant, ("official", "paper"))
-        _one_of("hsf_variant", hsf_variant, ("official", "paper", None))
-        _one_of("kmeans_stream", kmeans_stream, ("image", "running"))
-        _one_of("dice_mode", dice_mode, ("rows", "image"))
         _in_range("prompting_depth", prompting_depth, 1, max(clip.n_layers, clip.n_text_layers))
         _in_range("prompting_length", prompting_length, 1, clip.context_length - 2)
         if use_hsf:
@@ -283,11 +278,6 @@ class AdaClip(Method):
 def prompt_name(class_name: str) -> str:
     """The class name as it enters sentences: hyphens become spaces, nothing else changes."""
     return class_name.replace("-", " ")
-
-
-def _one_of(name: str, value: object, choices: Sequence[object]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}, not one of {', '.join(map(repr, choices))}")
 
 
 def _in_range(name: str, value: int, low: int, high: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +17,7 @@ from adbench.methods.base import Features, Method, Prediction
 from adbench.methods.learned_prompts import (
     ValueCache,
     abnormal_probability,
-    check_at_least,
     check_layers,
-    check_ranges,
     deep_copies,
     deep_tables,
     from_second_block,
@@ -33,6 +31,7 @@ from adbench.methods.learned_prompts import (
 from adbench.methods.losses import dice, focal, known_masks
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
+from adbench.typed import NonEmpty, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 
 @register("anomalyclip")
@@ -63,15 +62,15 @@ class AnomalyClip(Method):
         clip: Clip,
         *,
         variant: Literal["official", "paper"] = "official",
-        n_ctx: int = 12,
-        deep_depth: int = 9,
-        deep_tokens: int = 4,
-        dpam_layer: int = 20,
-        features_list: Sequence[int] | None = None,
-        feature_map_layer: Sequence[int] = (0,),
-        lambda_local: float | None = None,
-        temperature: float = 0.07,
-        gaussian_sigma: float = 4.0,
+        n_ctx: PositiveInt = 12,
+        deep_depth: PositiveInt = 9,
+        deep_tokens: PositiveInt = 4,
+        dpam_layer: PositiveInt = 20,
+        features_list: Annotated[Sequence[PositiveInt], NonEmpty] | None = None,
+        feature_map_layer: Annotated[Sequence[NonNegativeInt], NonEmpty] = (0,),
+        lambda_local: NonNegativeFloat | None = None,
+        temperature: PositiveFloat = 0.07,
+        gaussian_sigma: NonNegativeFloat = 4.0,
         cls_ln_post: bool | None = None,
         prompt_suffix: str | None = None,
         object_word: str = "object",
@@ -80,14 +79,10 @@ class AnomalyClip(Method):
         deep_token_half_cast: bool = True,
     ) -> None:
         super().__init__(clip)
-        if variant not in ("official", "paper"):
-            raise ValueError(f"variant is {variant!r}, not one of 'official', 'paper'")
         paper = variant == "paper"
         quarters = [max(1, clip.n_layers * part // 4) for part in (1, 2, 3, 4)]
         self.features_list = tuple(sorted(set(features_list or (quarters if paper else [clip.n_layers]))))
         check_layers(clip, dpam_layer, self.features_list)
-        check_at_least(1, n_ctx=n_ctx, deep_depth=deep_depth, deep_tokens=deep_tokens)
-        check_ranges(temperature=temperature, gaussian_sigma=gaussian_sigma)
         self.layers = self.features_list[_first(feature_map_layer, len(self.features_list)) :]
         self.n_ctx, self.deep_tokens, self.dpam_layer = n_ctx, deep_tokens, dpam_layer
         self.lambda_local = lambda_local if lambda_local is not None else (1.0 if paper else 4.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +21,7 @@ from adbench.methods.faprompt.settings import DapSelect, GlobalLoss, PriorReduce
 from adbench.methods.learned_prompts import (
     ValueCache,
     abnormal_probability,
-    check_at_least,
     check_layers,
-    check_ranges,
     frozen_token_buffers,
     load_learner,
     unit,
@@ -33,6 +31,7 @@ from adbench.methods.learned_prompts import (
 from adbench.methods.losses import dice, focal, known_masks, score_focal
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
+from adbench.typed import Length, NonNegativeFloat, PositiveFloat, PositiveInt
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +75,25 @@ class FaPrompt(Method):
         clip: Clip,
         *,
         variant: Variant = "official",
-        n_ctx_pos: int = 5,
-        n_ctx_neg: int = 2,
-        num_abnormal_prompts: int = 10,
-        num_prior_patches: int = 10,
-        deep_depth: int = 9,
-        deep_tokens: int = 4,
-        dpam_layer: int = 20,
-        temperature: float = 0.07,
-        gaussian_sigma: float = 10.0,
+        n_ctx_pos: PositiveInt = 5,
+        n_ctx_neg: PositiveInt = 2,
+        num_abnormal_prompts: PositiveInt = 10,
+        num_prior_patches: PositiveInt = 10,
+        deep_depth: PositiveInt = 9,
+        deep_tokens: PositiveInt = 4,
+        dpam_layer: PositiveInt = 20,
+        temperature: PositiveFloat = 0.07,
+        gaussian_sigma: NonNegativeFloat = 10.0,
         deep_token_half_cast: bool = True,
         dap_select: DapSelect | None = None,
         abnormal_state_word: str | None = None,
         prompt_suffix: str | None = None,
-        ortho_weight: float | None = None,
+        ortho_weight: NonNegativeFloat | None = None,
         prior_reduce: PriorReduce | None = None,
-        local_weights: Sequence[float] | None = None,
+        local_weights: Annotated[Sequence[NonNegativeFloat], Length(2)] | None = None,
         global_losses: Sequence[GlobalLoss] | None = None,
         score_focal_logits: bool | None = None,
-        score_map_weights: Sequence[float] | None = None,
+        score_map_weights: Annotated[Sequence[NonNegativeFloat], Length(2)] | None = None,
         cls_ln_post: bool | None = None,
         object_word: str = "object",
         normal_filler: str = "N",
@@ -115,10 +114,7 @@ class FaPrompt(Method):
             cls_ln_post=cls_ln_post,
         )
         check_layers(clip, dpam_layer, ())
-        check_at_least(1, n_ctx_pos=n_ctx_pos, n_ctx_neg=n_ctx_neg, num_abnormal_prompts=num_abnormal_prompts)
-        check_at_least(1, deep_depth=deep_depth, deep_tokens=deep_tokens)
-        check_ranges(temperature=temperature, gaussian_sigma=gaussian_sigma)
-        if not 1 <= num_prior_patches <= clip.grid**2:
+        if num_prior_patches > clip.grid**2:
             raise ValueError(f"num_prior_patches is {num_prior_patches}, outside 1 to {clip.grid**2} patches")
         if any(self.switches.local_weights):
             self.learns_from_masks = "also" if self.switches.global_losses else "only"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ from adbench.methods.losses import score_focal
 from adbench.methods.maps import resize_bilinear
 from adbench.methods.registry import register
 from adbench.methods.residuals import nearest_distance
+from adbench.typed import Fraction, Length, NonEmpty, NonNegativeFloat, PositiveFloat, PositiveInt
 from adbench.weight_files import read_state
 
 Loss = Literal["focal", "bce"]
@@ -55,19 +56,19 @@ class InCtrl(Method):
         *,
         variant: Literal["official", "paper"] = "official",
         batch_layout: Literal["corrected", "official"] = "corrected",
-        out_layers: Sequence[int] = (7, 9, 11),
-        adapter_reduction: int = 4,
-        head_hidden: Sequence[int] = (128, 64),
-        batchnorm_eps: float = 1e-5,
-        batchnorm_momentum: float = 0.1,
+        out_layers: Annotated[Sequence[PositiveInt], NonEmpty] = (7, 9, 11),
+        adapter_reduction: PositiveInt = 4,
+        head_hidden: Annotated[Sequence[PositiveInt], Length(2)] = (128, 64),
+        batchnorm_eps: PositiveFloat = 1e-5,
+        batchnorm_momentum: Fraction = 0.1,
         alpha: float = 1.0,
-        final_divisor: float | None = None,
+        final_divisor: PositiveFloat | None = None,
         residual_scale: float | None = None,
-        text_temperature: float = 100.0,
+        text_temperature: PositiveFloat = 100.0,
         natural_prompts: bool = True,
         image_loss: Loss | None = None,
         final_loss: Loss | None = None,
-        focal_gamma: float = 2.0,
+        focal_gamma: NonNegativeFloat = 2.0,
         loss_applies_sigmoid: bool = True,
     ) -> None:
         super().__init__(clip)
@@ -94,23 +95,11 @@ class InCtrl(Method):
         self.diff_head_ref = Head(clip.embed_dim, head_hidden, eps=batchnorm_eps, momentum=batchnorm_momentum)
 
     def _check(self) -> None:
-        for name, choices in {
-            "variant": ("official", "paper"),
-            "batch_layout": ("corrected", "official"),
-            "image_loss": ("focal", "bce"),
-            "final_loss": ("focal", "bce"),
-        }.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(map(repr, choices))}")
         for layer in self.out_layers:
-            if not 1 <= layer <= self.clip.n_layers:
+            if layer > self.clip.n_layers:
                 raise ValueError(f"out_layers names block {layer}, outside 1 to {self.clip.n_layers} for this backbone")
-        if not self.out_layers or len(self.head_hidden) != 2 or min(self.head_hidden) < 1:
-            raise ValueError("out_layers needs at least one block, head_hidden two widths")
-        if not 1 <= self.adapter_reduction <= self.clip.embed_dim:
+        if self.adapter_reduction > self.clip.embed_dim:
             raise ValueError(f"adapter_reduction is {self.adapter_reduction}, outside 1 to {self.clip.embed_dim}")
-        if self.final_divisor == 0:
-            raise ValueError("final_divisor is 0")
 
     # Frozen stage
 

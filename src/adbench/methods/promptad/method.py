@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,10 +17,10 @@ from adbench.methods.maps import to_grid
 from adbench.methods.promptad.fitting import FitSettings, Job, fit
 from adbench.methods.promptad.memory import ClassMemory, FittedPrompts, as_tensors, first_contexts, from_tensors
 from adbench.methods.promptad.official import read_files, write_file
-from adbench.methods.promptad.prompts import Contexts, PromptStyle, Prototype, Task, make_prompts
-from adbench.methods.promptad.scores import Guidance, Scoring, abnormal_probability, memory_distance
+from adbench.methods.promptad.prompts import Contexts, PromptStyle, Task, make_prompts
+from adbench.methods.promptad.scores import Scoring, abnormal_probability, memory_distance
 from adbench.methods.promptad.selection import use_best_epochs
-from adbench.methods.promptad.settings import chosen, decide, tasks_of
+from adbench.methods.promptad.settings import Settings, chosen
 from adbench.methods.promptad.transform import PromptAdTransform, exchange_red_and_blue
 from adbench.methods.promptad.vvclip import VvClip
 from adbench.methods.registry import register
@@ -28,30 +28,7 @@ from adbench.methods.registry import register
 
 @register("promptad")
 class PromptAd(Method):
-    """PromptAD, fitted to each class on its K support images.
-
-    variant             "official" follows the authors' code, "paper" the text: it decides switches that are None
-    task                "cls": image scores; "seg": maps; "both": a prompt set for each, fitted in one run
-    n_pro, n_pro_ab     normal and abnormal contexts; n_pro None: 3 for cls, 1 for seg
-    n_ctx, n_ctx_ab     their lengths in tokens; init_std of their first values
-    suffixes            manual suffixes: "auto", those of MVTec AD's and VisA's classes beside the generic ones; "own",
-                        by class name in any data set; "generic". The own ones paraphrase the test set's defects
-    vv_last_blocks      image blocks with a V-V path, counted from the last; all where the tower has fewer
-    memory_blocks       image blocks (from 0) whose patches are remembered; None: 2 and 7, or as deep in a tower of
-                        fewer than 12 blocks
-    memory_tap          of them: "block_output", or "post_attention_next": what the authors' code reads in fact, the
-                        stream behind the attention of the block that follows
-    logit_scale         the backbone's parameter: "raw", as stored, or "exp"
-    margin, margin_axis of the margin loss; the axis in seg: "tokens" or "channels"
-    lap_position        of learnable suffixes: "before_noun", "after_noun"; manual_form of manual ones: "around_noun",
-                        "after_noun"; pairing of contexts: "modulo", "product"
-    test_channel_order  "bgr": red and blue of test images are exchanged, those of the memory are not; "rgb"
-    guidance            what scores and maps are made of: "both", fused; "prompt" or "vision", that part alone
-    select              which epoch's prompts: "last", or "best_on_test", what the authors' code keeps
-    epochs ... lambda1  of the fit, batch_size in images; epochs=0 leaves the prompts as they begin
-    resolution          side of the maps; map_blur_sigma in pixels, map_blur_truncate in sigmas: their Gaussian filter
-    img_resize, img_cropsize  sides of the images; None: as the backbone
-    """
+    """PromptAD, fitted to each class on its K support images."""
 
     supervision = "none"
     adapts = needs_support = fits = features_suffice = True
@@ -61,70 +38,41 @@ class PromptAd(Method):
     )
     memory: dict[str, ClassMemory]
 
-    def __init__(
-        self,
-        clip: Clip,
-        *,
-        variant: Literal["official", "paper"] = "official",
-        task: Literal["cls", "seg", "both"] = "both",
-        n_pro: int | None = None,
-        n_pro_ab: int = 4,
-        n_ctx: int = 4,
-        n_ctx_ab: int = 1,
-        init_std: float = 0.02,
-        suffixes: Literal["auto", "own", "generic"] = "auto",
-        vv_last_blocks: int = 12,
-        memory_blocks: Sequence[int] | None = None,
-        memory_tap: Literal["post_attention_next", "block_output"] | None = None,
-        logit_scale: Literal["raw", "exp"] | None = None,
-        margin: float = 0.0,
-        margin_axis: Literal["tokens", "channels"] | None = None,
-        lap_position: Literal["before_noun", "after_noun"] | None = None,
-        manual_form: Literal["around_noun", "after_noun"] | None = None,
-        pairing: Literal["modulo", "product"] | None = None,
-        prototype: Prototype = "mean_of_raw",
-        test_channel_order: Literal["bgr", "rgb"] | None = None,
-        guidance: Guidance = "both",
-        select: Literal["last", "best_on_test"] = "last",
-        epochs: int = 100,
-        batch_size: int = 400,
-        lr: float = 0.002,
-        eta_min: float = 1e-5,
-        momentum: float = 0.9,
-        weight_decay: float = 5e-4,
-        lambda1: float = 0.001,
-        resolution: int = 400,
-        map_blur_sigma: float = 4.0,
-        map_blur_truncate: float = 4.0,
-        img_resize: int | None = None,
-        img_cropsize: int | None = None,
-    ) -> None:
-        given = dict(locals())
+    Settings = Settings
+
+    def __init__(self, clip: Clip, settings: Settings) -> None:
         super().__init__(clip)
-        self.hyperparameters = {key: given[key] for key in self.hyperparameter_names()}
-        switches = decide(self.hyperparameters)
-        numbers = tasks_of(self.hyperparameters)
+        self.hyperparameters = given = asdict(settings)
+        switches = settings.switches()
+        numbers = settings.contexts()
         self.tasks = list(numbers)
         self.bgr = switches.test_channel_order == "bgr"
-        self.selects_on_test = select == "best_on_test"
+        self.selects_on_test = settings.select == "best_on_test"
         self.scale = float(clip.model.logit_scale.exp() if switches.logit_scale == "exp" else clip.model.logit_scale)
-        self.style = chosen(PromptStyle, self.hyperparameters, switches)
-        self.fitting = chosen(FitSettings, self.hyperparameters, switches, logit_scale=self.scale)
-        self.scoring = chosen(Scoring, self.hyperparameters, switches)
-        self.batch_size = batch_size
+        self.style = chosen(PromptStyle, given, switches)
+        self.fitting = chosen(FitSettings, given, switches, logit_scale=self.scale)
+        self.scoring = chosen(Scoring, given, switches)
+        self.batch_size = settings.batch_size
         self.vv_clip = VvClip(
             clip,
-            vv_last_blocks=vv_last_blocks,
-            memory_blocks=memory_blocks,
+            vv_last_blocks=settings.vv_last_blocks,
+            memory_blocks=settings.memory_blocks,
             taps_attention=switches.memory_tap == "post_attention_next",
         )
-        self.map_size = resolution
-        side = img_cropsize or clip.image_size
+        self.map_size = settings.resolution
+        side = settings.img_cropsize or clip.image_size
         self.grid = side // clip.patch_size
-        self.transform = PromptAdTransform(side, img_resize or side, resolution, clip.mean, clip.std)
+        self.transform = PromptAdTransform(side, settings.img_resize or side, settings.resolution, clip.mean, clip.std)
         # Every class begins with the same values, as it does in the authors' code: one process and one seed per class.
         self.initial = {
-            one: Contexts.drawn(n, n_pro_ab, n_ctx=n_ctx, n_ctx_ab=n_ctx_ab, width=clip.text_width, std=init_std)
+            one: Contexts.drawn(
+                n,
+                settings.n_pro_ab,
+                n_ctx=settings.n_ctx,
+                n_ctx_ab=settings.n_ctx_ab,
+                width=clip.text_width,
+                std=settings.init_std,
+            )
             for one, n in numbers.items()
         }
         self._nameless: ClassMemory | None = None

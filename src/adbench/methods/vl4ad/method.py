@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +20,8 @@ from adbench.methods.vl4ad.inference import Queries, image_map, image_sums
 from adbench.methods.vl4ad.mask2former import DecoderSizes, MaskDecoder, MatchingLoss, Stages
 from adbench.methods.vl4ad.official import load_official_names, read_official, to_official
 from adbench.methods.vl4ad.pyramid import SimplePyramid
-from adbench.methods.vl4ad.scoring import PIXEL_SCORES, Frame, PixelScore, class_probability, ensembled_probability
-from adbench.methods.vl4ad.settings import resolve_sizes
+from adbench.methods.vl4ad.scoring import Frame, class_probability, ensembled_probability
+from adbench.methods.vl4ad.settings import OF_DECODER, Settings
 from adbench.methods.vl4ad.targets import targets
 from adbench.methods.vl4ad.views import Size, View, cut, lay_out, pad
 from adbench.methods.vl4ad.vocabulary import Columns, read_vocabulary
@@ -32,22 +31,7 @@ _STRIDE, _DENSE = "stride", "dense"
 
 @register("vl4ad")
 class VL4AD(Method):
-    """A mask transformer on a frozen CLIP, classified by text; anomalous is what its classes do not explain.
-
-    vocabulary            the words: a name in configs/vocabulary, a YAML file, or its content
-    concepts_train, concepts  which of its lists of concepts training and testing use; "names": the classes' names
-    merge, ood            superclasses and OOD prompts in testing, by their names in the vocabulary; "none"
-    use_void              void takes part in the softmax over classes
-    out_vocab             geometric mean with frozen CLIP's classification of the masks; exponents alpha (classes that
-                          were trained on) and beta (others)
-    pixel_score           "max": minus the largest class sum; "one_minus_max"; "rba": minus the sum of their tanh
-    tta_flip              mean over the image and its mirror image
-    short_side, long_side  of test images, in pixels; training sides are `scales` times short_side, at most 4 times
-    crop                  (height, width) of training crops; jitter: their colours are changed
-    window, window_stride  side of test windows and distance of their corners; 0: the image as a whole
-    num_queries ... decoder_ffn  sizes of the decoder; num_points ... no_object_weight: its loss (Mask2Former's)
-    None stands for what suits the tower: see `resolve_sizes`.
-    """
+    """A mask transformer on a frozen CLIP, classified by text; anomalous is what its classes do not explain."""
 
     supervision = "segmentation"
     towers = frozenset({"vit", "convnext"})
@@ -58,64 +42,24 @@ class VL4AD(Method):
         }
     )
 
-    def __init__(
-        self,
-        clip: Clip,
-        *,
-        vocabulary: str | Mapping[str, Any] = "cityscapes",
-        concepts_train: str = "fcclip",
-        concepts: str = "fcclip",
-        merge: str = "cityscapes_categories",
-        ood: str = "none",
-        use_void: bool = True,
-        out_vocab: bool = False,
-        alpha: float = 0.4,
-        beta: float = 0.8,
-        pixel_score: PixelScore = "max",
-        tta_flip: bool = False,
-        short_side: int | None = None,
-        long_side: int | None = None,
-        scales: Sequence[float] = (0.5, 2.0),
-        crop: Sequence[int] | None = None,
-        jitter: bool = True,
-        window: int | None = None,
-        window_stride: int | None = None,
-        num_queries: int = 100,
-        hidden_dim: int = 256,
-        num_heads: int = 8,
-        encoder_layers: int = 6,
-        encoder_ffn: int = 1024,
-        decoder_layers: int = 9,
-        decoder_ffn: int = 2048,
-        num_points: int = 12544,
-        oversample_ratio: float = 3.0,
-        importance_sample_ratio: float = 0.75,
-        class_weight: float = 2.0,
-        mask_weight: float = 5.0,
-        dice_weight: float = 5.0,
-        no_object_weight: float = 0.1,
-    ) -> None:
+    Settings = Settings
+
+    def __init__(self, clip: Clip, settings: Settings) -> None:
         super().__init__(clip)
-        if pixel_score not in PIXEL_SCORES:
-            raise ValueError(f"pixel_score is {pixel_score!r}, not one of {', '.join(map(repr, PIXEL_SCORES))}")
-        if hidden_dim % 32 or hidden_dim % num_heads:
-            raise ValueError(f"hidden_dim is {hidden_dim}: no multiple of 32 and of num_heads, {num_heads}")
-        self.vocabulary = read_vocabulary(vocabulary)
-        self.wording = self.vocabulary.wording(concepts_train=concepts_train, concepts=concepts, merge=merge, ood=ood)
-        self.use_void, self.out_vocab, self.alpha, self.beta = use_void, out_vocab, alpha, beta
-        self.pixel_score, self.tta_flip = pixel_score, tta_flip
-        self.sizes = resolve_sizes(
-            clip.kind,
-            short_side=short_side,
-            long_side=long_side,
-            scales=scales,
-            crop=crop,
-            window=window,
-            window_stride=window_stride,
+        settings.check()
+        self.vocabulary = read_vocabulary(settings.vocabulary)
+        self.wording = self.vocabulary.wording(
+            concepts_train=settings.concepts_train, concepts=settings.concepts, merge=settings.merge, ood=settings.ood
         )
+        self.use_void, self.out_vocab, self.alpha, self.beta = (
+            *(settings.use_void, settings.out_vocab),
+            *(settings.alpha, settings.beta),
+        )
+        self.pixel_score, self.tta_flip = settings.pixel_score, settings.tta_flip
+        self.sizes = settings.sizes(clip.kind)
         self.map_size = self.sizes.short_side
-        self.scenes = self.transform = self.sizes.transform(clip, jitter=jitter)
-        self.remarks = () if ood == "none" else (f"OOD prompts: {ood}",)
+        self.scenes = self.transform = self.sizes.transform(clip, jitter=settings.jitter)
+        self.remarks = () if settings.ood == "none" else (f"OOD prompts: {settings.ood}",)
         self.pyramid = None if clip.kind == "convnext" else SimplePyramid(*next(iter(clip.pyramid_channels.items())))
         four, eight, sixteen, thirtytwo = (
             [clip.pyramid_channels[stride] for stride in (4, 8, 16, 32)]
@@ -125,23 +69,10 @@ class VL4AD(Method):
         sizes = DecoderSizes(
             channels=(four, eight, sixteen, thirtytwo),
             n_classes=len(self.vocabulary.classes),
-            num_queries=num_queries,
-            hidden_dim=hidden_dim,
-            num_heads=num_heads,
-            encoder_layers=encoder_layers,
-            encoder_ffn=encoder_ffn,
-            decoder_layers=decoder_layers,
-            decoder_ffn=decoder_ffn,
-            num_points=num_points,
-            oversample_ratio=oversample_ratio,
-            importance_sample_ratio=importance_sample_ratio,
-            class_weight=class_weight,
-            mask_weight=mask_weight,
-            dice_weight=dice_weight,
-            no_object_weight=no_object_weight,
+            **{name: getattr(settings, name) for name in OF_DECODER},
         )
         self.decoder = MaskDecoder(sizes)
-        self.head = ClassHead(hidden_dim, clip.embed_dim)
+        self.head = ClassHead(settings.hidden_dim, clip.embed_dim)
         self.criterion = MatchingLoss(sizes)
         self._columns: dict[str, Columns] = {}
 

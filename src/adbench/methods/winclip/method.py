@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from adbench.methods.maps import resize_bilinear
 from adbench.methods.registry import register
 from adbench.methods.residuals import nearest_distance
 from adbench.methods.winclip.windows import harmonic_mean, harmonic_to_patches, window_features
+from adbench.typed import NonEmpty, PositiveFloat, PositiveInt
 
 _ENSEMBLES = {"anomalib": WINCLIP_ENSEMBLE, "inctrl22": INCTRL_ENSEMBLE}
 
@@ -40,19 +41,15 @@ class WinClip(Method):
         self,
         clip: Clip,
         *,
-        scales: Sequence[int] = (2, 3),
-        temperature: float = 0.07,
+        scales: Annotated[Sequence[PositiveInt], NonEmpty] = (2, 3),
+        temperature: PositiveFloat = 0.07,
         prompt_ensemble: Literal["anomalib", "inctrl22"] = "anomalib",
-        max_tokens: int = 16384,
+        max_tokens: PositiveInt = 16384,
     ) -> None:
         super().__init__(clip)
         for scale in scales:
-            if not 1 <= scale <= clip.grid:
+            if scale > clip.grid:
                 raise ValueError(f"scales name {scale}, outside 1 to {clip.grid} patches for this image size")
-        if prompt_ensemble not in _ENSEMBLES:
-            raise ValueError(f"prompt_ensemble is {prompt_ensemble!r}, not one of 'anomalib', 'inctrl22'")
-        if not temperature > 0:
-            raise ValueError(f"temperature is {temperature}, not above 0")
         self.scales = tuple(scales)
         self.temperature = temperature
         self.prompt_ensemble = prompt_ensemble

@@ -1,0 +1,196 @@
+"""Values checked against annotations: settings become typed arguments, from YAML, a command line or a notebook alike.
+
+Nothing is guessed: whole numbers serve as floats, floats without a fraction as whole numbers, lists as tuples, strings
+as paths. Ranges stand in the annotations: `PositiveInt`, `Annotated[float, Range(0, 1)]`, `Annotated[..., Length(2)]`.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import functools
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from adbench.errors import UserError, unknown
+
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bounds of a number, inclusive; with `above` the lower one is not."""
+
+    least: float = -math.inf
+    most: float = math.inf
+    above: bool = False
+
+    def __str__(self) -> str:
+        lower = "" if math.isinf(self.least) else f"{'above' if self.above else 'of at least'} {self.least:g}"
+        upper = "" if math.isinf(self.most) else f"{'at most' if lower else 'of at most'} {self.most:g}"
+        return " and ".join(filter(None, (lower, upper)))
+
+    def __contains__(self, value: float) -> bool:
+        return self.least <= value <= self.most and not (self.above and value == self.least)
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How many elements a list has, at least and at most; one number: exactly so many."""
+
+    least: int
+    most: float = 0
+
+    def __contains__(self, number: int) -> bool:
+        return self.least <= number <= (self.most or self.least)
+
+    def __str__(self) -> str:
+        if not self.most:
+            return f"of {self.least}"
+        return f"of at least {self.least}" if math.isinf(self.most) else f"of {self.least} to {self.most:g}"
+
+
+PositiveInt = Annotated[int, Range(1)]
+NonNegativeInt = Annotated[int, Range(0)]
+PositiveFloat = Annotated[float, Range(0, above=True)]
+NonNegativeFloat = Annotated[float, Range(0)]
+Fraction = Annotated[float, Range(0, 1)]
+NonEmpty = Length(1, math.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A value of a command line: as it reads, and the text that it was written as, for where a string is wanted."""
+
+    value: Any
+    text: str
+
+
+def read(value: Any) -> Any:
+    """`value` with all that was `Written` as it reads."""
+    if isinstance(value, Written):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: read(item) for key, item in value.items()}
+    return [read(item) for item in value] if isinstance(value, list) else value
+
+
+def make(cls: type[_Made], values: Mapping[str, Any], where: str) -> _Made:
+    """Build dataclass `cls` from `values`. `where` is the section's name ("trainer"; "" at the top) for messages.
+
+    Raises UserError, naming the setting, for an unknown key and for a value of another type or out of range.
+    """
+    return cls(**_checked(_annotations(cls), values, where))
+
+
+def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """`values` as the keyword-only arguments of `function` want them. Raises UserError as `make` does."""
+    return _checked(_annotations(function), values, where)
+
+
+@functools.cache
+def _annotations(owner: Callable[..., Any]) -> dict[str, Any]:
+    """The annotation of each field of a dataclass, or of each keyword-only parameter."""
+    if dataclasses.is_dataclass(owner):
+        hints = typing.get_type_hints(owner, include_extras=True)
+        return {field.name: hints[field.name] for field in dataclasses.fields(owner)}
+    function = owner.__init__ if isinstance(owner, type) else owner  # type: ignore[misc]
+    parameters = inspect.signature(owner).parameters.values()
+    written = {one.name: one.annotation for one in parameters if one.kind is one.KEYWORD_ONLY}
+    bare = types.SimpleNamespace(__annotations__=written)
+    return typing.get_type_hints(bare, function.__globals__, include_extras=True)
+
+
+def _checked(hints: Mapping[str, Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    prefix = f"{where}." if where else ""
+    for key in values:
+        if key not in hints:
+            raise unknown("setting", f"{prefix}{key}", [f"{prefix}{name}" for name in hints])
+    return {key: _value(hints[key], value, f"{prefix}{key}") for key, value in values.items()}
+
+
+def _value(wanted: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is Annotated:
+        checked = _value(arguments[0], value, where)
+        for bound in arguments[1:]:
+            measured = len(checked) if isinstance(bound, Length) else checked
+            if checked is not None and measured not in bound:
+                kind = "a list" if isinstance(bound, Length) else "a number"
+                raise UserError(f"{where} is {_shown(value)}", mend=f"give {kind} {bound}")
+        return checked
+    if origin in (typing.Union, types.UnionType):
+        return _first(arguments, value, where)
+    if origin is typing.Literal:
+        return _choice(arguments, value, where)
+    if dataclasses.is_dataclass(wanted) and isinstance(value, Mapping):
+        return make(wanted, value, where)  # type: ignore[arg-type]
+    if origin is tuple and isinstance(value, (list, tuple)):
+        wants = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(wants) == len(value):
+            return tuple(_value(one, item, where) for one, item in zip(wants, value, strict=True))
+    elif origin is collections.abc.Sequence and isinstance(value, (list, tuple)):
+        return type(value)(_value(arguments[0], item, where) for item in value)
+    elif origin in (dict, collections.abc.Mapping) and isinstance(value, Mapping):
+        return {str(key): _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    return _scalar(wanted, value, where)
+
+
+def _first(kinds: Sequence[Any], value: Any, where: str) -> Any:
+    """The value as the first of several kinds that it is of; a word that reads as a number or a truth value is one."""
+    if read(value) is None and type(None) in kinds:
+        return None
+    others = sorted((kind for kind in kinds if kind is not type(None)), key=lambda kind: kind is str)
+    for kind in others[:-1]:
+        try:
+            return _value(kind, value, where)
+        except UserError:
+            continue
+    return _value(others[-1], value, where)
+
+
+def _choice(choices: Sequence[Any], value: Any, where: str) -> Any:
+    for candidate in (read(value), value.text if isinstance(value, Written) else value):
+        if any(candidate == choice and type(candidate) is type(choice) for choice in choices):
+            return candidate
+    raise unknown("value", str(read(value)), [str(choice) for choice in choices], where=where)
+
+
+def _scalar(wanted: Any, value: Any, where: str) -> Any:
+    if wanted is str and isinstance(value, Written):
+        return value.text
+    value = read(value)
+    if wanted is Any:
+        return value
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if wanted is float and number and math.isfinite(value):
+        return float(value)
+    if wanted is int and number and math.isfinite(value) and value == int(value):
+        return int(value)
+    if wanted is Path and isinstance(value, (str, Path)) and str(value):
+        return Path(value).expanduser()
+    if wanted not in (int, float) and isinstance(wanted, type) and type(value) is wanted:
+        return value
+    raise UserError(f"{where} is {_shown(value)}", mend=f"give {_described(wanted)}")
+
+
+def _described(wanted: Any) -> str:
+    simple = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", Path: "a path"}
+    if wanted in simple:
+        return simple[wanted]
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return f"a list of {len(arguments)}"
+    if origin in (tuple, collections.abc.Sequence):
+        return "a list, as in [a,b]"
+    return "{name: value} as in the YAML"
+
+
+def _shown(value: Any) -> str:
+    return value.text if isinstance(value, Written) else repr(value)

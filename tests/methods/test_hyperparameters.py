@@ -1,0 +1,73 @@
+"""Every hyperparameter of every method refuses what it cannot be, in one line that names it."""
+
+from __future__ import annotations
+
+import math
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from adbench import methods
+from adbench.errors import UserError
+
+JUNK: list[Any] = ["abc", "no", math.nan, math.inf, -3, 1.5, 0, 1, True, None, [], [0], ["x"], {"a": 1}, [[1]], 10**9]
+
+
+def hyperparameters() -> Iterator[tuple[str, str]]:
+    for name in methods.names():
+        for key in methods.method_class(name).hyperparameter_names():
+            yield name, key
+
+
+@pytest.mark.parametrize(("name", "key"), list(hyperparameters()), ids=":".join)
+def test_values_are_of_the_annotated_type_or_refused_by_name(name: str, key: str) -> None:
+    cls = methods.method_class(name)
+    default = cls.hyperparameter_defaults()[key]
+    taken, refusals = [], []
+    for value in JUNK:
+        try:
+            checked = cls.check_hyperparameters({key: value})
+        except UserError as error:
+            refusals.append(str(error))
+            continue
+        taken.append(checked[key])
+    for value in taken:
+        if isinstance(default, bool):
+            assert isinstance(value, bool)
+        elif isinstance(default, (int, float)) and value is not None:
+            assert math.isfinite(value)
+            assert not isinstance(value, bool)
+        elif isinstance(default, str):
+            assert isinstance(value, (str, dict))
+    assert refusals
+    assert all(f"method.{key}" in refusal for refusal in refusals)
+    assert cls.check_hyperparameters({key: default})[key] == default
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("adaclip", "temperature", -100),
+        ("adaclip", "gaussian_sigma", -1),
+        ("adaclip", "k_clusters", 0),
+        ("winclip", "scales", 2),
+        ("winclip", "temperature", 0),
+        ("inctrl", "head_hidden", [1]),
+        ("promptad", "epochs", -1),
+        ("vl4ad", "alpha", 2),
+        ("faprompt", "local_weights", [1, -1]),
+        ("anomalyclip", "feature_map_layer", []),
+    ],
+)
+def test_ranges_hold(name: str, key: str, value: Any) -> None:
+    with pytest.raises(UserError, match=rf"method\.{key}"):
+        methods.method_class(name).check_hyperparameters({key: value})
+
+
+def test_every_hyperparameter_is_annotated() -> None:
+    for name in methods.names():
+        cls = methods.method_class(name)
+        hints = typing.get_type_hints(cls.Settings or cls.__init__, include_extras=True)
+        assert set(cls.hyperparameter_names()) <= set(hints)
