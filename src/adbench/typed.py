@@ -86,7 +86,7 @@ def make(cls: type[_Made], values: Mapping[str, Any], where: str) -> _Made:
 
     Raises UserError, naming the setting, for an unknown key and for a value of another type or out of range.
     """
-    return cls(**_checked(_annotations(cls), values, where))
+    return cls(**_checked(_annotations(cls), values, where))  # type: ignore[arg-type]
 
 
 def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:

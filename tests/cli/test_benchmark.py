@@ -18,8 +18,9 @@ import yaml
 
 from adbench.cli.benchmark import load_benchmark
 from adbench.cli.main import main
+from adbench.cli.overrides import choices
 from adbench.cli.plan import make_plan, preview
-from adbench.cli.words import Words, choices
+from adbench.cli.words import Words
 from adbench.data import catalogue
 from cli.few_pictures import TRAIN
 from cli.tiny_sets import DATA, write_sets

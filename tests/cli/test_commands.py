@@ -123,3 +123,20 @@ def test_show_prints_the_settings_and_runs_nothing(capsys: pytest.CaptureFixture
     assert main(["train", *TRAIN, f"out={tmp_path / 'none'}", "--show"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["method"]["name"] == "adaclip"
     assert not (tmp_path / "none").exists()
+
+
+def test_a_run_is_started_once_more_with_further_words(
+    tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(trained)
+    first, again = tmp_path / "first", tmp_path / "again"
+    words = ["method=median_colour", "clip=demo", "data=folder", "data.root=pictures", "seed=7"]
+    assert main(["eval", *words, f"out={first}"]) == 0
+    facts = json.loads((first / "run.json").read_text())
+    assert facts["overrides"] == [*words, f"out={first}"]
+    assert facts["command_line"].startswith("python -m adbench eval method=median_colour")
+    assert {"git", "versions", "adbench"} <= set(facts)
+    assert main(["eval", f"rerun={first}", "seed=8", f"out={again}"]) == 0
+    assert [row["eval_seed"] for row in results(again)] == [8, 8]
+    assert main(["train", f"rerun={first}"]) == 2
+    assert "this is a run of eval, not of train" in capsys.readouterr().err

@@ -9,8 +9,9 @@ import yaml
 
 from adbench.cli.config import EvalConfig, TrainConfig, eval_config, train_config
 from adbench.cli.layers import Layer
+from adbench.cli.overrides import choices
 from adbench.cli.plan import preview
-from adbench.cli.words import Words, choices
+from adbench.cli.words import Words
 from adbench.errors import UserError
 
 

@@ -12,8 +12,9 @@ import yaml
 from adbench import methods
 from adbench.cli.config import train_config
 from adbench.cli.list import read_header
+from adbench.cli.overrides import choices
 from adbench.cli.plan import preview
-from adbench.cli.words import Words, choices
+from adbench.cli.words import Words
 from adbench.clip.presets import PRESETS
 from adbench.data import catalogue
 from adbench.data.support_sources import SOURCES

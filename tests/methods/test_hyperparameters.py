@@ -69,5 +69,5 @@ def test_ranges_hold(name: str, key: str, value: Any) -> None:
 def test_every_hyperparameter_is_annotated() -> None:
     for name in methods.names():
         cls = methods.method_class(name)
-        hints = typing.get_type_hints(cls.Settings or cls.__init__, include_extras=True)
+        hints = typing.get_type_hints(cls.settings_class or cls.__init__, include_extras=True)
         assert set(cls.hyperparameter_names()) <= set(hints)

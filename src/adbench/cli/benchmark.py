@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adbench.cli.layers import Layer
-from adbench.cli.words import Words, choices
+from adbench.cli.overrides import choices
+from adbench.cli.words import Words
 from adbench.errors import UserError, unknown
 from adbench.shipped import configs_dir
 from adbench.typed import make

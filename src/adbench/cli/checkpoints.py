@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench.cli.layers import Layer
-from adbench.cli.words import Words, choices
+from adbench.cli.overrides import choices
+from adbench.cli.words import Words
 from adbench.errors import UserError
 
 if TYPE_CHECKING:

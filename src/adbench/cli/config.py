@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from adbench.cli.layers import Layer, Tree, data_defaults, lay_over, settle
-from adbench.cli.words import Words, check_choice, choices, unknown_setting
+from adbench.cli.overrides import choices
+from adbench.cli.words import Words, check_choice, unknown_setting
 from adbench.data import catalogue
 from adbench.data.support import SupportSettings
 from adbench.engine.settings import EvalSettings, TrainSettings

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from adbench.cli.config import DataConfig, data_config
 from adbench.cli.console import print_table
-from adbench.cli.words import Words, choices
+from adbench.cli.overrides import choices
+from adbench.cli.words import Words
 from adbench.errors import UserError, unknown
 
 if TYPE_CHECKING:

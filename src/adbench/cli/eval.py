@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from adbench.cli.console import print_table
 from adbench.cli.evaluation import Evaluated, carry_out
+from adbench.cli.hydra_options import show_info
 from adbench.cli.plan import make_plan, preview
-from adbench.cli.words import Words, shown
+from adbench.cli.rerun import with_rerun
+from adbench.cli.sweep import sweep
+from adbench.cli.words import Words, read_options
 
 if TYPE_CHECKING:
     from adbench.engine.progress import Reporter
@@ -64,8 +67,12 @@ how
 where
   out=DIR                   this folder instead of a new one
   outputs=DIR               instead of ./outputs
+  rerun=RUN                 what RUN was started with; further words win
 
-  --show                    print the settings that these words come to, and stop
+  -m, --multirun            a run for each combination of values: key=a,b (lists: [a,b]); all jobs in one sweep.csv;
+                            hydra/launcher=joblib and others run them side by side or elsewhere
+  --show, --cfg job         print the settings that these words come to, and stop
+  --info TOPIC              what Hydra says of them: defaults, defaults-tree, config, searchpath, plugins
   --debug                   a traceback instead of one line for an error
 
 examples
@@ -84,9 +91,15 @@ def run(argv: Sequence[str]) -> int:
     from adbench.engine.progress import make_reporter
     from adbench.report.results import console_table
 
-    words, show = shown(argv)
+    asked = read_options(argv)
+    words = with_rerun("eval", asked.words)
+    if asked.info is not None:
+        show_info("eval", words, asked.info)
+        return 0
+    if asked.sweep:
+        return sweep("eval", words)
     typed = Words("eval", words)
-    if show:
+    if asked.show:
         # What a checkpoint remembers is shown where one is named; otherwise nothing needs to be there.
         remembers = "checkpoint" in typed or "method" not in typed
         print((make_plan(typed) if remembers else preview(typed)).to_yaml(), end="")

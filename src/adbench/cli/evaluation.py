@@ -36,6 +36,14 @@ class Evaluated:
     folder: Path
     files: list[Path]
 
+    def summary(self) -> list[Row]:
+        """The means, of every data set and number of shots, by name, shots and metrics."""
+        from adbench.engine.rows import ALL_METRICS
+
+        means = [row for row in self.rows if row["class_name"] == "mean"]
+        kept = ("dataset", "shots", "support_seed", *ALL_METRICS)
+        return [{key: row[key] for key in kept if key in row} for row in means]
+
 
 @dataclass(frozen=True)
 class _Ready:
@@ -58,7 +66,7 @@ def carry_out(plan: Plan, words: Sequence[str], reporter: Reporter) -> Evaluated
     for name, place in plan.absent.items():
         reporter.say(f"not there    {name}: looked for {place}")
     ready, left_out = _prepared(plan, device, reporter)
-    with _run_folder(plan) as folder:
+    with _run_folder(plan, words) as folder:
         config = plan.to_yaml()
         if not (folder.path / "results.json").exists():  # finished results keep theirs until there are new ones
             folder.write_config(config)
@@ -109,14 +117,18 @@ def _prepared(plan: Plan, device: torch.device, reporter: Reporter) -> tuple[lis
 
 
 @contextlib.contextmanager
-def _run_folder(plan: Plan) -> Iterator[RunFolder]:
+def _run_folder(plan: Plan, words: Sequence[str]) -> Iterator[RunFolder]:
     """The folder of the run: a new one, `out`, or that of the same benchmark where it was interrupted."""
     from adbench.atomic import write_json
+    from adbench.engine.provenance import origin
     from adbench.engine.run_folder import RunFolder
 
     config = plan.config
+    claim = RunFolder.claim(
+        "eval", config.method, plan.label, outputs=config.outputs, out=config.out, origin=origin("eval", words)
+    )
     if plan.benchmark is None:
-        with RunFolder.claim("eval", config.method, plan.label, outputs=config.outputs, out=config.out) as new:
+        with claim as new:
             yield new
         return
     with contextlib.ExitStack() as stack:
@@ -127,7 +139,6 @@ def _run_folder(plan: Plan) -> Iterator[RunFolder]:
                 run = candidate
                 break
         if run is None:
-            claim = RunFolder.claim("eval", config.method, plan.label, outputs=config.outputs, out=config.out)
             run = stack.enter_context(claim)
             write_json(run.path / _MARK, {"benchmark": plan.label, "identity": plan.identity})
         yield run

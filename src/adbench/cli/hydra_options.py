@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from adbench.cli.layers import register_groups
-from adbench.cli.words import Words, choices
+from adbench.cli.layers import hydra_on_configs
+from adbench.cli.overrides import choices
+from adbench.cli.words import Words
 from adbench.errors import UserError, unknown
-from adbench.shipped import configs_dir
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 SHELLS = ("bash", "fish", "zsh")
@@ -22,7 +21,7 @@ def show_info(command: str, words: Sequence[str], topic: str) -> None:
         raise unknown("topic of --info", topic, INFO, where=command)
     read = Words(command, words)
     groups = [f"{group}={name}" for group, name in read.layer(read.data or ["data"]).choices.items()]
-    with _hydra() as hydra:
+    with hydra_on_configs() as hydra:
         hydra.show_info(topic, config_name=command, overrides=[*groups, *(f"data={name}" for name in read.data[:1])])
 
 
@@ -32,7 +31,7 @@ def complete_shell(words: Sequence[str], commands: Sequence[str]) -> None:
     if action not in ("install", "uninstall", "query") or shell not in SHELLS:
         example = 'eval "$(adbench-clip -sc install=bash)"'
         raise UserError("the shell is missing", where="-sc", mend=f"write {example} (or zsh, fish)")
-    with _hydra() as hydra:
+    with hydra_on_configs() as hydra:
         if action == "query":
             _query(hydra, shell, commands)
         else:
@@ -50,18 +49,9 @@ def _query(hydra: Any, shell: str, commands: Sequence[str]) -> None:
     if not blank:
         print(" ".join(name for name in commands if name.startswith(command)))
     elif command in ("train", "eval"):
-        os.environ["COMP_LINE"] = f"{program} {rest}"
+        # Nothing composes without data and method: while none is named, any will do.
+        assumed = [word for word in ("data=demo", "method=clip_zeroshot") if word.partition("=")[0] + "=" not in rest]
+        os.environ["COMP_LINE"] = " ".join([program, *assumed, rest])
         hydra.shell_completion(config_name=command, overrides=[f"query={shell}"])
     else:
         print(" ".join(f"data={name}" for name in choices("data") if f"data={name}".startswith(rest.split(" ")[-1])))
-
-
-@contextlib.contextmanager
-def _hydra() -> Iterator[Any]:
-    """Hydra on the shipped YAML files and registries."""
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    register_groups()
-    with initialize_config_dir(str(configs_dir()), version_base="1.3", job_name="adbench"):
-        yield GlobalHydra.instance().hydra

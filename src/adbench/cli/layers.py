@@ -7,7 +7,8 @@ YAML < recipe and words < benchmark < checkpoint < typed. Every layer has the fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,15 +96,14 @@ def data_defaults(name: str) -> Tree:
 
 
 def _compose(command: str, choices: Mapping[str, str]) -> Tree:
-    from hydra import compose, initialize_config_dir
+    from hydra import compose
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    register_groups()
     words = [f"{group}={name}" for group, name in choices.items()]
     try:
-        with initialize_config_dir(str(configs_dir()), version_base="1.3"):
+        with hydra_on_configs():
             return OmegaConf.to_container(compose(command, overrides=words), resolve=True)  # type: ignore[return-value]
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(
@@ -113,7 +113,24 @@ def _compose(command: str, choices: Mapping[str, str]) -> Tree:
         ) from error
 
 
-def register_groups() -> None:
+@contextlib.contextmanager
+def hydra_on_configs() -> Iterator[Any]:
+    """Hydra on the shipped YAML files and registries; a Hydra that was at work before, of a sweep, is so again."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.initialize import get_gh_backup, restore_gh_from_backup
+
+    _register_groups()
+    before = get_gh_backup()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(configs_dir()), version_base="1.3", job_name="adbench"):
+            yield GlobalHydra.instance().hydra
+    finally:
+        restore_gh_from_backup(before)
+
+
+def _register_groups() -> None:
     """Tell Hydra of the groups whose entries come from registries: data sets, and sources of support sets."""
     from dataclasses import asdict
 

@@ -93,6 +93,11 @@ def dispatch(argv: Sequence[str]) -> int:
 
         print(f"adbench {__version__}")
         return 0
+    if argv[0] in ("-sc", "--shell-completion"):
+        from adbench.cli.hydra_options import complete_shell
+
+        complete_shell(argv[1:], command_names())
+        return 0
     if argv[0].startswith("-") or "=" in argv[0]:
         raise unknown("command", argv[0], command_names(), where="the command comes first")
     module = _command(argv[0])

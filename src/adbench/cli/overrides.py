@@ -63,6 +63,34 @@ def parse(words: Sequence[str], command: str) -> list[Override]:
     return list(by_key.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """A word of a sweep: its value in Hydra's grammar, and whether it lists the values of several runs."""
+
+    text: str
+    is_sweep: bool
+
+
+def as_sweep(words: Sequence[str], command: str) -> dict[str, Swept]:
+    """Read the words of a sweep, by key: commas separate the values of different runs, as in Hydra.
+
+    Raises UserError for a word that is no setting, and for one that is outside of Hydra's grammar.
+    """
+    from hydra.errors import HydraException
+
+    found = {}
+    for word in words:
+        _, key, text = split_word(word, command)
+        if is_text(key):
+            text = ",".join(part if part[:1] in ("'", '"') else _quoted(part) for part in text.split(","))
+        try:
+            found[key] = Swept(text, _parsed(f"{key}={text}").is_sweep_override())
+        except HydraException as error:
+            mend = "put names in quotes: " + shlex.quote(f"{key}={_quoted(text)}")
+            raise UserError(f"cannot read the setting {word!r}", where=f"{command} -m", mend=mend) from error
+    return found
+
+
 def split_word(word: str, command: str) -> tuple[str, str, str]:
     """The sign ("", "+", "++", "~"), key and text of a word. Raises UserError for a word that is no setting."""
     if word.startswith("-"):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adbench.cli.config import data_config, support_settings
-from adbench.cli.words import Words, choices
+from adbench.cli.overrides import choices
+from adbench.cli.words import Words
 from adbench.errors import UserError, unknown
 
 SUMMARY = "write the support sets of a data set to a file"

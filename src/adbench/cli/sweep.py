@@ -7,66 +7,127 @@ outputs/sweep/<command>/<keys that vary>_<hash of the command>/
 
 from __future__ import annotations
 
-import functools
 import hashlib
+import importlib
 import json
 import math
+import os
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adbench.cli.overrides import as_sweep
+from adbench.cli.overrides import as_sweep, parse
 from adbench.cli.words import Words
 from adbench.errors import UserError
 
 _CONFIG = "adbench_sweep"
 _RECORD = "job.json"
+_SECTION, _DOT = "job", "__"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every job of a sweep has in common; `fixed`: the keys whose value all share. Sent to other processes."""
+
+    command: str
+    folder: str
+    fixed: frozenset[str]
+
+    def __call__(self, _config: object) -> float:
+        """Run one job in its own folder and leave job.json there; what an optimising sweeper is given of it.
+
+        A job that fails does not stop the others: its record says why. Interruptions pass.
+        """
+        from hydra.core.hydra_config import HydraConfig
+
+        from adbench.atomic import write_json, write_text
+        from adbench.engine.names import file_name
+
+        words = [_from_hydra(word) for word in HydraConfig.get().overrides.task]
+        swept = {one.key: one.word.partition("=")[2] for one in parse(words, self.command) if one.key not in self.fixed}
+        name = ",".join(f"{key}={value}" for key, value in swept.items()) or "job"
+        out = Path(self.folder) / file_name(name)
+        record = _finished(out, words)
+        if record is None:
+            record = {"name": name, "swept": swept, "words": words, "started": time.time(), "error": None, "rows": []}
+            try:
+                record["rows"] = self._run(words, out)
+            except UserError as error:
+                record["error"] = str(error)
+            except Exception as error:  # of this job alone: the others go on, and its traceback is kept
+                record["error"] = f"{type(error).__name__}: {error}"
+                write_text(out / "traceback.txt", traceback.format_exc())
+            write_json(out / _RECORD, record)
+        return objective(record["rows"])
+
+    def _run(self, words: Sequence[str], out: Path) -> list[dict[str, Any]]:
+        """What the job comes to, as rows of metrics."""
+        from adbench.engine.progress import make_reporter
+
+        execute = importlib.import_module(f"adbench.cli.{self.command}").execute
+        rows: list[dict[str, Any]] = execute([*words, f"out={out}"], make_reporter()).summary()
+        return [{key: None if _undefined(value) else value for key, value in row.items()} for row in rows]
+
+
+def objective(rows: Sequence[Mapping[str, Any]]) -> float:
+    """What an optimising sweeper gets of a job: the image AUROC of its last mean, else its pixel AUROC, else NaN."""
+    values = [row.get(metric) for row in rows[-1:] for metric in ("image_auroc", "pixel_auroc")]
+    return float(next((value for value in values if value is not None), math.nan))
 
 
 def sweep(command: str, words: Sequence[str]) -> int:
     """Run `command` once for each combination of the values that `words` list. Returns 1 where a job has failed.
 
-    Jobs that finished before, by the same words, are not run again. Raises UserError for words that cannot be read.
+    Jobs that have finished by the same words are not run again. Raises UserError for words that cannot be read.
     """
     from adbench.engine.progress import make_reporter
     from adbench.report.sweeps import write_sweep
 
     of_hydra = [word for word in words if word.lstrip("+").startswith(("hydra.", "hydra/"))]
-    overrides = as_sweep([word for word in words if word not in of_hydra], command)
-    out = next((one.value for one in overrides if one.key == "out"), None)
-    jobs = [one for one in overrides if one.key != "out"]
-    fixed = {one.key for one in jobs if not one.is_sweep}
-    folder = Path(str(out)).expanduser() if out is not None else _folder(command, jobs)
+    found = as_sweep([word for word in words if word not in of_hydra], command)
+    if "out" in found:
+        folder = Path(Words(command, [word for word in words if word.startswith("out=")]).get("out")).expanduser()
+    else:
+        folder = _folder(command, found)
+    jobs = {key: one for key, one in found.items() if key != "out"}
+    fixed = frozenset(key for key, one in jobs.items() if not one.is_sweep)
     reporter, start = make_reporter(), time.time()
     reporter.say(f"sweep        {folder}")
-    _multirun(
-        command,
-        [*of_hydra, *(f"++{one.key}={one.text}" for one in jobs)],
-        functools.partial(_job, command=command, folder=str(folder), fixed=frozenset(fixed)),
-        folder,
-    )
+    overrides = [_for_hydra(key, one.text) for key, one in jobs.items()]
+    _multirun([*of_hydra, *overrides], _Job(command, str(folder.absolute()), fixed), folder)
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*/{_RECORD}"))]
     for file in write_sweep(folder, records):
         print(file)
     failed = [record for record in records if record["error"]]
     for record in failed:
-        reporter.say(f"failed       {record['name']}: {record['error']}")
+        print(f"failed: {record['name']}: {record['error']}")
     fresh = sum(record["started"] >= start for record in records)
-    print(f"{len(records)} jobs, {fresh} run now, {len(failed)} failed")
+    print(f"{len(records)} jobs, {fresh} of them run now, {len(failed)} failed")
     return 1 if failed else 0
 
 
-def _folder(command: str, jobs: Sequence[Any]) -> Path:
+def _for_hydra(key: str, text: str) -> str:
+    """A word as Hydra is to see it: in a flat section, since method=NAME and method.KEY=VALUE exclude each other."""
+    return f"++{_SECTION}.{key.replace('.', _DOT)}={text}"
+
+
+def _from_hydra(word: str) -> str:
+    key, _, text = word.partition("=")
+    return f"{key.lstrip('+').removeprefix(f'{_SECTION}.').replace(_DOT, '.')}={text}"
+
+
+def _folder(command: str, jobs: Mapping[str, Any]) -> Path:
     """Where the same sweep is found again: its name holds the keys that vary and a hash of all that was asked for."""
-    asked = hashlib.sha256("\n".join(sorted(f"{one.key}={one.text}" for one in jobs)).encode()).hexdigest()
-    keys = "_".join(one.key.replace(".", "-") for one in jobs if one.is_sweep) or "one"
+    asked = hashlib.sha256("\n".join(sorted(f"{key}={one.text}" for key, one in jobs.items())).encode()).hexdigest()
+    keys = "_".join(key.replace(".", "-") for key, one in jobs.items() if one.is_sweep) or "one"
     return Path("outputs") / "sweep" / command / f"{keys[:80]}_{asked[:8]}"
 
 
-def _multirun(command: str, overrides: Sequence[str], task: Any, folder: Path) -> None:
-    """Let Hydra's sweeper and launcher call `task` for every job, with no settings but Hydra's own."""
+def _multirun(overrides: Sequence[str], job: _Job, folder: Path) -> None:
+    """Let Hydra's sweeper and launcher call `job` for every combination, with no settings but Hydra's own."""
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import create_config_search_path
     from hydra.core.config_store import ConfigStore
@@ -76,61 +137,31 @@ def _multirun(command: str, overrides: Sequence[str], task: Any, folder: Path) -
     ConfigStore.instance().store(
         name=_CONFIG,
         node={
-            "defaults": [
-                "_self_",
-                {"override hydra/job_logging": "disabled"},
-                {"override hydra/hydra_logging": "disabled"},
-            ],
+            "defaults": ["_self_", *({f"override hydra/{log}_logging": "disabled"} for log in ("job", "hydra"))],
             "hydra": {
                 "sweep": {"dir": str(folder), "subdir": "."},
                 "output_subdir": None,
-                "job": {"name": f"adbench {command}", "chdir": False},
+                "job": {"name": job.command, "chdir": False},
             },
         },
     )
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of jobs side by side each takes a share of the cores
     GlobalHydra.instance().clear()
     try:
-        hydra = Hydra.create_main_hydra2(f"adbench {command}", create_config_search_path(None))
-        hydra.multirun(_CONFIG, task, list(overrides))
+        hydra = Hydra.create_main_hydra2(job.command, create_config_search_path(None))
+        hydra.multirun(_CONFIG, job, list(overrides))
     except HydraException as error:
         raise UserError(
-            f"the sweep cannot be read: {str(error).splitlines()[0]}",
-            where=f"{command} -m",
+            f"the sweep cannot be read: {' '.join(str(error).split())}",
+            where=f"{job.command} -m",
             mend="values to sweep over are written key=a,b; a list among them [a,b]",
         ) from error
     finally:
         GlobalHydra.instance().clear()
 
 
-def _job(_config: object, *, command: str, folder: str, fixed: frozenset[str]) -> float:
-    """Run one job in its own folder and leave job.json there. Returns what a sweeper may minimise or maximise.
-
-    A job that fails does not stop the others: its record says why. Interruptions pass.
-    """
-    from hydra.core.hydra_config import HydraConfig
-
-    from adbench.atomic import write_json, write_text
-    from adbench.engine.names import file_name
-
-    words = [word.lstrip("+") for word in HydraConfig.get().overrides.task]
-    swept = dict(word.partition("=")[::2] for word in words if word.partition("=")[0] not in fixed)
-    name = ",".join(f"{key}={value}" for key, value in swept.items()) or "job"
-    out = Path(folder) / file_name(name)
-    record = _finished(out, words)
-    if record is None:
-        record = {"name": name, "swept": swept, "words": words, "started": time.time(), "error": None, "rows": []}
-        try:
-            record["rows"] = _run(command, words, out)
-        except UserError as error:
-            record["error"] = str(error)
-        except Exception as error:  # of this job alone: the others go on, and the traceback is kept
-            record["error"] = f"{type(error).__name__}: {error}"
-            write_text(out / "traceback.txt", traceback.format_exc())
-        write_json(out / _RECORD, record)
-    return next((row["objective"] for row in record["rows"] if row.get("objective") is not None), math.nan)
-
-
 def _finished(out: Path, words: Sequence[str]) -> dict[str, Any] | None:
+    """The record of a job that has ended well by the same words."""
     try:
         record = dict(json.loads((out / _RECORD).read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -138,12 +169,5 @@ def _finished(out: Path, words: Sequence[str]) -> dict[str, Any] | None:
     return record if record["error"] is None and record["words"] == list(words) else None
 
 
-def _run(command: str, words: Sequence[str], out: Path) -> list[dict[str, Any]]:
-    """What a job comes to: rows of metrics."""
-    import importlib
-
-    from adbench.engine.progress import make_reporter
-
-    module = importlib.import_module(f"adbench.cli.{command}")
-    done = module.execute(Words(command, [*words, f"out={out}"]), make_reporter())
-    return list(done.summary())
+def _undefined(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adbench.cli.config import TrainConfig, train_config
-from adbench.cli.words import Words, shown
+from adbench.cli.hydra_options import show_info
+from adbench.cli.rerun import with_rerun
+from adbench.cli.sweep import sweep
+from adbench.cli.words import Words, read_options
 from adbench.errors import UserError
 from adbench.interrupts import with_advice
 
@@ -59,13 +62,18 @@ where
   out=DIR                   this folder instead of a new one; a stopped run in it goes on
   resume=false              train anew in a folder that holds a run, dropping what it learned
   outputs=DIR               instead of ./outputs
+  rerun=RUN                 what RUN was started with; further words win
 
-  --show                    print the settings that these words come to, and stop
+  -m, --multirun            a run for each combination of values: key=a,b (lists: [a,b]); all jobs in one sweep.csv;
+                            hydra/launcher=joblib and others run them side by side or elsewhere
+  --show, --cfg job         print the settings that these words come to, and stop
+  --info TOPIC              what Hydra says of them: defaults, defaults-tree, config, searchpath, plugins
   --debug                   a traceback instead of one line for an error
 
 examples
   python -m adbench train method=adaclip data=demo clip=demo
   python -m adbench train method=adaclip data=mvtec data_dir=/data validation=visa
+  python -m adbench train -m method=adaclip,faprompt data=mvtec seed=1,2,3
   python -m adbench train method=adaclip data=mvtec 'data.classes=[bottle,screw]' trainer.epochs=2 method.k_clusters=10
 """
 
@@ -77,13 +85,25 @@ class Trained:
     run: RunFolder
     result: TrainResult
 
+    def summary(self) -> list[dict[str, Any]]:
+        """Steps, seconds and the validation that selected the weights, where one did."""
+        selection = self.result.record.selection or {}
+        chosen = {selection["metric"]: selection["value"]} if "value" in selection else {}
+        return [{"steps": self.result.record.step, **chosen}]
+
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench train` with these words."""
     from adbench.engine.progress import make_reporter
 
-    words, show = shown(argv)
-    if show:
+    asked = read_options(argv)
+    words = with_rerun("train", asked.words)
+    if asked.info is not None:
+        show_info("train", words, asked.info)
+        return 0
+    if asked.sweep:
+        return sweep("train", words)
+    if asked.show:
         config = train_config(Words("train", words))
         _check_is_trained(config)
         print(config.to_yaml(), end="")
@@ -127,6 +147,7 @@ def execute(words: Sequence[str], reporter: Reporter) -> Trained:
     from adbench.cli import parts
     from adbench.engine.device import resolve_device
     from adbench.engine.feed import check_supervision
+    from adbench.engine.provenance import origin
     from adbench.engine.run_folder import RunFolder
     from adbench.engine.settings import TrainData
     from adbench.engine.train import train
@@ -142,7 +163,10 @@ def execute(words: Sequence[str], reporter: Reporter) -> Trained:
     check_supervision(method, {one.spec.name: one.spec.supervision for one in data})
     checked = [] if validation is None else [validation.for_evaluation(config.support, method)]
     samples = [TrainData(name=one.spec.name, samples=one.samples, supervision=one.spec.supervision) for one in data]
-    with RunFolder.claim("train", config.method, config.data_names, outputs=config.outputs, out=config.out) as folder:
+    claim = RunFolder.claim(
+        "train", config.method, config.data_names, outputs=config.outputs, out=config.out, origin=origin("train", words)
+    )
+    with claim as folder:
         learnable = sum(parameter.numel() for parameter in method.learnable_parameters().values())
         reporter.say(f"method       {config.method}, {learnable:,} learnable parameters")
         reporter.say(f"backbone     {parts.clip_line(clip)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -147,16 +148,32 @@ class Words:
         return names[0], first
 
 
-def shown(argv: Sequence[str]) -> tuple[list[str], bool]:
-    """The words without `--show` or `--cfg job`, which ask for the settings instead of the run; and whether they do."""
-    words, show = [word for word in argv if word != "--show"], "--show" in argv
-    if "--cfg" in words:
-        place = words.index("--cfg")
-        what = words[place + 1] if place + 1 < len(words) else ""
-        if what != "job":
-            raise unknown("settings to show", what, ("job",), where="--cfg")
-        del words[place : place + 2]
-    return words, show or len(words) < len(argv)
+@dataclass(frozen=True)
+class Asked:
+    """The words of a command without its options, and what these ask for instead of the run."""
+
+    words: list[str]
+    show: bool
+    sweep: bool
+    info: str | None
+
+
+def read_options(argv: Sequence[str]) -> Asked:
+    """Take --show (or --cfg job), --multirun (or -m) and --info TOPIC out of the words, wherever they stand."""
+    words, rest, found = [], list(argv), {"--cfg": "", "--info": ""}
+    flags = set()
+    while rest:
+        word = rest.pop(0)
+        if word in ("--show", "-m", "--multirun"):
+            flags.add(word)
+        elif word in found:
+            found[word] = rest.pop(0) if rest else ""
+            if word == "--cfg" and found[word] != "job":
+                raise unknown("settings to show", found[word], ("job",), where="--cfg")
+        else:
+            words.append(word)
+    info = found["--info"] if "--info" in argv else None
+    return Asked(words, "--show" in flags or bool(found["--cfg"]), bool(flags - {"--show"}), info)
 
 
 def check_choice(group: str, name: str, where: str) -> None:

@@ -12,7 +12,7 @@ from adbench.data.meta import META_NAME, read_meta
 from adbench.data.place import is_here, place_of, refusal, with_packed
 from adbench.data.sample import Sample
 from adbench.data.stems import composed
-from adbench.data.survey import BROKEN, CHOICES, Entry, Survey, one_of, survey
+from adbench.data.survey import BROKEN, CHOICES, Entry, Survey, survey
 from adbench.data.tree import is_occupied
 from adbench.errors import UserError, unknown
 from adbench.typed import check_arguments, read
@@ -160,8 +160,9 @@ class DatasetSpec:
         """
         root, options = Path(root), self.check_options(options or {})
         classes = [composed(str(name)) for name in classes] if classes else None
-        own = {name: value for name, value in options.items() if name not in (SPLIT, BROKEN)}
-        found = survey(self._read(root, classes, own))
+        own = {key: value for key, value in options.items() if key in self._own_options()}
+        entries = list(self._read(root, classes, own))
+        found = survey(entries)
         names = [*(sample.class_name for sample in found.listed), *(fault.class_name for fault in found.faults)]
         for class_name in classes or ():
             if class_name not in names:
@@ -178,13 +179,16 @@ class DatasetSpec:
         for option in options:
             if option not in self.options:
                 raise unknown(f"option of data set {self.name}", option, self.options, where=f"{where}.{option}")
-        checked = check_arguments(
-            self.index_files, {k: v for k, v in options.items() if k in self._own_options()}, where
-        )
-        if SPLIT in options and SPLIT not in checked:
-            checked[SPLIT] = self._evaluation_split(read(options[SPLIT]))
-        if BROKEN in options:
-            checked[BROKEN] = one_of(CHOICES, read(options[BROKEN]), f"{where}.{BROKEN}")
+        own = {key: value for key, value in options.items() if key in self._own_options()}
+        checked = check_arguments(self.index_files, own, where)
+        for option, value in options.items():
+            if option in own:
+                continue
+            checked[option] = read(value)
+            if option == BROKEN and checked[option] not in CHOICES:
+                raise unknown("value", str(checked[option]), CHOICES, where=f"{where}.{option}")
+            if option == SPLIT:
+                self._evaluation_split(checked[option])
         return checked
 
     def auxiliary(

@@ -28,14 +28,6 @@ CHOICES = ("error", "skip")
 OTHERWISE = "data.broken=skip leaves them out"
 
 
-def one_of(choices: Sequence[str], value: object, where: str) -> str:
-    """The value of an option of a few words. Raises UserError for another one."""
-    if value not in choices:
-        name = where.rsplit(".", 1)[-1]
-        raise UserError(f"{name} is {value!r}", where=where, mend=f"choose {' or '.join(choices)}")
-    return str(value)
-
-
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What keeps a sample from being used, or, without one, a whole class or the part of it that `error` names.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -32,6 +33,17 @@ def describe_run(
         "device": device,
         "data": [describe_data(name, samples) for name, samples in data.items()],
         **facts,
+    }
+
+
+def origin(command: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Where a run comes from, for run.json: the command line, its words, source revision and versions."""
+    return {
+        "command_line": shlex.join(["python", "-m", "adbench", command, *overrides]),
+        "overrides": list(overrides),
+        "adbench": adbench.__version__,
+        "git": git_revision(),
+        "versions": versions(),
     }
 
 

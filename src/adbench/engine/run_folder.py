@@ -19,7 +19,7 @@ import contextlib
 import errno
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -51,11 +51,19 @@ class RunFolder:
     @classmethod
     @contextlib.contextmanager
     def claim(
-        cls, command: str, method: str, data: str, *, outputs: Path = Path("outputs"), out: Path | None = None
+        cls,
+        command: str,
+        method: str,
+        data: str,
+        *,
+        outputs: Path = Path("outputs"),
+        out: Path | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> Iterator[RunFolder]:
         """Hold a new folder outputs/<command>/<method>/<data>/<time>, or `out` (an existing run there is kept).
 
-        `data` names one data set or several joined by "+". Raises UserError when `out` holds something else, which is
+        `data` names one data set or several joined by "+". `origin`: what else run.json is to hold (see
+        `provenance.origin`). Raises UserError when `out` holds something else, which is
         then left as it is, and when another process works there.
         """
         facts = {"command": command, "method": method, "data": data, "created": datetime.now(timezone.utc).isoformat()}
@@ -65,7 +73,7 @@ class RunFolder:
         with run.locked():
             run._check(facts)  # another process may have begun a run here meanwhile
             if not run.facts_path.exists():
-                write_json(run.facts_path, facts)
+                write_json(run.facts_path, {**facts, **(origin or {})})
             run._holders.append(threading.get_ident())
             try:
                 yield run

@@ -49,7 +49,7 @@ class Method(nn.Module, ABC):
     `loss` and `score` hold everything learnable. The constructor is `(clip, *, hyperparameter=default, ...)`.
 
     Facts that the engine reads:
-    Settings     a dataclass of the hyperparameters, where they are many: the constructor is `(clip, settings)` then
+    settings_class  a dataclass of the hyperparameters, where they are many: the constructor is `(clip, settings)` then
     supervision  what training needs: "anomaly" (labels and masks), "segmentation" (label maps), "none" (no training)
     adapts       True when the method takes K normal images of a class, its support, as its memory
     learns_from_masks  "not", "also" (beside labels), or "only": whether training reads masks
@@ -74,7 +74,7 @@ class Method(nn.Module, ABC):
     """
 
     name: ClassVar[str]
-    Settings: ClassVar[type[Any] | None] = None
+    settings_class: ClassVar[type[Any] | None] = None
     supervision: ClassVar[Literal["anomaly", "segmentation", "none"]] = "anomaly"
     learns_from_masks: Literal["not", "also", "only"] = "not"
     adapts: ClassVar[bool] = False
@@ -109,24 +109,25 @@ class Method(nn.Module, ABC):
     def assemble(cls, clip: Clip, **hyperparameters: Any) -> Self:
         """Make the method, hyperparameters checked. Raises ValueError for values that do not go with the backbone."""
         given = cls.check_hyperparameters(hyperparameters)
-        method = cls(clip, **given) if cls.Settings is None else cls(clip, cls.Settings(**given))
+        made: Callable[..., Self] = cls  # what a constructor takes beside the backbone is the method's own business
+        method = made(clip, **given) if cls.settings_class is None else made(clip, cls.settings_class(**given))
         method.hyperparameters = {**cls.hyperparameter_defaults(), **given}
         return method
 
     @classmethod
     def check_hyperparameters(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """`values` as the annotations want them. Raises UserError for an unknown one, another type, out of range."""
-        return check_arguments(cls if cls.Settings is None else cls.Settings, values, "method")
+        return check_arguments(cls if cls.settings_class is None else cls.settings_class, values, "method")
 
     @classmethod
     def hyperparameter_names(cls) -> list[str]:
-        """The hyperparameters: fields of `Settings`, else keyword arguments of the constructor."""
+        """The hyperparameters: fields of `settings_class`, else keyword arguments of the constructor."""
         return list(cls.hyperparameter_defaults())
 
     @classmethod
     def hyperparameter_defaults(cls) -> dict[str, Any]:
         """The hyperparameters with their defaults."""
-        parameters = inspect.signature(cls.Settings or cls).parameters.values()
+        parameters = inspect.signature(cls.settings_class or cls).parameters.values()
         return {
             parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
         }

@@ -20,7 +20,7 @@ from adbench.methods.promptad.official import read_files, write_file
 from adbench.methods.promptad.prompts import Contexts, PromptStyle, Task, make_prompts
 from adbench.methods.promptad.scores import Scoring, abnormal_probability, memory_distance
 from adbench.methods.promptad.selection import use_best_epochs
-from adbench.methods.promptad.settings import Settings, chosen
+from adbench.methods.promptad.settings import PromptAdSettings, chosen
 from adbench.methods.promptad.transform import PromptAdTransform, exchange_red_and_blue
 from adbench.methods.promptad.vvclip import VvClip
 from adbench.methods.registry import register
@@ -38,9 +38,9 @@ class PromptAd(Method):
     )
     memory: dict[str, ClassMemory]
 
-    Settings = Settings
+    settings_class = PromptAdSettings
 
-    def __init__(self, clip: Clip, settings: Settings) -> None:
+    def __init__(self, clip: Clip, settings: PromptAdSettings) -> None:
         super().__init__(clip)
         self.hyperparameters = given = asdict(settings)
         switches = settings.switches()

@@ -36,7 +36,7 @@ _N_PRO: dict[Task, int] = {"cls": 3, "seg": 1}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class PromptAdSettings:
     """Hyperparameters of PromptAD.
 
     variant             "official" follows the authors' code, "paper" the text: it decides switches that are None
@@ -99,7 +99,8 @@ class Settings:
     def switches(self) -> Switches:
         """The switches, with what is None decided by the variant."""
         place = 0 if self.variant == "official" else 1
-        return Switches(**{key: getattr(self, key) or both[place] for key, both in _BY_VARIANT.items()})
+        decided: dict[str, Any] = {key: getattr(self, key) or both[place] for key, both in _BY_VARIANT.items()}
+        return Switches(**decided)
 
     def contexts(self) -> dict[Task, int]:
         """The tasks that prompts are fitted for, and the number of normal contexts of each."""
@@ -109,7 +110,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Switches:
-    """Decided switches: fields of `Settings` by the same names."""
+    """Decided switches: fields of `PromptAdSettings` by the same names."""
 
     memory_tap: Literal["post_attention_next", "block_output"]
     logit_scale: Literal["raw", "exp"]

@@ -21,7 +21,7 @@ from adbench.methods.vl4ad.mask2former import DecoderSizes, MaskDecoder, Matchin
 from adbench.methods.vl4ad.official import load_official_names, read_official, to_official
 from adbench.methods.vl4ad.pyramid import SimplePyramid
 from adbench.methods.vl4ad.scoring import Frame, class_probability, ensembled_probability
-from adbench.methods.vl4ad.settings import OF_DECODER, Settings
+from adbench.methods.vl4ad.settings import OF_DECODER, Vl4adSettings
 from adbench.methods.vl4ad.targets import targets
 from adbench.methods.vl4ad.views import Size, View, cut, lay_out, pad
 from adbench.methods.vl4ad.vocabulary import Columns, read_vocabulary
@@ -42,9 +42,9 @@ class VL4AD(Method):
         }
     )
 
-    Settings = Settings
+    settings_class = Vl4adSettings
 
-    def __init__(self, clip: Clip, settings: Settings) -> None:
+    def __init__(self, clip: Clip, settings: Vl4adSettings) -> None:
         super().__init__(clip)
         settings.check()
         self.vocabulary = read_vocabulary(settings.vocabulary)

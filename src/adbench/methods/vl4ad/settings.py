@@ -47,7 +47,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class Vl4adSettings:
     """Hyperparameters of VL4AD.
 
     vocabulary            the words: a name in configs/vocabulary, a YAML file, or its content
@@ -116,7 +116,7 @@ OF_DECODER = (
 """The settings that `DecoderSizes` takes over."""
 
 
-def resolve_sizes(kind: TowerKind, settings: Settings) -> Sizes:
+def resolve_sizes(kind: TowerKind, settings: Vl4adSettings) -> Sizes:
     """Sizes with what is None filled in, by the kind of tower. Raises ValueError for impossible ones.
 
     ConvNeXt  short side 1024, the image as a whole, crops of 512 x 1024 (Mask2Former's recipe for Cityscapes)

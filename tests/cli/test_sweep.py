@@ -1,0 +1,97 @@
+"""Sweeps: a run folder per job, finished ones skipped, failed ones named, one summary."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from adbench.cli.main import main
+from adbench.cli.overrides import as_sweep
+from adbench.errors import UserError
+from cli.tiny_sets import write_sets
+
+WORDS = ["eval", "-m", "method=median_colour", "clip=demo", "data=mvtec", "device=cpu"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_sets(tmp_path / "sets")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ADBENCH_DATA", str(tmp_path / "sets"))
+    return tmp_path
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "sweep.csv").read_text().splitlines()))
+
+
+def test_every_combination_is_a_run_and_a_row(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*WORDS, "seed=1,2", "data.classes=[bottle],[bottle,screw]"]
+    assert main(words) == 0
+    (folder,) = (here / "outputs" / "sweep" / "eval").iterdir()
+    assert "4 jobs, 4 of them run now, 0 failed" in capsys.readouterr().out
+    jobs = sorted(path.parent for path in folder.glob("*/results.json"))
+    assert len(jobs) == 4
+    rows = table(folder)
+    assert [row["seed"] for row in rows] == ["1", "1", "2", "2", "mean", "mean"]
+    assert {row["data.classes"] for row in rows} == {"[bottle]", "[bottle,screw]"}
+    one = [row for row in rows if row["data.classes"] == "[bottle]"]
+    values = [float(row["pixel_auroc"]) for row in one if row["seed"] != "mean"]
+    (mean,) = (row for row in one if row["seed"] == "mean")
+    assert float(mean["pixel_auroc"]) == pytest.approx(statistics.fmean(values))
+    assert float(mean["pixel_auroc_std"]) == pytest.approx(statistics.stdev(values))
+    results = json.loads((jobs[0] / "results.json").read_text())["rows"]
+    assert values[0] in [row.get("pixel_auroc") for row in results]
+    assert " ± " in (folder / "sweep.md").read_text()
+
+    assert main(words) == 0  # the same sweep: its jobs have finished
+    assert "4 jobs, 0 of them run now, 0 failed" in capsys.readouterr().out
+
+
+def test_a_failed_job_stops_no_other(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*WORDS[:-2], "data=mvtec,visa,btad", "out=swept"]) == 1
+    said = capsys.readouterr().out
+    assert "failed: data=visa: the folder of data set visa is missing" in said
+    assert "3 jobs, 3 of them run now, 1 failed" in said
+    status = {row["data"]: row["status"] for row in table(here / "swept")}
+    assert status["mvtec"] == status["btad"] == "finished"
+    assert status["visa"].startswith("the folder of data set visa is missing")
+    (here / "sets" / "visa").mkdir()  # mended in vain: still no data, the others are not run again
+    assert main([*WORDS[:-2], "data=mvtec,visa,btad", "out=swept"]) == 1
+    assert "3 jobs, 1 of them run now, 1 failed" in capsys.readouterr().out
+
+
+def test_commas_need_the_option(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "method=median_colour", "clip=demo", "data=mvtec", "seed=1,2"]) == 2
+    assert "add -m for a run each" in capsys.readouterr().err.lower()
+
+
+def test_paths_and_lists_in_a_sweep() -> None:
+    found = as_sweep(["checkpoint=a b/c,d", "support.k=1,2", "data.classes=[a,b],[c]", "seed=3"], "eval")
+    assert {key: (one.text, one.is_sweep) for key, one in found.items()} == {
+        "checkpoint": ("'a b/c','d'", True),
+        "support.k": ("1,2", True),
+        "data.classes": ("[a,b],[c]", True),
+        "seed": ("3", False),
+    }
+    with pytest.raises(UserError, match="cannot read the setting"):
+        as_sweep(["seed=[1"], "eval")
+
+
+def test_jobs_side_by_side_by_joblib(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = [*WORDS, "seed=1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "out=side"]
+    assert main(words) == 0
+    assert "2 jobs, 2 of them run now, 0 failed" in capsys.readouterr().out
+    records = [json.loads(path.read_text()) for path in (here / "side").glob("*/job.json")]
+    assert {record["swept"]["seed"] for record in records} == {"1", "2"}
+
+
+def test_jobs_by_submitits_local_executor(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    assert main([*WORDS, "seed=1,2", "hydra/launcher=submitit_local", "out=local"]) == 0
+    assert "2 jobs, 2 of them run now, 0 failed" in capsys.readouterr().out
