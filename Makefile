@@ -1,5 +1,6 @@
 # make demo    set up .venv, train and evaluate on built-in data (a few minutes on two cores)
 # make test    set up .venv, run the whole test suite
+# make cover   the same, and which lines and branches of adbench no test reaches
 # make check   everything that must pass before a commit: format, lint, types, import layers, tests
 # make clean   remove .venv and caches (outputs/ and data/ stay)
 #
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test fast lint types layers check clean
+.PHONY: setup demo test cover fast lint types layers check clean
 
 setup: $(STAMP)
 
@@ -27,6 +28,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+cover: $(STAMP)
+	$(BIN)/python -m pytest --cov --cov-report=term
 
 fast: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"
