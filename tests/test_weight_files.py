@@ -74,6 +74,14 @@ def test_containers_are_told_apart_by_content(tmp_path, container, name):
     same(read_state(write(tmp_path / name, container)))
 
 
+@pytest.mark.parametrize("length", [128, 0x0280, 0x0480, 0x4B50])
+def test_a_header_whose_length_reads_like_another_format(tmp_path, length):
+    """The first bytes are those of a pickle (80 00 to 80 05) or of a zip archive (PK)."""
+    header = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'.ljust(length)
+    (tmp_path / "w.bin").write_bytes(struct.pack("<Q", length) + header + torch.ones(2).numpy().tobytes())
+    same(read_state(tmp_path / "w.bin"), {"a": torch.ones(2)})
+
+
 @pytest.mark.parametrize("trace", [False, True])
 def test_torchscript_gives_its_tensors(tmp_path, trace):
     module = scripted(tmp_path / "m.pt", trace)
