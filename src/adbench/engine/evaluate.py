@@ -25,6 +25,7 @@ from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, MetricSet, Row
 from adbench.engine.totals import ClassTotals
 from adbench.engine.weights import WeightsRecord
+from adbench.engine.zero_shot import find_overlap
 from adbench.methods.base import Features, Method
 
 Totals = ClassTotals | RoadTotals
@@ -64,6 +65,7 @@ def evaluate(
     results: dict[Draw, dict[str, Any]] = {draw: {} for draw in supports}
     fitted: dict[Draw, list[Memory]] = {draw: [] for draw in supports}
     kept = Kept(run, method, data, settings, record) if run else None
+    seen = find_overlap(record, data.samples)
     n_kept, names = 0, file_names(data.classes)
     with reporter.track(f"evaluate {data.name}", len(data.samples)) as advance:
         for name in data.classes:
@@ -112,6 +114,7 @@ def evaluate(
             support=by_class,
             metric_set=data.metric_set,
             note=data.note,
+            seen=seen,
         )
     ]
     return rows + summarise_seeds(rows)

@@ -24,7 +24,7 @@ class Backbone(_Backbone, total=False):
     embed_dim: int
 
 
-class TrainingSet(TypedDict):
+class _TrainingSet(TypedDict):
     """One of the sets that weights were trained on."""
 
     name: str
@@ -33,11 +33,28 @@ class TrainingSet(TypedDict):
     fingerprint: str
 
 
-class SelectionSet(TypedDict):
-    """One of the sets that weights were selected on."""
+class TrainingSet(_TrainingSet, total=False):
+    """The same with the hashes of its images."""
 
+    images: str
+
+
+class Start(TypedDict):
+    """The weights that a training started from."""
+
+    sha256: str
+    data: list[TrainingSet] | None
+
+
+class _SelectionSet(TypedDict):
     name: str
     classes: list[str]
+
+
+class SelectionSet(_SelectionSet, total=False):
+    """One of the sets that weights were selected on."""
+
+    images: str
 
 
 class _Selection(TypedDict):
@@ -81,6 +98,7 @@ _NESTED: dict[str, Any] = {
     "backbone": Backbone,
     "data": list[TrainingSet] | None,
     "selection": Selection | None,
+    "start": Start | None,
     "adaptation": Adaptation | None,
 }
 _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}

@@ -19,9 +19,12 @@ from adbench.engine.weights import (
     WeightsRecord,
     backbone,
     differences,
+    file_sha256,
     hyperparameters,
     read_record,
+    weights_file,
 )
+from adbench.engine.zero_shot import pictures
 from adbench.errors import UserError
 from adbench.methods.base import Method
 
@@ -53,13 +56,24 @@ def training_record(
         method=method.name,
         hyperparameters=hyperparameters(method),
         backbone=backbone(method),
-        data=[describe_data(part.name, part.samples) for part in data],
+        data=[{**describe_data(part.name, part.samples), "images": pictures(part.samples)} for part in data],
         transform=method.transform.describe(),
         training=training,
         seed=settings.seed,
+        start=None if settings.init_from is None else _start(Path(settings.init_from).expanduser()),
         remarks=annotation_remarks(method, data, settings),
         adbench_version=adbench.__version__,
     )
+
+
+def _start(path: Path) -> dict[str, Any]:
+    """The weights that a training starts from: their hash, and what is known of the data that they come from."""
+    record = read_record(path)
+    data = None
+    if record is not None and record.data is not None:
+        before = (record.start or {"data": []})["data"]
+        data = None if before is None else [*record.data, *before]
+    return {"sha256": file_sha256(weights_file(path)), "data": data}
 
 
 def check_same_training(found: Mapping[str, Any], wanted: WeightsRecord, where: Path) -> None:
@@ -95,7 +109,9 @@ def clear(run: RunFolder) -> None:
 
 def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a training this one, flat: "training.epochs" -> 5."""
-    data = {part["name"]: {k: v for k, v in part.items() if k != "name"} for part in record["data"] or []}
+    data = {
+        part["name"]: {k: v for k, v in part.items() if k not in ("name", "images")} for part in record["data"] or []
+    }
     parts = {
         "method": record["method"],
         "hyperparameters": record["hyperparameters"],
@@ -103,6 +119,7 @@ def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
         "transform": record["transform"],
         "data": data,
         "training": record["training"],
+        "start": (record.get("start") or {}).get("sha256"),
     }
     return dict(_flat("", json.loads(json.dumps(parts))))
 

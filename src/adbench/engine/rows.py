@@ -9,8 +9,9 @@ image_auroc ... pixel_aupro    in [0, 1], NaN where undefined
 pixel_fpr95, component_...     of road data instead (see `metrics.road`), with image metrics only where there are any;
                                n_anomalous is None there where labels are held back
 trained_on                     names of the data sets that the weights were trained on; None: unknown
-zero_shot                      False: the class was trained on; None: unknown what the weights were trained on
-selected_on_test               True: the weights were selected by their results on this class
+zero_shot                      False: the class (of a published set), or some of these very pictures, were trained on;
+                               None: unknown what the weights were trained on
+selected_on_test               True: the weights were selected by their results on this class, or on these pictures
 notes                          what a reader must know, in words
 seconds, images_per_second     wall time, loading included, building memories from support images excluded
 
@@ -28,6 +29,7 @@ from typing import Any
 from adbench.data.support import SupportSet, listing_sha256
 from adbench.engine.settings import EvalSettings, MetricSet, Row
 from adbench.engine.weights import WeightsRecord, backbone
+from adbench.engine.zero_shot import Overlap, marks, trained_on
 from adbench.methods.base import Method
 from adbench.metrics import ROAD_METRICS, summarise
 from adbench.metrics.table import Protocol as TableProtocol
@@ -52,12 +54,13 @@ def build_rows(
     support: Mapping[str, SupportSet] | None = None,
     metric_set: MetricSet | None = None,
     note: str | None = None,
+    seen: Overlap | None = None,
 ) -> list[Row]:
     """Rows of one data set for one (K, seed) of support sets; each carries `note`.
 
     `results`: per class "metrics", "n_images", "n_anomalous", "seconds", "notes" and, where the method has selected
     something by these images, "selected_on_test"; "shots" where the memory came with the weights; `support`: per class
-    its set.
+    its set; `seen`: which of its images the weights have seen.
     """
     results = {name: {**result, "notes": [*result["notes"], *method.remarks]} for name, result in results.items()}
     table_protocol: TableProtocol = "official" if settings.protocol == "official" else "exact"
@@ -72,7 +75,7 @@ def build_rows(
         "weights": None if record is None else record.sha256,
         "backbone": shown.get("name"),
         "backbone_sha256": shown.get("weights_sha256"),
-        "trained_on": _trained_on(record),
+        "trained_on": trained_on(record),
         "dataset": dataset,
         "support_seed": draw[1],
         "support_source": next((one.source for one in (support or {}).values()), None),
@@ -93,7 +96,7 @@ def build_rows(
                 "n_images": n_images,
                 "n_anomalous": result["n_anomalous"],
                 **{metric: table[name].get(metric, math.nan) for metric in metrics},
-                **_marks(dataset, classes, record, result, note),
+                **_marks(dataset, classes, record, result, note, seen or Overlap()),
                 "seconds": seconds,
                 "images_per_second": n_images / seconds if seconds else math.nan,
             }
@@ -141,45 +144,21 @@ def _total(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _marks(
-    dataset: str, classes: list[str], record: WeightsRecord | None, result: Mapping[str, Any], note: str | None
+    dataset: str,
+    classes: Sequence[str],
+    record: WeightsRecord | None,
+    result: Mapping[str, Any],
+    note: str | None,
+    seen: Overlap,
 ) -> dict[str, Any]:
-    """What the training record says against these results. Without a record nothing was trained: all is well."""
-    zero_shot: bool | None = True
-    selected = bool(result.get("selected_on_test"))
+    """What is known against these results. Without a record nothing was trained: all is well."""
     notes = [*result["notes"], *([note] if note else [])]
-    if record is not None:
-        notes += record.remarks
-        trained = None if record.data is None else _overlap(dataset, classes, record.data)
-        if trained is None:
-            zero_shot = None
-            notes.append("it is unknown what the weights were trained on")
-        elif trained:
-            zero_shot = False
-            notes.append(f"not zero-shot: {_share(trained, classes)} trained on")
-        selected_by = (record.selection or {}).get("data", [])
-        if selected_by is None:
-            selected = True
-            notes.append("not held out: the authors' code keeps the epoch that does best on the test images")
-        chosen = _overlap(dataset, classes, selected_by or [])
-        if chosen:
-            selected = True
-            notes.append(f"not held out: {_share(chosen, classes)} used to select the weights")
-        fitted_to = (record.adaptation or {}).get("dataset", dataset)
-        if fitted_to != dataset:
-            notes.append(f"fitted to normal images of {fitted_to}")
-    return {"zero_shot": zero_shot, "selected_on_test": selected, "notes": notes}
-
-
-def _trained_on(record: WeightsRecord | None) -> list[str] | None:
+    selected = bool(result.get("selected_on_test"))
     if record is None:
-        return []
-    return None if record.data is None else sorted({part["name"] for part in record.data})
-
-
-def _overlap(dataset: str, classes: list[str], used: list[dict[str, Any]]) -> list[str]:
-    pairs = {(part["name"], name) for part in used for name in part["classes"]}
-    return [name for name in classes if (dataset, name) in pairs]
-
-
-def _share(used: list[str], classes: list[str]) -> str:
-    return "the class was" if len(classes) == 1 else f"{len(used)} of {len(classes)} classes were"
+        return {"zero_shot": True, "selected_on_test": selected, "notes": notes}
+    found = marks(dataset, classes, record, result["n_images"], seen)
+    return {
+        "zero_shot": found["zero_shot"],
+        "selected_on_test": selected or found["selected_on_test"],
+        "notes": notes + found["notes"],
+    }

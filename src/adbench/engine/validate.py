@@ -16,6 +16,7 @@ from adbench.engine.progress import Reporter
 from adbench.engine.rng import undisturbed
 from adbench.engine.rows import ALL_METRICS, MEAN
 from adbench.engine.settings import EvalData, EvalSettings, Row, TrainSettings
+from adbench.engine.zero_shot import pictures
 from adbench.errors import UserError, unknown
 from adbench.methods.base import Method
 
@@ -85,7 +86,9 @@ def selection_record(settings: TrainSettings, validation: Sequence[EvalData], be
         "rule": settings.select,
         "metric": settings.select_metric,
         **best,
-        "data": [{"name": data.name, "classes": list(data.classes)} for data in validation],
+        "data": [
+            {"name": data.name, "classes": list(data.classes), "images": pictures(data.samples)} for data in validation
+        ],
     }
 
 

@@ -27,11 +27,13 @@ BACKBONE_KEYS = ("name", "weights_sha256", "quick_gelu")
 class WeightsRecord:
     """How weights came about. `data` None: unknown (weights published by others, bare tensors).
 
-    data       per training set: {"name", "classes", "n_images", "fingerprint"}
+    data       per training set: {"name", "classes", "n_images", "fingerprint", "images": see `zero_shot.pictures`}
+    start      of weights that were started from others: their "sha256" and "data" (None: unknown)
     transform  the preprocessing, as it describes itself
     training   the settings that decide the result, seed included
     adaptation of what was fitted to support images: {"dataset", "k", "seed", "supports": records of the sets}
-    selection  None for the last epoch, else {"rule", "metric", "value", "epoch", "data": [{"name", "classes"}]}; of
+    selection  None for the last epoch, else {"rule", "metric", "value", "epoch", "data": [{"name", "classes",
+               "images"}]}; of
                weights that their authors select on the images they report: {"rule": "best_on_test", "data": None}
     remarks    what must stand beside every result with these weights, in words
     sha256     of the weights file
@@ -49,6 +51,7 @@ class WeightsRecord:
     step: int | None = None
     selection: dict[str, Any] | None = None
     adaptation: dict[str, Any] | None = None
+    start: dict[str, Any] | None = None
     remarks: list[str] = field(default_factory=list)
     adbench_version: str = ""
     sha256: str = ""
