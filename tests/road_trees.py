@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ FRAMES = {"ulm_000000_000019": "train", "bad-honnef_000001_000019": "train", "mu
 
 def picture(path: Path, *, seed: int = 0, value: int | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    random = np.random.default_rng([seed, zlib.crc32(path.name.encode())])
+    pixels = random.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     if value is not None:
         pixels[:] = value
     Image.fromarray(pixels).save(path, **({"lossless": True} if path.suffix == ".webp" else {}))

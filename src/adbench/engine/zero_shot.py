@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,8 +33,7 @@ class Overlap:
 
 def pictures(samples: Sequence[Sample]) -> str:
     """Shortened hashes of the files of all images, each once, sorted: 8 characters per image. Reads the files."""
-    hashes = set(file_hashes(sample.path for sample in samples).values())
-    return base64.b64encode(b"".join(sorted(bytes.fromhex(one)[:_BYTES] for one in hashes))).decode()
+    return base64.b64encode(b"".join(sorted(set(_hashes(samples))))).decode()
 
 
 def find_overlap(record: WeightsRecord | None, samples: Sequence[Sample]) -> Overlap:
@@ -43,8 +43,7 @@ def find_overlap(record: WeightsRecord | None, samples: Sequence[Sample]) -> Ove
     trained, selected = _images(_trained_parts(record)[0]), _images((record.selection or {}).get("data") or ())
     if not (trained or selected):
         return Overlap()
-    hashes = file_hashes(sample.path for sample in samples)
-    own = [(sample.class_name, bytes.fromhex(hashes[sample.path])[:_BYTES]) for sample in samples]
+    own = list(zip((sample.class_name for sample in samples), _hashes(samples), strict=True))
     return Overlap(
         Counter(name for name, one in own if one in trained), Counter(name for name, one in own if one in selected)
     )
@@ -109,6 +108,13 @@ def _kind(dataset: str) -> Literal["published", "own", "scenes"]:
     if spec.supervision == "segmentation":
         return "scenes"
     return "published" if spec.classes else "own"
+
+
+def _hashes(samples: Sequence[Sample]) -> list[bytes]:
+    """Of each picture; with something pasted into it, it is another picture."""
+    parts = [[path for path in (sample.path, sample.overlay_path) if path is not None] for sample in samples]
+    hashes = file_hashes(path for part in parts for path in part)
+    return [hashlib.sha256("".join(hashes[path] for path in part).encode()).digest()[:_BYTES] for part in parts]
 
 
 def _said(names: Sequence[str], same: int, classes: Sequence[str], n_images: int) -> list[str]:
