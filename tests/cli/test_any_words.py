@@ -69,7 +69,7 @@ def outcome(command, words):
         return str(error)
 
 
-@settings(max_examples=25)  # a YAML tree is composed for each
+@settings(max_examples=15)  # a YAML tree is composed for each
 @given(st.sampled_from([*READ]), METHODS, st.lists(st.tuples(KEYS, VALUES), max_size=2))
 def test_any_values_give_settings_or_one_line(command, method, pairs):
     words = [f"{key}={value}" for key, value in pairs]
@@ -91,3 +91,19 @@ def test_any_values_give_settings_or_one_line(command, method, pairs):
 def test_any_words_are_settings_or_one_line(command, words):
     found = outcome(command, ["method=adaclip", "data=folder", *words])
     assert not isinstance(found, str) or (found.strip() and "\n" not in found)
+
+
+# What a folder may be called, but for what makes lists, maps and quotes and for null, which is none.
+CLASS_NAMES = st.text(
+    st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters="/,[]{}\"'"), min_size=1, max_size=8
+).filter(lambda name: name.lower() != "null")
+
+
+@settings(max_examples=10)
+@given(CLASS_NAMES)
+def test_a_class_name_is_taken_as_typed_or_refused(name):
+    found = outcome("eval", ["method=median_colour", "data=folder", f"data.classes={name}"])
+    if isinstance(found, str):
+        assert "\n" not in found
+    else:
+        assert found.data[0].classes == (name,)
