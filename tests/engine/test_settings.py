@@ -6,6 +6,7 @@ import pytest
 
 from adbench.engine.settings import EvalData, EvalSettings, OptimizerSpec, TrainData, TrainSettings
 from adbench.errors import UserError
+from engine.tiny_engine import write_dataset
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,19 @@ def sample(tmp_path):
         return Sample(tmp_path, "k", class_name, 0, None, "test", "good", "d")
 
     return make
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name", "match"),
+    [
+        ("tiny", "mean", r"a class is called 'mean'.*\(tiny\)\. Rename its folder, or take .*data\.classes='\[dots\]'"),
+        ("mean", "lines", r"a data set is called as rows of means are \(mean\)"),
+        ("mean:industrial", "lines", "a data set is called as rows of means are"),
+    ],
+)
+def test_names_of_rows_of_means_are_refused_before_anything_is_scored(tmp_path, name, class_name, match):
+    samples = write_dataset(tmp_path, classes=("dots", class_name))
+    with pytest.raises(UserError, match=match):
+        EvalData(name=name, samples=samples)
+    assert EvalData(name="tiny", samples=samples, classes=["dots"]).classes == ("dots",)
+    assert EvalData(name="meander", samples=write_dataset(tmp_path, classes=("Mean",))).classes == ("Mean",)

@@ -197,7 +197,16 @@ def test_best_on_test_keeps_the_best_epoch_and_says_so(data, run, tmp_path):
     assert len(values) == 3
     assert record["selection"]["value"] == max(values)
     assert record["selection"]["epoch"] == record["epoch"] == values.index(max(values)) + 1
-    assert record["selection"]["data"] == [{"name": "held", "classes": ["dots", "lines"]}]
+    (told,) = record["selection"]["data"]
+    assert {**told, "images": ""} == {"name": "held", "classes": ["dots", "lines"], "images": ""}
+
+
+def test_the_earlier_of_equal_epochs_is_the_best(data, run):
+    frozen = OptimizerSpec(lr=0.0)
+    settings = replace(SETTINGS, select="best_on_test", select_metric="pixel_auroc", epochs=3, optimizer=frozen)
+    validation = [EvalData(name="tiny", samples=data[0].samples)]
+    record = train(build_method(), data, settings, run, device=CPU, validation=validation).record
+    assert (record.epoch, record.selection["epoch"]) == (1, 1)
 
 
 def test_best_on_test_needs_validation_data(data, run):

@@ -11,6 +11,7 @@ from adbench.engine import validate
 from adbench.engine.progress import Quiet
 from adbench.engine.settings import EvalData, TrainSettings
 from adbench.engine.validate import check_selection, select_value, selection_record, snapshot, validation_rows
+from adbench.engine.zero_shot import pictures
 from adbench.errors import UserError
 from engine.tiny_engine import build_method, write_dataset
 
@@ -46,7 +47,7 @@ def test_the_record_of_a_selection_names_rule_metric_and_data(held):
         "value": 0.5,
         "epoch": 2,
         "step": 9,
-        "data": [{"name": "held", "classes": ["dots", "lines"]}],
+        "data": [{"name": "held", "classes": ["dots", "lines"], "images": pictures(held.samples)}],
     }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from adbench.data.loading import load_batch
 from adbench.data.sample import Batch, Sample
 from adbench.data.support import SupportSet, check_leaks
+from adbench.engine.borrowed import borrowed
 from adbench.engine.device import autocast
 from adbench.engine.rng import seed_streams
 from adbench.engine.settings import EvalData, EvalSettings
@@ -65,20 +66,20 @@ def build_memories(
     unique = {sample.path: sample for one in sets if one is not None for sample in one.samples}
     places = {path: row for row, path in enumerate(unique)}
     union = _encode(method, list(unique.values()), settings, device) if unique else None
-    kept, memories = method.memory, []
-    for one in sets:
-        method.memory = {}
-        if one is not None:
-            if union is not None and one.samples:
-                batch, features = _rows(union, [places[sample.path] for sample in one.samples])
-            else:  # ready-made tensors
-                batch = one.load(method.transform).to(device)
-                features = _features(method, batch, settings, device)
-            seed_streams(settings.seed, method)
-            with autocast(settings.amp, device):
-                method.adapt(one.class_name, batch, features)
-        memories.append(method.memory)
-    method.memory = kept
+    memories = []
+    with borrowed(method):
+        for one in sets:
+            method.memory = {}
+            if one is not None:
+                if union is not None and one.samples:
+                    batch, features = _rows(union, [places[sample.path] for sample in one.samples])
+                else:  # ready-made tensors
+                    batch = one.load(method.transform).to(device)
+                    features = _features(method, batch, settings, device)
+                seed_streams(settings.seed, method)
+                with autocast(settings.amp, device):
+                    method.adapt(one.class_name, batch, features)
+            memories.append(method.memory)
     return memories
 
 

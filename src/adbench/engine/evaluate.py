@@ -13,6 +13,7 @@ from adbench.data.loading import has_masks, make_loader, told_of_dead_workers
 from adbench.data.sample import Batch, Sample
 from adbench.data.support import SupportSet
 from adbench.engine.adapt import Memory, build_memories, check_support, joined
+from adbench.engine.borrowed import borrowed
 from adbench.engine.device import autocast, check_amp
 from adbench.engine.kept import Finished, Kept, restored_supports, save_fitted
 from adbench.engine.names import file_name, file_names
@@ -73,17 +74,18 @@ def evaluate(
             done = kept.load(name, samples) if kept else None
             if done is None:
                 shortlist = Shortlist(settings.heat_maps, method) if run and painter and settings.heat_maps else None
-                done = _evaluate_class(
-                    method,
-                    samples,
-                    settings,
-                    [by_class.get(name) for by_class in supports.values()] if method.adapts and shots else None,
-                    device=device,
-                    with_masks=has_masks(data.samples),
-                    metric_set=data.metric_set,
-                    shortlist=shortlist,
-                    advance=advance,
-                )
+                with borrowed(method):
+                    done = _evaluate_class(
+                        method,
+                        samples,
+                        settings,
+                        [by_class.get(name) for by_class in supports.values()] if method.adapts and shots else None,
+                        device=device,
+                        with_masks=has_masks(data.samples),
+                        metric_set=data.metric_set,
+                        shortlist=shortlist,
+                        advance=advance,
+                    )
                 if run and painter:
                     pictures = shortlist.pictures() if shortlist else []
                     save_pictures(pictures, painter, run.heatmaps_dir / file_name(data.name), names[name])
@@ -137,10 +139,9 @@ def _evaluate_class(
     batches: Iterable[Encoded] = _encoded(method, samples, settings, device=device, with_masks=with_masks)
     if method.selects_on_test:
         batches = list(batches)
-        kept = method.memory
-        for method.memory in [kept] if memories is None else memories:
+        for memory in [method.memory] if memories is None else memories:
+            method.memory = memory
             method.select_on_test(samples[0].class_name, [(one.features, one.batch) for one in batches])
-        method.memory = kept
     empty = _empty_totals(settings, metric_set)
     totals = _measure(method, batches, settings, memories, empty, device=device, shortlist=shortlist, advance=advance)
     results = [one.result() for one in totals]
@@ -194,7 +195,8 @@ def measure_each(
     """
     batches = _encoded(method, samples, settings, device=device, with_masks=with_masks)
     empty = _empty_totals(settings, metric_set or MetricSet())
-    return _measure(method, batches, settings, memories, empty, device=device, shortlist=shortlist, advance=advance)
+    with borrowed(method):
+        return _measure(method, batches, settings, memories, empty, device=device, shortlist=shortlist, advance=advance)
 
 
 def _empty_totals(settings: EvalSettings, metric_set: MetricSet) -> Callable[[], Totals]:
@@ -215,7 +217,6 @@ class Encoded:
 def _encoded(
     method: Method, samples: Sequence[Sample], settings: EvalSettings, *, device: torch.device, with_masks: bool
 ) -> Iterator[Encoded]:
-    training = method.training
     method.eval()
     size = 1 if method.mixes_batch else settings.batch_size
     loader = make_loader(samples, method.transform, batch_size=size, workers=settings.workers, with_masks=with_masks)
@@ -226,7 +227,6 @@ def _encoded(
             features = method.encode(batch)
         yield Encoded(batch, features, time.perf_counter() - start)
         start = time.perf_counter()
-    method.train(training)
 
 
 def _measure(
@@ -240,8 +240,7 @@ def _measure(
     shortlist: Shortlist | None,
     advance: Advance | None,
 ) -> list[Totals]:
-    kept = method.memory
-    choices = [kept] if memories is None else list(memories)
+    choices = [method.memory] if memories is None else list(memories)
     totals = [empty() for _ in choices]
     seed_streams(settings.seed, method)
     streams = [capture_streams(method)] * len(choices)
@@ -261,7 +260,6 @@ def _measure(
             shortlist.offer(prediction, one.batch)
         if advance is not None:
             advance(len(one.batch), {})
-    method.memory = kept
     return totals
 
 
@@ -273,19 +271,20 @@ def sample_pictures(
     longest = max(len(samples) for samples in by_class)
     chosen = [samples[i] for i in range(longest) for samples in by_class if i < len(samples)][:count]
     shortlist = Shortlist(count, method)
-    if data.supports and chosen:
-        sets = list(data.supports.values())[-1]
-        method.memory = joined(
-            build_memories(method, [sets.get(name)], settings, device=device)[0] for name in data.classes
-        )
-    if chosen:
-        measure(
-            method,
-            chosen,
-            settings,
-            device=device,
-            with_masks=has_masks(data.samples),
-            metric_set=data.metric_set,
-            shortlist=shortlist,
-        )
+    with borrowed(method):
+        if data.supports and chosen:
+            sets = list(data.supports.values())[-1]
+            method.memory = joined(
+                build_memories(method, [sets.get(name)], settings, device=device)[0] for name in data.classes
+            )
+        if chosen:
+            measure(
+                method,
+                chosen,
+                settings,
+                device=device,
+                with_masks=has_masks(data.samples),
+                metric_set=data.metric_set,
+                shortlist=shortlist,
+            )
     return sorted(shortlist.pictures(), key=lambda picture: (picture.class_name, picture.key))

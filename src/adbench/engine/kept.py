@@ -19,6 +19,7 @@ from adbench.data.fingerprint import fingerprint
 from adbench.data.sample import Sample
 from adbench.data.support import SupportSet
 from adbench.engine.adapt import Memory, joined
+from adbench.engine.borrowed import borrowed
 from adbench.engine.names import file_name, file_names
 from adbench.engine.rows import MEAN, Draw
 from adbench.engine.run_folder import RunFolder
@@ -71,23 +72,21 @@ class Kept:
             return None
         memories = []
         if self._method.fits:
-            kept = self._method.memory
-            for number in range(len(record["results"])):
-                prefix = f"{number}{_MARK}"
-                part = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-                self._method.load_learnable_state(part)
-                memories.append(self._method.memory)
-            self._method.memory = kept
+            with borrowed(self._method):
+                for number in range(len(record["results"])):
+                    prefix = f"{number}{_MARK}"
+                    part = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+                    self._method.load_learnable_state(part)
+                    memories.append(self._method.memory)
         return Finished(record["results"], memories)
 
     def save(self, class_name: str, samples: Sequence[Sample], finished: Finished) -> None:
         """Keep a class, whole or not at all."""
         tensors: dict[str, Tensor] = {}
-        kept = self._method.memory
-        for number, memory in enumerate(finished.memories if self._method.fits else ()):
-            self._method.memory = memory
-            tensors |= {f"{number}{_MARK}{key}": value for key, value in self._method.learnable_state().items()}
-        self._method.memory = kept
+        with borrowed(self._method):
+            for number, memory in enumerate(finished.memories if self._method.fits else ()):
+                self._method.memory = memory
+                tensors |= {f"{number}{_MARK}{key}": value for key, value in self._method.learnable_state().items()}
         record = {"key": self._key(class_name, samples), "results": finished.results}
         write_tensors(self._path(class_name), tensors, record)
 
@@ -138,26 +137,25 @@ def save_fitted(
     run: RunFolder, method: Method, data: EvalData, memories: Mapping[Draw, Sequence[Memory]], seed: int
 ) -> None:
     """Write, for each (K, seed) of support sets, what `method` has fitted to all classes, as a weights file."""
-    kept = method.memory
-    for (k, support_seed), by_class in memories.items():
-        method.memory = joined(by_class)
-        sets = data.supports[k, support_seed]
-        record = WeightsRecord(
-            method=method.name,
-            hyperparameters=hyperparameters(method),
-            backbone=backbone(method),
-            data=[],
-            transform=method.transform.describe(),
-            seed=seed,
-            adaptation={
-                "dataset": data.name,
-                "k": k,
-                "seed": support_seed,
-                "supports": [one.record() for one in sets.values()],
-            },
-        )
-        save_weights(method, run.path / f"{_fitted_name(data.name, k, support_seed)}.safetensors", record)
-    method.memory = kept
+    with borrowed(method):
+        for (k, support_seed), by_class in memories.items():
+            method.memory = joined(by_class)
+            sets = data.supports[k, support_seed]
+            record = WeightsRecord(
+                method=method.name,
+                hyperparameters=hyperparameters(method),
+                backbone=backbone(method),
+                data=[],
+                transform=method.transform.describe(),
+                seed=seed,
+                adaptation={
+                    "dataset": data.name,
+                    "k": k,
+                    "seed": support_seed,
+                    "supports": [one.record() for one in sets.values()],
+                },
+            )
+            save_weights(method, run.path / f"{_fitted_name(data.name, k, support_seed)}.safetensors", record)
 
 
 def restored_supports(record: WeightsRecord | None, data: EvalData) -> Supports:

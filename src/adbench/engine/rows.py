@@ -32,12 +32,12 @@ from adbench.engine.weights import WeightsRecord, backbone
 from adbench.engine.zero_shot import Overlap, marks, trained_on
 from adbench.methods.base import Method
 from adbench.metrics import ROAD_METRICS, summarise
+from adbench.metrics.table import MEAN as MEAN
 from adbench.metrics.table import Protocol as TableProtocol
 
 METRICS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
 OPTIONAL_METRICS = ("pixel_aupro200",)
 ALL_METRICS = tuple(dict.fromkeys(METRICS + OPTIONAL_METRICS + ROAD_METRICS))
-MEAN = "mean"
 STD = "_std"
 Draw = tuple[int, int | None]
 """K and seed of support sets."""

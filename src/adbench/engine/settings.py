@@ -11,6 +11,7 @@ from adbench.data.episodes import Sampler
 from adbench.data.sample import Sample
 from adbench.data.support import SupportSet
 from adbench.errors import UserError, unknown
+from adbench.metrics.table import MEAN
 
 Row = dict[str, Any]
 """One line of a result table, keyed by name (see `engine.rows`)."""
@@ -241,6 +242,12 @@ class EvalData:
             if name not in found:
                 raise unknown(f"class of {self.name}", name, found, where="data.classes")
         object.__setattr__(self, "classes", tuple(self.classes) or tuple(found))
+        if MEAN in self.classes:
+            others = ",".join(name for name in found if name != MEAN)
+            mend = "rename its folder" + (f", or take the others: data.classes='[{others}]'" if others else "")
+            raise UserError(f"a class is called {MEAN!r}, as the row of means is", where=self.name, mend=mend)
+        if self.name.partition(":")[0] == MEAN:
+            raise UserError("a data set is called as rows of means are", where=self.name, mend="rename it")
 
 
 def _choice(kind: str, value: str, choices: Sequence[str], where: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from adbench.data.loading import told_of_dead_workers
+from adbench.engine.borrowed import borrowed
 from adbench.engine.checkpoint import Position, load_checkpoint
 from adbench.engine.device import check_amp
 from adbench.engine.feed import Feed, check_shots, check_supervision
@@ -102,7 +103,8 @@ def train(
         method.to(device)
         done = finished_record(run, record)
         if done is None:
-            return _train(job)
+            with borrowed(method):
+                return _train(job)
         load_weights(method, run.path)
     reporter.say(f"{run.path} holds the finished weights of this training: nothing to do (resume=false trains anew)")
     return TrainResult(record=done, already_finished=True, steps=0, seconds=0.0, images_per_second=0.0)
