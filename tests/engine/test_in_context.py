@@ -87,8 +87,9 @@ def test_kept_features_train_the_same_weights_and_are_encoded_once(tmp_path, sam
     found = {}
     for cache in ("ram", "off"):
         # In float64: batches of another size round differently in float32, and Adam turns that into whole steps.
-        method, counted = make_method().double(), []
+        method, counted = make_method(), []
         method.clip.double()
+        method.double()
         encode = method.encode
         method.encode = lambda batch, encode=encode, counted=counted: counted.append(len(batch)) or encode(batch)
         run_training(method, samples, tmp_path / cache, replace(SETTINGS, cache=cache))
