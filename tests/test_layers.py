@@ -13,7 +13,19 @@ import pytest
 import adbench
 
 PACKAGE = Path(adbench.__file__).parent
-RANKS = {"metrics": 1, "clip": 1, "data": 1, "methods": 2, "engine": 3, "report": 4, "parity": 4, "demo": 4, "cli": 5}
+RANKS = {
+    "metrics": 1,
+    "clip": 1,
+    "data": 1,
+    "methods": 2,
+    "engine": 3,
+    "report": 4,
+    "parity": 4,
+    "demo": 4,
+    "api": 5,
+    "cli": 6,
+}
+RANKS |= {"api": 5, "cli": 6}
 # Modules that every layer may use; they use none.
 GROUND = ("errors", "atomic", "shipped", "weight_files")
 

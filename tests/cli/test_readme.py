@@ -34,6 +34,8 @@ def commands(text: str) -> list[str]:
 
 def compose(command: str) -> TrainConfig | EvalConfig:
     name, *words = shlex.split(command)[3:]
+    if "-m" in words:  # the first job of the sweep
+        words = [word.partition(",")[0] for word in words if word != "-m" and not word.startswith("hydra/")]
     words = [word for word in words if not word.startswith("--")]
     if name == "train":
         return train_config(Words(name, words))

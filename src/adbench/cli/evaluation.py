@@ -17,7 +17,7 @@ from adbench.interrupts import with_advice
 if TYPE_CHECKING:
     import torch
 
-    from adbench.cli.parts import OpenData
+    from adbench.api.dataset import Dataset
     from adbench.clip import Clip
     from adbench.engine.progress import Reporter
     from adbench.engine.run_folder import RunFolder
@@ -53,7 +53,7 @@ class _Ready:
     method: Method
     record: WeightsRecord | None
     clip: Clip
-    opened: list[OpenData]
+    opened: list[Dataset]
     data: list[EvalData]
 
 
@@ -74,7 +74,7 @@ def carry_out(plan: Plan, words: Sequence[str], reporter: Reporter) -> Evaluated
             reporter.say(f"method       {plan.config.method}, weights {_weights_line(one)}")
             reporter.say(f"backbone     {parts.clip_line(one.clip)}")
             for opened in one.opened:
-                reporter.say(f"evaluate on  {opened.line()}")
+                reporter.say(f"evaluate on  {parts.data_line(opened.name, opened.test)}")
         reporter.say(f"device       {parts.device_line(device)}")
         reporter.say(f"run          {folder.path}")
         try:
@@ -106,9 +106,9 @@ def _prepared(plan: Plan, device: torch.device, reporter: Reporter) -> tuple[lis
             if lacking is None:
                 fitting.append(one)
             else:
-                left_out[one.spec.name] = lacking
-                reporter.say(f"left out     {one.spec.name}: {lacking}")
-        data = [one.for_evaluation(config.support, method) for one in fitting]
+                left_out[one.name] = lacking
+                reporter.say(f"left out     {one.name}: {lacking}")
+        data = [one.evaluation(config.support, method) for one in fitting]
         ready.append(_Ready(part, method, record, clip, fitting, data))
     if not any(one.data for one in ready):
         name, why = next(iter(left_out.items()))
@@ -205,7 +205,7 @@ def _provenance(
         command=["adbench", "eval", *words],
         seed=plan.config.seed,
         device=str(device),
-        data={opened.spec.name: opened.samples for one in ready for opened in one.opened},
+        data={opened.name: opened.test for one in ready for opened in one.opened},
         method=plan.config.method,
         **facts,
     )

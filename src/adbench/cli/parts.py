@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,131 +11,37 @@ from adbench.cli.config import ClipConfig, Config, DataConfig
 if TYPE_CHECKING:
     import torch
 
+    from adbench.api.dataset import Dataset
     from adbench.clip import Clip
-    from adbench.data.catalogue import DatasetSpec
     from adbench.data.sample import Sample
-    from adbench.data.support import SupportSettings
     from adbench.engine.progress import Reporter
-    from adbench.engine.settings import EvalData, Supports, TrainSettings
     from adbench.methods import Method
 
 
-@dataclass(frozen=True)
-class OpenData:
-    """A data set that has been found and indexed; `samples` are those that this run uses, `indexed` are all.
+def open_data(data: DataConfig, data_dir: Path, reporter: Reporter) -> Dataset:
+    """Find and index a data set, and say what was noticed. Raises UserError as `adbench.open_dataset` does."""
+    from adbench.api.dataset import open_dataset
 
-    `note` is what a reader of results on them must know.
-    """
-
-    spec: DatasetSpec
-    samples: list[Sample]
-    indexed: list[Sample]
-    note: str | None = None
-
-    @property
-    def classes(self) -> list[str]:
-        """The classes in the order of the index, which is the official one."""
-        return list(dict.fromkeys(sample.class_name for sample in self.samples))
-
-    def line(self) -> str:
-        """What is in it, in one line."""
-        classes = self.classes
-        shown = ", ".join(classes[:4]) + (f" and {len(classes) - 4} more" if len(classes) > 4 else "")
-        labels = [sample.label for sample in self.samples]
-        kinds = "label maps" if -1 in labels else f"{labels.count(1)} anomalous"
-        return f"{self.spec.name}: {len(self.samples)} images, {kinds}, {len(classes)} classes ({shown})"
-
-    @property
-    def pools(self) -> dict[str, list[Sample]]:
-        """Per class all images, among which support is looked for."""
-        pools: dict[str, list[Sample]] = {name: [] for name in self.classes}
-        for sample in self.indexed:
-            if sample.class_name in pools:
-                pools[sample.class_name].append(sample)
-        return pools
-
-    def lacks_support(self, settings: SupportSettings, method: Method) -> str | None:
-        """What keeps the support sets of `method` from being drawn from the training images; None if nothing does."""
-        from adbench.data.support_sources import NEED_NO_POOL
-
-        most = max(settings.k)
-        if not method.adapts or not most or settings.source in (*NEED_NO_POOL, "file"):
-            return None
-        for name in self.classes:
-            n = len(self.spec.support_pool(self.indexed, name))
-            if n < most:
-                return f"class {name} has {n} normal training images, support.k={most} takes {most}"
-        return None
-
-    def for_evaluation(self, settings: SupportSettings, method: Method) -> EvalData:
-        """The test images with the support sets that `method` is evaluated with; none where it takes none.
-
-        Raises UserError where sets cannot be drawn, are missing, or hold images to be scored.
-        """
-        from adbench.data.support import draw_supports
-        from adbench.engine.adapt import check_support
-        from adbench.engine.settings import EvalData, MetricSet
-
-        supports: Supports = {}
-        if method.adapts or settings.k != (0,):
-            supports = draw_supports(settings, self.pools, dataset=self.spec.name)
-        data = EvalData(
-            name=self.spec.name,
-            samples=self.samples,
-            classes=self.classes,
-            supports=supports,
-            metric_set=MetricSet(
-                name=self.spec.metric_set,
-                min_pred=self.spec.component_sizes[0],
-                min_gt=self.spec.component_sizes[1],
-            ),
-            note=self.note,
-        )
-        check_support(method, data)
-        return data
-
-
-def open_data(
-    data: DataConfig, data_dir: Path, reporter: Reporter, *, auxiliary: TrainSettings | None = None
-) -> OpenData:
-    """Find and index a data set, to test on it, or as auxiliary data of the given training.
-
-    Raises UserError where the folder is missing or holds something else.
-    """
-    from adbench.data.catalogue import SPLIT, survey_dataset
-
-    spec, found = survey_dataset(
+    opened = open_dataset(
         data.name,
         root=data.root,
         data_dir=data_dir,
-        classes=data.classes or None,
-        options=data.options,
+        classes=data.classes,
         progress=_rendering(data.name, reporter),
+        **data.options,
     )
-    samples = spec.usable(found, data.options)
-    left_out = found.left_out()
-    for line in [*spec.deviations(samples, data.options), *(note.text for note in found.notes), *left_out]:
+    for line in opened.notes:
         reporter.say(f"note: {line}")
-    if auxiliary is None:
-        scored = spec.evaluation(samples, data.options.get(SPLIT))
-        for_rows = [spec.note(data.options), *left_out, *(note.text for note in found.notes if note.in_rows)]
-        if unscored := _unscored(samples, scored):
-            reporter.say(f"note: {unscored}")
-            for_rows.append(unscored)
-        return OpenData(spec, scored, samples, "; ".join(line for line in for_rows if line) or None)
-    chosen = spec.auxiliary(
-        samples,
-        train_normals=auxiliary.aux_normals == "train_and_test",
-        skip_upper_jpg=auxiliary.aux_skip_upper_jpg,
-    )
-    return OpenData(spec, chosen, samples)
+    return opened
 
 
-def _unscored(samples: list[Sample], scored: list[Sample]) -> str | None:
-    """Which classes are not evaluated, for want of anomalous images."""
-    classes = {sample.class_name: None for sample in samples if sample.split in ("train", "test")}
-    names = [name for name in classes if name not in {sample.class_name for sample in scored}]
-    return f"not evaluated: {', '.join(names)} (no anomalous test images)" if names and scored else None
+def data_line(name: str, samples: Sequence[Sample]) -> str:
+    """What is used of a data set, in one line."""
+    classes = list(dict.fromkeys(sample.class_name for sample in samples))
+    shown = ", ".join(classes[:4]) + (f" and {len(classes) - 4} more" if len(classes) > 4 else "")
+    labels = [sample.label for sample in samples]
+    kinds = "label maps" if -1 in labels else f"{labels.count(1)} anomalous"
+    return f"{name}: {len(samples)} images, {kinds}, {len(classes)} classes ({shown})"
 
 
 def _rendering(name: str, reporter: Reporter) -> Callable[[int, int], None]:

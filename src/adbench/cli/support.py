@@ -61,10 +61,10 @@ def run(argv: Sequence[str]) -> int:
     asked = {key: words.get(f"support.{key}", default) for key, default in (("k", 0), ("seed", 0), ("path", None))}
     settings = support_settings({"source": words.get("support", "seeded"), **asked})
     found = parts.open_data(data, words.data_dir, make_reporter())
-    supports = draw_supports(settings, found.pools, dataset=found.spec.name)
+    supports = draw_supports(settings, found.pools, dataset=found.name)
     for seed in dict.fromkeys(seed for _, seed in supports):
         of_seed = {k: sets for (k, one), sets in supports.items() if one == seed}
-        text = json.dumps(_file(found.spec.name, settings.source, seed, of_seed), indent=1, ensure_ascii=False)
+        text = json.dumps(_file(found.name, settings.source, seed, of_seed), indent=1, ensure_ascii=False)
         _write(text, words.get("out"), seed, several=len({one for _, one in supports}) > 1)
     return 0
 

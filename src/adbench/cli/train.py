@@ -144,25 +144,25 @@ def execute(words: Sequence[str], reporter: Reporter) -> Trained:
     """Train as the words after `train` say."""
     config = train_config(Words("train", words))
     _check_is_trained(config)
+    from adbench.api.dataset import auxiliary_choice
     from adbench.cli import parts
     from adbench.engine.device import resolve_device
     from adbench.engine.feed import check_supervision
     from adbench.engine.provenance import origin
     from adbench.engine.run_folder import RunFolder
-    from adbench.engine.settings import TrainData
     from adbench.engine.train import train
     from adbench.report.heatmaps import paint
 
     device = resolve_device(config.device)
-    data = [parts.open_data(one, config.data_dir, reporter, auxiliary=config.trainer) for one in config.data]
+    opened = [parts.open_data(one, config.data_dir, reporter) for one in config.data]
     validation = None
     if config.validation is not None:
         validation = parts.open_data(config.validation, config.data_dir, reporter)
     clip = parts.load_backbone(config.clip, device)
     method = parts.build_method(config, clip, device)
-    check_supervision(method, {one.spec.name: one.spec.supervision for one in data})
-    checked = [] if validation is None else [validation.for_evaluation(config.support, method)]
-    samples = [TrainData(name=one.spec.name, samples=one.samples, supervision=one.spec.supervision) for one in data]
+    check_supervision(method, {one.name: one.facts.supervision for one in opened})
+    checked = [] if validation is None else [validation.evaluation(config.support, method)]
+    data = [one.auxiliary(**auxiliary_choice(config.trainer)) for one in opened]
     claim = RunFolder.claim(
         "train", config.method, config.data_names, outputs=config.outputs, out=config.out, origin=origin("train", words)
     )
@@ -171,15 +171,15 @@ def execute(words: Sequence[str], reporter: Reporter) -> Trained:
         reporter.say(f"method       {config.method}, {learnable:,} learnable parameters")
         reporter.say(f"backbone     {parts.clip_line(clip)}")
         for one in data:
-            reporter.say(f"train on     {one.line()}")
+            reporter.say(f"train on     {parts.data_line(one.name, one.samples)}")
         if validation is not None:
-            reporter.say(f"validate on  {validation.line()}")
+            reporter.say(f"validate on  {parts.data_line(validation.name, validation.test)}")
         reporter.say(f"device       {parts.device_line(device)}")
         reporter.say(f"run          {folder.path}")
         try:
             result = train(
                 method,
-                samples,
+                data,
                 config.trainer,
                 folder,
                 device=device,

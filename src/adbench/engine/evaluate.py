@@ -43,6 +43,7 @@ def evaluate(
     reporter: Reporter | None = None,
     run: RunFolder | None = None,
     painter: Painter | None = None,
+    scores: list[dict[str, Any]] | None = None,
 ) -> list[Row]:
     """Score all samples of `data` and return one row per class, then the row "mean" (see `engine.rows`).
 
@@ -51,7 +52,8 @@ def evaluate(
     `record` says what the weights were trained on (from `load_weights` or `train`; None: nothing was trained) and marks
     rows that are not zero-shot. With `run`, finished classes are kept there, and an interrupted evaluation goes on
     behind them; what the method fits is written there as weights. With `run` and `painter`, heat maps go to
-    run.path/heatmaps/<data set>/.
+    run.path/heatmaps/<data set>/. To `scores`, where a list is given, one record per image and draw is appended:
+    dataset, class_name, path, label, score, map_max, shots, support_seed.
     Raises UserError for missing support, for support that is to be scored too, for a precision that the device lacks,
     for NaN predictions.
     """
@@ -99,6 +101,10 @@ def evaluate(
                 if method.adapts and not (shots or restored):
                     results[draw][name] = {**done.results[number], "shots": method.shots(name)}
                 fitted[draw] += done.memories[number : number + 1]
+                if scores is not None:
+                    of_draw = {"shots": results[draw][name].get("shots", draw[0]), "support_seed": draw[1]}
+                    own = {"dataset": data.name, "class_name": name}
+                    scores += [{**own, **image, **of_draw} for image in done.results[number]["images"]]
     if n_kept:
         reporter.say(f"{data.name}: {n_kept} of {len(data.classes)} classes were finished before")
     if run and method.fits and shots:

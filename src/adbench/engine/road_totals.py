@@ -11,7 +11,7 @@ from torch.nn import functional
 from adbench.data.contents import ContentTally
 from adbench.data.sample import Batch
 from adbench.engine.settings import EvalSettings, MetricSet
-from adbench.engine.totals import as_array, located
+from adbench.engine.totals import as_array, image_scores, located
 from adbench.errors import UserError
 from adbench.methods.base import Method, Prediction
 from adbench.metrics import ROAD_METRICS, ImageMetrics, RoadMetrics
@@ -33,6 +33,7 @@ class RoadTotals:
             memory_limit=settings.memory_limit_mib << 20,
         )
         self.contents = ContentTally()
+        self.images: list[dict[str, Any]] = []
         self.n_images = self.n_anomalous = self.n_unknown = 0
         self.seconds = 0.0
         self.has_scores = False
@@ -54,6 +55,7 @@ class RoadTotals:
             if batch.masks is not None:
                 maps = [at_label_size(map_, mask) for map_, mask in zip(prediction.maps, batch.masks, strict=True)]
                 self.road_metrics.update([as_array(map_) for map_ in maps], list(batch.masks.cpu().numpy()))
+        self.images += image_scores(prediction, batch)
         self.n_images += len(batch)
         self.n_anomalous += int((labels == 1).sum())
         self.n_unknown += int((~known).sum())
@@ -65,6 +67,7 @@ class RoadTotals:
         self.image_metrics.merge(other.image_metrics)
         self.road_metrics.merge(other.road_metrics)
         self.contents.merge(other.contents)
+        self.images += other.images
         self.n_images += other.n_images
         self.n_anomalous += other.n_anomalous
         self.n_unknown += other.n_unknown
@@ -90,6 +93,7 @@ class RoadTotals:
             "n_anomalous": None if self.n_unknown else self.n_anomalous,
             "seconds": self.seconds,
             "notes": notes,
+            "images": sorted(self.images, key=lambda image: str(image["path"])),
         }
 
 

@@ -32,6 +32,7 @@ class ClassTotals:
         )
         self._aupro200 = settings.aupro200
         self.contents = ContentTally()
+        self.images: list[dict[str, Any]] = []
         self.n_images = 0
         self.n_anomalous = 0
         self.seconds = 0.0
@@ -49,6 +50,7 @@ class ClassTotals:
                 if batch.masks is not None:
                     self.pixel_metrics.update(as_arrays(prediction.maps), batch.masks.cpu().numpy())
                     self.has_masks = True
+        self.images += image_scores(prediction, batch)
         self.n_images += len(batch)
         self.n_anomalous += int(labels.sum())
         for key, contents in zip(batch.paths, batch.contents or (), strict=False):
@@ -59,6 +61,7 @@ class ClassTotals:
         self.image_metrics.merge(other.image_metrics)
         self.pixel_metrics.merge(other.pixel_metrics)
         self.contents.merge(other.contents)
+        self.images += other.images
         self.n_images += other.n_images
         self.n_anomalous += other.n_anomalous
         self.seconds += other.seconds
@@ -68,7 +71,7 @@ class ClassTotals:
         return self
 
     def result(self) -> dict[str, Any]:
-        """What `rows.build_rows` takes: metrics, counts, seconds, notes.
+        """What `rows.build_rows` takes: metrics, counts, seconds, notes; and the scores of single images.
 
         A metric is left out where the method gives no scores or maps; it is NaN where the data lack masks or a label.
         """
@@ -89,7 +92,18 @@ class ClassTotals:
             "n_anomalous": self.n_anomalous,
             "seconds": self.seconds,
             "notes": notes,
+            "images": sorted(self.images, key=lambda image: str(image["path"])),
         }
+
+
+def image_scores(prediction: Prediction, batch: Batch) -> list[dict[str, Any]]:
+    """Per image of a batch: path, label, score (None where the method gives none), map_max (None without maps)."""
+    scores: list[Any] = [None] * len(batch) if prediction.scores is None else as_array(prediction.scores).tolist()
+    tops: list[Any] = [None] * len(batch)
+    if prediction.maps is not None:
+        tops = [float(map_.max()) for map_ in as_arrays(prediction.maps)]
+    rows = zip(batch.paths, batch.labels.tolist(), scores, tops, strict=True)
+    return [{"path": path, "label": label, "score": score, "map_max": top} for path, label, score, top in rows]
 
 
 @contextlib.contextmanager
