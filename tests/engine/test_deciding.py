@@ -92,6 +92,36 @@ class Evaluation:
         return Kept(self.run, method, data, settings or EvalSettings(), record)
 
 
+class Remembering(TinyMethod):
+    """What it has fitted is one tensor per class."""
+
+    name = "remembering"
+    supervision = "none"
+    adapts = needs_support = fits = True
+
+    def learnable_state(self):
+        return dict(self.memory)
+
+    def load_learnable_state(self, state):
+        self.memory = dict(state)
+
+
+def test_what_a_class_has_fitted_is_kept_draw_by_draw(tmp_path):
+    one = Evaluation(tmp_path)
+    samples = [sample for sample in one.samples if sample.class_name == "dots"]
+    data = EvalData(name="tiny", samples=one.samples, supports={(1, seed): one.sets[seed] for seed in (0, 1)})
+    method = Remembering(fake_clip())
+    method.memory = {"before": torch.zeros(1)}
+    kept = Kept(one.run, method, data, EvalSettings(), None)
+    kept.save("dots", samples, Finished([{}, {}], [{"dots": torch.ones(2)}, {"dots": torch.full((3,), 2.0)}]))
+    found = kept.load("dots", samples)
+    assert [{name: value.tolist() for name, value in memory.items()} for memory in found.memories] == [
+        {"dots": [1.0, 1.0]},
+        {"dots": [2.0, 2.0, 2.0]},
+    ]
+    assert list(method.memory) == ["before"]
+
+
 def test_a_kept_class_is_of_one_evaluation_only(tmp_path):
     one = Evaluation(tmp_path)
     samples = [sample for sample in one.samples if sample.class_name == "dots"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 from torch.testing import assert_close
 
-from adbench.methods.losses import dice, focal, score_focal
+from adbench.methods.losses import dice, focal, known_masks, score_focal
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
+from tiny import make_batch
 
 
 @pytest.mark.parametrize(
@@ -76,3 +79,18 @@ def test_score_focal_takes_probabilities_under_autocast_and_a_little_beyond_one(
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = score_focal(scores, torch.tensor([1, 0]), logits=False, gamma=0)
     assert_close(found, -torch.tensor(0.75).log() / 2)
+
+
+@pytest.mark.parametrize(
+    ("annotated", "known"),
+    [(None, [0, 1, 2, 3]), ([True] * 4, [0, 1, 2, 3]), ([True, False, False, True], [0, 3]), ([False] * 4, None)],
+)
+def test_known_masks_are_those_of_annotated_images(annotated, known):
+    batch = replace(make_batch(4), annotated=annotated)
+    found = known_masks(batch)
+    assert (found is None) == (known is None)
+    if found is not None:
+        rows, masks = found
+        assert torch.arange(4)[rows].tolist() == known
+        assert torch.equal(masks, batch.masks[known])
+    assert known_masks(replace(batch, masks=None)) is None
