@@ -4,7 +4,7 @@
 # make check   everything that must pass before a commit: format, lint, types, import layers, tests
 # make clean   remove .venv and caches (outputs/ and data/ stay)
 #
-# PYTHON=python3.12 chooses the interpreter of the environment (3.11 or newer).
+# PYTEST="-k name" passes options on to pytest. PYTHON=python3.12 chooses the interpreter of the environment (3.11 or newer).
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,10 +27,10 @@ demo: $(STAMP)
 	$(BIN)/python -m adbench demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST)
 
-cover: $(STAMP)
-	$(BIN)/python -m pytest --cov --cov-report=term
+cover:
+	$(MAKE) test PYTEST="--cov --cov-report=term"
 
 fast: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"

@@ -22,6 +22,7 @@ from adbench.data.looking import in_threads, look_at
 from adbench.data.masks import leniencies
 from adbench.data.sample import Sample
 from adbench.data.survey import Fault
+from adbench.data.unexplained import unexplained
 from adbench.errors import UserError
 
 
@@ -65,6 +66,8 @@ def check_dataset(
     problems += doubts(looked)
     problems += _repeated(samples)
     known = said + notes(looked, spec.sizes)
+    if not classes and spec.bundled is None:
+        known += unexplained(root, samples)
     return Checked(samples, list({str(problem): problem for problem in problems}.values()), known)
 
 
