@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -18,17 +17,14 @@ def test_the_commands_are_found() -> None:
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
-def test_help_takes_less_than_a_second_and_no_torch(words: list[str]) -> None:
-    code = f"import sys; from adbench.cli.main import main; sys.exit(main({words!r}) or 'torch' in sys.modules)"
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        seconds.append(time.perf_counter() - start)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.strip()
-    print(f"adbench {' '.join(words)}: {min(seconds):.2f} s")
-    assert min(seconds) < 1
+def test_help_loads_nothing_that_takes_time(words: list[str]) -> None:
+    code = (
+        "import sys; from adbench.cli.main import main; status = main(sys.argv[1:]); "
+        "sys.exit(status or ','.join({'torch', 'numpy', 'hydra', 'PIL', 'rich'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()
 
 
 def test_help_names_every_command_and_fits_the_terminal() -> None:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adbench.cli.config import DataConfig, data_config
 from adbench.cli.console import print_table
 from adbench.cli.overrides import choices
 from adbench.cli.words import Words
 from adbench.errors import UserError, unknown
 
 if TYPE_CHECKING:
+    from adbench.cli.config import DataConfig
     from adbench.data.catalogue import DatasetSpec, Progress
     from adbench.data.check import Checked
 
@@ -90,6 +90,8 @@ def has_masks(spec: DatasetSpec) -> bool:
 
 def _named(words: Words, names: Sequence[str], *, one: bool = False) -> list[DataConfig]:
     """The data sets that are named, with their settings. Raises UserError for none, and for settings of several."""
+    from adbench.cli.config import data_config
+
     if not names:
         raise UserError(f"{words.command} needs a data set", mend=f"name one: {', '.join(choices('data'))}")
     if len(names) > 1 and (one or any(key.startswith("data.") for key in words.overrides)):

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adbench.cli.console import print_table
-from adbench.cli.evaluation import Evaluated, carry_out
 from adbench.cli.hydra_options import show_info
-from adbench.cli.plan import make_plan, preview
 from adbench.cli.rerun import with_rerun
 from adbench.cli.sweep import sweep
 from adbench.cli.words import Words, read_options
 
 if TYPE_CHECKING:
+    from adbench.cli.evaluation import Evaluated
     from adbench.engine.progress import Reporter
 
 SUMMARY = "score test data with a method and report the metrics"
@@ -100,6 +99,8 @@ def run(argv: Sequence[str]) -> int:
         return sweep("eval", words)
     typed = Words("eval", words)
     if asked.show:
+        from adbench.cli.plan import make_plan, preview
+
         # What a checkpoint remembers is shown where one is named; otherwise nothing needs to be there.
         remembers = "checkpoint" in typed or "method" not in typed
         print((make_plan(typed) if remembers else preview(typed)).to_yaml(), end="")
@@ -113,4 +114,7 @@ def run(argv: Sequence[str]) -> int:
 
 def execute(words: Sequence[str], reporter: Reporter) -> Evaluated:
     """Evaluate as the words after `eval` say."""
+    from adbench.cli.evaluation import carry_out
+    from adbench.cli.plan import make_plan
+
     return carry_out(make_plan(Words("eval", words)), words, reporter)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adbench.cli.config import data_config, support_settings
 from adbench.cli.overrides import choices
 from adbench.cli.words import Words
 from adbench.errors import UserError, unknown
@@ -48,6 +47,7 @@ _OPTIONS = {
 def run(argv: Sequence[str]) -> int:
     """Run `adbench support` with these words."""
     from adbench.cli import parts
+    from adbench.cli.config import data_config, support_settings
     from adbench.data.support import draw_supports
     from adbench.engine.progress import make_reporter
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from adbench.cli.config import TrainConfig, train_config
 from adbench.cli.hydra_options import show_info
 from adbench.cli.rerun import with_rerun
 from adbench.cli.sweep import sweep
@@ -16,6 +15,7 @@ from adbench.errors import UserError
 from adbench.interrupts import with_advice
 
 if TYPE_CHECKING:
+    from adbench.cli.config import TrainConfig
     from adbench.engine.progress import Reporter
     from adbench.engine.run_folder import RunFolder
     from adbench.engine.train import TrainResult
@@ -104,6 +104,8 @@ def run(argv: Sequence[str]) -> int:
     if asked.sweep:
         return sweep("train", words)
     if asked.show:
+        from adbench.cli.config import train_config
+
         config = train_config(Words("train", words))
         _check_is_trained(config)
         print(config.to_yaml(), end="")
@@ -142,6 +144,8 @@ def _data_word(config: TrainConfig) -> str:
 
 def execute(words: Sequence[str], reporter: Reporter) -> Trained:
     """Train as the words after `train` say."""
+    from adbench.cli.config import train_config
+
     config = train_config(Words("train", words))
     _check_is_trained(config)
     from adbench.api.dataset import auxiliary_choice
