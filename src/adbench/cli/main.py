@@ -48,8 +48,8 @@ examples
 
 def command_names() -> list[str]:
     """The commands, sorted: every module of `adbench.cli` that defines `run`. Told by their text: none is imported."""
-    folder = Path(__file__).parent
-    return sorted(file.stem for file in folder.glob("*.py") if "\ndef run(argv" in file.read_text(encoding="utf-8"))
+    files = [file for folder in importlib.import_module("adbench.cli").__path__ for file in Path(folder).glob("*.py")]
+    return sorted({file.stem for file in files if "\ndef run(argv" in file.read_text(encoding="utf-8")})
 
 
 def _module(name: str) -> ModuleType:
