@@ -61,21 +61,33 @@ NonNegativeInt = Annotated[int, Range(0)]
 PositiveFloat = Annotated[float, Range(0, above=True)]
 NonNegativeFloat = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
+Few = Annotated[int, Range(1, 1000)]
+"""A count of things that each take room: tokens, prompts, layers."""
+Side = Annotated[int, Range(1, 16384)]
+"""Of an image, in pixels."""
+Sigma = Annotated[float, Range(0, 1000)]
+"""Of a Gaussian filter, in pixels."""
 NonEmpty = Length(1, math.inf)
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A value of a command line: as it reads, and the text that it was written as, for where a string is wanted."""
+    """A value of a command line: as it reads, and the text that it was written as, for where a string is wanted.
+
+    `problem`: why it reads as nothing but text.
+    """
 
     value: Any
     text: str
+    problem: UserError | None = None
 
 
 def read(value: Any) -> Any:
-    """`value` with all that was `Written` as it reads."""
+    """`value` with all that was `Written` as it reads. Raises UserError for what does not."""
     if isinstance(value, Written):
-        return value.value
+        if value.problem is not None:
+            raise value.problem
+        return read(value.value)
     if isinstance(value, Mapping):
         return {key: read(item) for key, item in value.items()}
     return [read(item) for item in value] if isinstance(value, list) else value
@@ -129,6 +141,8 @@ def _value(wanted: Any, value: Any, where: str) -> Any:
         return _first(arguments, value, where)
     if origin is typing.Literal:
         return _choice(arguments, value, where)
+    if wanted is not str and isinstance(value, Written) and isinstance(value.value, (list, dict)):
+        value = value.value
     if dataclasses.is_dataclass(wanted) and isinstance(value, Mapping):
         return make(wanted, value, where)  # type: ignore[arg-type]
     if origin is tuple and isinstance(value, (list, tuple)):
@@ -144,7 +158,8 @@ def _value(wanted: Any, value: Any, where: str) -> Any:
 
 def _first(kinds: Sequence[Any], value: Any, where: str) -> Any:
     """The value as the first of several kinds that it is of; a word that reads as a number or a truth value is one."""
-    if read(value) is None and type(None) in kinds:
+    bare = value.value if isinstance(value, Written) and (str not in kinds or value.text == "null") else value
+    if bare is None and type(None) in kinds:
         return None
     others = sorted((kind for kind in kinds if kind is not type(None)), key=lambda kind: kind is str)
     for kind in others[:-1]:
@@ -156,10 +171,11 @@ def _first(kinds: Sequence[Any], value: Any, where: str) -> Any:
 
 
 def _choice(choices: Sequence[Any], value: Any, where: str) -> Any:
-    for candidate in (read(value), value.text if isinstance(value, Written) else value):
+    text = value.text if isinstance(value, Written) else value
+    for candidate in (value.value if isinstance(value, Written) else value, text):
         if any(candidate == choice and type(candidate) is type(choice) for choice in choices):
             return candidate
-    raise unknown("value", str(read(value)), [str(choice) for choice in choices], where=where)
+    raise unknown("value", str(text), [str(choice) for choice in choices], where=where)
 
 
 def _scalar(wanted: Any, value: Any, where: str) -> Any:
@@ -174,10 +190,18 @@ def _scalar(wanted: Any, value: Any, where: str) -> Any:
     if wanted is int and number and math.isfinite(value) and value == int(value):
         return int(value)
     if wanted is Path and isinstance(value, (str, Path)) and str(value):
-        return Path(value).expanduser()
+        return expanded(value)
     if wanted not in (int, float) and isinstance(wanted, type) and type(value) is wanted:
         return value
     raise UserError(f"{where} is {_shown(value)}", mend=f"give {_described(wanted)}")
+
+
+def expanded(path: str | Path) -> Path:
+    """The path, a leading "~" (which shells leave behind an equals sign) being a home folder where there is such."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _described(wanted: Any) -> str:

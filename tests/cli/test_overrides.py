@@ -54,7 +54,7 @@ def test_values_are_read_in_hydras_grammar() -> None:
 )
 def test_what_cannot_be_read(word: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        parse([word], "train")
+        read(parse([word], "train")[0].value)
     assert message.lower() in str(caught.value).lower()
 
 

@@ -15,7 +15,7 @@ from adbench.data import catalogue
 from adbench.data.support import SupportSettings
 from adbench.engine.settings import EvalSettings, TrainSettings
 from adbench.errors import UserError
-from adbench.typed import make, read
+from adbench.typed import Written, make, read
 
 _Config = TypeVar("_Config", bound="Config")
 Missing = Literal["skip", "error"]
@@ -199,9 +199,13 @@ def _data_config(name: str, values: Mapping[str, Any], section: str) -> DataConf
 
 def _as_list(value: Any) -> Any:
     """A list as it is, a single value as a list of one, nothing as an empty one."""
+    if isinstance(value, Written):
+        if value.text.startswith("["):  # a list that is not closed is no name
+            return value.value if value.problem is None else read(value)
+        return [] if value.text == "null" else [value]
     if isinstance(value, (list, tuple)):
         return value
-    return [] if read(value) is None else [value]
+    return [] if value is None else [value]
 
 
 def _plain(value: Any) -> Any:

@@ -123,34 +123,47 @@ def _override(word: str, command: str) -> Override:
 def _text(key: str, text: str, word: str) -> Any:
     if key == "checkpoint" and re.fullmatch(r"\{.*:.*\}", text):
         return _by_name(word)
-    if len(text) > 1 and text[0] in "'\"" and text[0] == text[-1]:
+    if re.fullmatch(r"'[^']*'|\"[^\"]*\"", text):
         return text[1:-1]
     return None if text == "null" else text
 
 
 def _value(key: str, text: str, word: str, command: str) -> Any:
-    """A value in Hydra's grammar; in a list each element by itself. What is outside of the grammar is a name."""
+    """A value in Hydra's grammar with its text beside it; in a list each element by itself.
+
+    Quoted text is text alone. What is outside of the grammar may be a name: the error waits for who wants none.
+    """
     from hydra.errors import HydraException
 
     if text[:1] == "[" and text[-1:] == "]":
-        return [_value(key, part, word, command) for part in _elements(text[1:-1])]
+        parts = _elements(text[1:-1])
+        if parts is not None:
+            return Written([_value(key, part, word, command) for part in parts], text)
     try:
         parsed = _parsed(f"{key}={text}")
     except HydraException as error:
-        if text[:1] not in ("[", "{", "'", '"') and "," not in text:
-            return Written(text, text)
-        reason = str(error).splitlines()[0]
-        mend = "close its brackets and quotes, or put the name in quotes: " + shlex.quote(f"{key}={_quoted(text)}")
-        raise UserError(f"cannot read the setting {word!r}: {reason}", where=command, mend=mend) from error
+        return Written(text, text, _unreadable(key, text, word, command, str(error).splitlines()[0]))
     if parsed.is_sweep_override():
-        name = shlex.quote(f"{key}={_quoted(text)}")
-        raise UserError(
-            f"{word!r} asks for several runs at once",
-            where=command,
-            mend=f"add -m for a run each; a list is written '{key}=[a,b]', a name with a comma in it {name}",
-        )
+        problem = _sweeps(key, text, word, command)
+        if "," in text:  # a sweep that was forgotten to be called one, rather than a name
+            raise problem
+        return Written(text, text, problem)
     value = _plain(parsed.value())
-    return value if isinstance(value, (str, dict, list)) else Written(value, text)
+    if isinstance(value, str) and (text.startswith(("'", '"')) or "\\" in text):
+        return value  # quoted or escaped: no longer what was written
+    return Written(value, text)
+
+
+def _unreadable(key: str, text: str, word: str, command: str, reason: str) -> UserError:
+    name = f"[{_quoted('A')},{_quoted('B')}]" if text[:1] == "[" else _quoted(text)
+    mend = "close its brackets and quotes, or put names in quotes: " + shlex.quote(f"{key}={name}")
+    return UserError(f"cannot read the setting {word!r}: {reason}", where=command, mend=mend)
+
+
+def _sweeps(key: str, text: str, word: str, command: str) -> UserError:
+    single, several = shlex.quote(f"{key}={_quoted(text)}"), shlex.quote(f"{key}=[{text}]")
+    mend = f"add -m for a run each; a list is written {several}, a name with a comma in it {single}"
+    return UserError(f"{word!r} asks for several runs at once", where=command, mend=mend)
 
 
 def _parsed(hydra: str) -> HydraOverride:
@@ -159,20 +172,26 @@ def _parsed(hydra: str) -> HydraOverride:
     return OverridesParser.create().parse_override(hydra)
 
 
-def _elements(text: str) -> list[str]:
-    """The elements of a list, between commas outside of quotes and brackets."""
-    parts, depth, quote = [""], 0, ""
+def _elements(text: str) -> list[str] | None:
+    """The elements of a list, between commas; one that begins with a quote or bracket goes on to where that is closed.
+
+    None where it is not closed.
+    """
+    parts, open_, quote = [""], 0, ""
     for before, sign in zip(f" {text}", text, strict=False):
+        begins = not parts[-1].strip()
         if quote:
             quote = "" if sign == quote and before != "\\" else quote
-        elif sign in "'\"":
+        elif sign in "'\"" and (begins or open_):
             quote = sign
-        else:
-            depth += (sign in "[{(") - (sign in ")}]")
-        if sign == "," and not quote and depth == 0:
+        elif begins or open_:
+            open_ += (sign in "[{") - (sign in "]}" and open_ > 0)
+        if sign == "," and not quote and not open_:
             parts.append("")
         else:
             parts[-1] += sign
+    if quote or open_:
+        return None
     return [part.strip() for part in parts] if text.strip() else []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from adbench.cli.layers import KINDS, Deleted, Layer, Tree, dotted_keys, lay_over, nested
 from adbench.cli.overrides import Override, choices, parse
 from adbench.errors import UserError, unknown
-from adbench.typed import read
+from adbench.typed import Written, expanded, read
 
 # Set by the group's choice: method=NAME, data=NAME and support=NAME.
 _FIXED = ("method.name", "support.source")
@@ -38,9 +39,10 @@ class Words:
             one = self.overrides.get(group)
             if one is None or group == "data":
                 continue
-            if not isinstance(one.value, str):
+            name = read(one.value)
+            if not isinstance(name, str):
                 raise UserError(f"{one.word} names no {kind}", where=command, mend=f"write {group}=NAME")
-            check_choice(group, one.value, one.word)
+            check_choice(group, name, one.word)
 
     def __contains__(self, key: str) -> bool:
         return key in self.overrides
@@ -63,7 +65,7 @@ class Words:
     @property
     def data_dir(self) -> Path:
         """Where data sets lie: data_dir, else $ADBENCH_DATA, else ./data."""
-        return Path(str(self.get("data_dir") or os.environ.get("ADBENCH_DATA", "data"))).expanduser()
+        return expanded(str(self.get("data_dir") or os.environ.get("ADBENCH_DATA", "data")))
 
     def only(self, *keys: str) -> None:
         """Raise UserError, with the nearest key, for a word that is none of `keys` ("data.*": any of a data set)."""
@@ -84,13 +86,15 @@ class Words:
         values: Tree = {}
         for key, one in self.overrides.items():
             value = Deleted if one.action == "delete" else one.value
+            if isinstance(value, Written) and isinstance(value.value, dict):
+                value = value.value  # joined with what is below, key by key
             if key.startswith("data."):
                 owner, option = self._owner(one, named)
                 if owner in data:
                     values = lay_over(values, {"data": {owner: {option: value}}})
             elif key not in KINDS and key not in ("checkpoint", "benchmark"):
-                values = lay_over(values, nested({key: read(value)}))
-        chosen = {group: str(self.overrides[group].value) for group in KINDS if group in self and group != "data"}
+                values = lay_over(values, nested({key: value}))
+        chosen = {group: str(self.get(group)) for group in KINDS if group in self and group != "data"}
         return Layer(chosen, values)
 
     def check_known(self, tree: Mapping[str, Any]) -> None:
@@ -115,7 +119,9 @@ class Words:
         if one.action == "set" or (parent not in _OPEN and one.key not in known):
             raise unknown_setting(one.word, one.key, known, self.command)
         if one.action == "add" and one.key in known:
-            raise UserError(f"{one.key} is there already", where=one.word, mend=f"write {one.word.lstrip('+')}")
+            raise UserError(
+                f"{one.key} is there already", where=one.word, mend=f"write {shlex.quote(one.word.lstrip('+'))}"
+            )
         if one.action == "delete" and parent not in _OPEN:
             raise UserError(f"{one.key} cannot be deleted", where=one.word, mend=f"set it: {one.key}=null, or leave it")
 
@@ -143,7 +149,7 @@ class Words:
             raise UserError(
                 f"{one.key} does not say which of {', '.join(names)} it is for",
                 where=one.word,
-                mend=f"write data.{names[0]}.{first}=...",
+                mend="write " + shlex.quote(f"data.{names[0]}.{first}={one.word.partition('=')[2]}"),
             )
         return names[0], first
 

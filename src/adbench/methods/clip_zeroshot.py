@@ -13,7 +13,7 @@ from adbench.data.transforms import ClipTransform
 from adbench.methods.base import Features, Method, Prediction
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
-from adbench.typed import NonNegativeFloat, PositiveFloat
+from adbench.typed import PositiveFloat, Sigma
 
 
 @register("clip_zeroshot")
@@ -26,9 +26,7 @@ class ClipZeroShot(Method):
 
     supervision = "none"
 
-    def __init__(
-        self, clip: Clip, *, temperature: PositiveFloat = 100.0, gaussian_sigma: NonNegativeFloat = 4.0
-    ) -> None:
+    def __init__(self, clip: Clip, *, temperature: PositiveFloat = 100.0, gaussian_sigma: Sigma = 4.0) -> None:
         super().__init__(clip)
         self.temperature, self.sigma = temperature, gaussian_sigma
         self.map_size = clip.image_size

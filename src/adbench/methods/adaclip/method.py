@@ -24,7 +24,7 @@ from adbench.methods.base import Features, Method, Prediction, load_strictly
 from adbench.methods.losses import dice, focal, known_masks
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
-from adbench.typed import NonEmpty, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from adbench.typed import NonEmpty, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Sigma
 from adbench.weight_files import read_state
 
 
@@ -70,7 +70,7 @@ class AdaClip(Method):
         kmeans_seed: NonNegativeInt = 111,
         output_layers: Annotated[Sequence[PositiveInt], NonEmpty] | None = None,
         temperature: PositiveFloat = 100.0,
-        gaussian_sigma: NonNegativeFloat = 4.0,
+        gaussian_sigma: Sigma = 4.0,
         dice_mode: Literal["rows", "image"] = "rows",
         prompt_fp16_rounding: bool = False,
     ) -> None:

@@ -31,7 +31,7 @@ from adbench.methods.learned_prompts import (
 from adbench.methods.losses import dice, focal, known_masks
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
-from adbench.typed import NonEmpty, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from adbench.typed import Few, NonEmpty, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Sigma
 
 
 @register("anomalyclip")
@@ -62,15 +62,15 @@ class AnomalyClip(Method):
         clip: Clip,
         *,
         variant: Literal["official", "paper"] = "official",
-        n_ctx: PositiveInt = 12,
-        deep_depth: PositiveInt = 9,
-        deep_tokens: PositiveInt = 4,
+        n_ctx: Few = 12,
+        deep_depth: Few = 9,
+        deep_tokens: Few = 4,
         dpam_layer: PositiveInt = 20,
         features_list: Annotated[Sequence[PositiveInt], NonEmpty] | None = None,
         feature_map_layer: Annotated[Sequence[NonNegativeInt], NonEmpty] = (0,),
         lambda_local: NonNegativeFloat | None = None,
         temperature: PositiveFloat = 0.07,
-        gaussian_sigma: NonNegativeFloat = 4.0,
+        gaussian_sigma: Sigma = 4.0,
         cls_ln_post: bool | None = None,
         prompt_suffix: str | None = None,
         object_word: str = "object",

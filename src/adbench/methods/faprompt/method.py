@@ -31,7 +31,7 @@ from adbench.methods.learned_prompts import (
 from adbench.methods.losses import dice, focal, known_masks, score_focal
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
-from adbench.typed import Length, NonNegativeFloat, PositiveFloat, PositiveInt
+from adbench.typed import Few, Length, NonNegativeFloat, PositiveFloat, PositiveInt, Sigma
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +75,15 @@ class FaPrompt(Method):
         clip: Clip,
         *,
         variant: Variant = "official",
-        n_ctx_pos: PositiveInt = 5,
-        n_ctx_neg: PositiveInt = 2,
-        num_abnormal_prompts: PositiveInt = 10,
+        n_ctx_pos: Few = 5,
+        n_ctx_neg: Few = 2,
+        num_abnormal_prompts: Few = 10,
         num_prior_patches: PositiveInt = 10,
-        deep_depth: PositiveInt = 9,
-        deep_tokens: PositiveInt = 4,
+        deep_depth: Few = 9,
+        deep_tokens: Few = 4,
         dpam_layer: PositiveInt = 20,
         temperature: PositiveFloat = 0.07,
-        gaussian_sigma: NonNegativeFloat = 10.0,
+        gaussian_sigma: Sigma = 10.0,
         deep_token_half_cast: bool = True,
         dap_select: DapSelect | None = None,
         abnormal_state_word: str | None = None,

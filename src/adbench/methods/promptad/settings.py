@@ -11,12 +11,15 @@ from adbench.methods.promptad.prompts import Prototype, Task
 from adbench.methods.promptad.scores import Guidance
 from adbench.methods.promptad.states import Source
 from adbench.typed import (
+    Few,
     Fraction,
     NonEmpty,
     NonNegativeFloat,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
+    Range,
+    Side,
+    Sigma,
 )
 
 _Part = TypeVar("_Part")
@@ -64,10 +67,10 @@ class PromptAdSettings:
 
     variant: Literal["official", "paper"] = "official"
     task: Literal["cls", "seg", "both"] = "both"
-    n_pro: PositiveInt | None = None
-    n_pro_ab: PositiveInt = 4
-    n_ctx: PositiveInt = 4
-    n_ctx_ab: PositiveInt = 1
+    n_pro: Few | None = None
+    n_pro_ab: Few = 4
+    n_ctx: Few = 4
+    n_ctx_ab: Few = 1
     init_std: NonNegativeFloat = 0.02
     suffixes: Source = "auto"
     vv_last_blocks: PositiveInt = 12
@@ -90,11 +93,11 @@ class PromptAdSettings:
     momentum: Fraction = 0.9
     weight_decay: NonNegativeFloat = 5e-4
     lambda1: NonNegativeFloat = 0.001
-    resolution: PositiveInt = 400
-    map_blur_sigma: NonNegativeFloat = 4.0
-    map_blur_truncate: PositiveFloat = 4.0
-    img_resize: PositiveInt | None = None
-    img_cropsize: PositiveInt | None = None
+    resolution: Side = 400
+    map_blur_sigma: Sigma = 4.0
+    map_blur_truncate: Annotated[float, Range(0, 100, above=True)] = 4.0
+    img_resize: Side | None = None
+    img_cropsize: Side | None = None
 
     def switches(self) -> Switches:
         """The switches, with what is None decided by the variant."""
