@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import shlex
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -74,12 +75,14 @@ NonEmpty = Length(1, math.inf)
 class Written:
     """A value of a command line: as it reads, and the text that it was written as, for where a string is wanted.
 
-    `problem`: why it reads as nothing but text.
+    problem   why it reads as nothing but text
+    may_name  a number, truth value or null serves as a string too: not for hyperparameters, which are no names
     """
 
     value: Any
     text: str
     problem: UserError | None = None
+    may_name: bool = True
 
 
 def read(value: Any) -> Any:
@@ -180,7 +183,10 @@ def _choice(choices: Sequence[Any], value: Any, where: str) -> Any:
 
 def _scalar(wanted: Any, value: Any, where: str) -> Any:
     if wanted is str and isinstance(value, Written):
-        return value.text
+        if value.may_name or isinstance(value.value, (str, list, dict)):
+            return value.text
+        quoted = shlex.quote(f"{where}='{value.text}'")
+        raise UserError(f"{where} is {value.text}", mend=f"give a word; as a word it is written {quoted}")
     value = read(value)
     if wanted is Any:
         return value

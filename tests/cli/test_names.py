@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 from adbench.cli.config import TrainConfig, train_config
+from adbench.cli.overrides import parse
 from adbench.cli.words import Words
 from adbench.errors import UserError
 
@@ -29,20 +30,30 @@ def train(*words: str) -> TrainConfig:
 def pasted(error: UserError) -> list[str]:
     """The words that the advice in an error comes to in a shell, those that set something."""
     advice = str(error)[str(error).index(". ") :]
-    advice = advice[min(place.start() for place in re.finditer(r"'?data\.", advice)) :]
+    advice = advice[min(place.start() for place in re.finditer(r"'?(data|method)\.", advice)) :]
     return [word.rstrip(",") for word in shlex.split(advice) if "=" in word]
 
 
 @pytest.mark.parametrize("name", [*NAMES, "[x", "[x]", " x", "x "])
 def test_text_is_taken_as_typed(name: str) -> None:
     config = train(
-        *(f"{key}={name}" for key in ("data.class_name", "method.object_word", "trainer.init_from")),
+        *(f"{key}={name}" for key in ("data.class_name", "trainer.init_from")),
         *(f"{key}={name}/y" for key in ("out", "data.root", "trainer.cache_dir")),
     )
     assert config.data[0].options["class_name"] == name
-    assert config.hyperparameters["object_word"] == name
     assert config.trainer.init_from == name
     assert str(config.out) == str(config.data[0].root) == config.trainer.cache_dir == f"{name}/y"
+
+
+@pytest.mark.parametrize("name", [*NAMES, "null"])
+def test_a_hyperparameter_is_no_name_where_it_reads_as_something_else(name: str) -> None:
+    numbers = ("4711", "2021_01_02", "1e3", "true", "1.0", "1_000", "-1", "nan", "NULL", "int(3)", "null")
+    if name not in numbers:
+        assert train(f"method.object_word={name}").hyperparameters["object_word"] == name
+        return
+    with pytest.raises(UserError, match=re.escape(f"method.object_word is {name}. Give a word")) as caught:
+        train(f"method.object_word={name}")
+    assert train(*pasted(caught.value)).hyperparameters["object_word"] == name
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -86,7 +97,19 @@ def test_null_is_nothing_where_nothing_may_be() -> None:
     config = train("data.class_name=null", "data.classes=null", "out=null", "method.prompt_suffix=null")
     assert (config.data[0].options["class_name"], config.data[0].classes, config.out) == (None, (), None)
     assert config.hyperparameters["prompt_suffix"] is None
-    assert train("data.classes=[null]", "method.object_word=null").data[0].classes == ("null",)
+    assert train("data.classes=[null]").data[0].classes == ("null",)
+
+
+@pytest.mark.parametrize("path", ["4711", "C#", "a b/c (v2)", "it's", "x: y", "'a,b'", "电路板"])
+def test_checkpoints_by_data_set_are_paths_as_typed(path: str) -> None:
+    (override,) = parse([f"checkpoint={{visa: {path}, default: b}}"], "eval")
+    assert override.value == {"visa": path.strip("'") if "," in path else path, "default": "b"}
+
+
+@pytest.mark.parametrize("text", ["{visa: a, visa: b}", "{visa: , default: b}", "{visa: 'a, default: b}", "{a:b}"])
+def test_checkpoints_that_cannot_be_told_apart_are_an_error(text: str) -> None:
+    with pytest.raises(UserError, match="blanks behind the colons"):
+        parse([f"checkpoint={text}"], "eval")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -195,7 +196,9 @@ def _show(words: Words, names: Sequence[str]) -> int:
         raise UserError(f"images is {count!r}", where="data show", mend="give a whole number of at least 1")
     out = Path(str(words.get("out", f"{name}.png"))).expanduser()
     if out.suffix.lower() != ".png":
-        raise UserError("the picture is a PNG", where=f"out={out}", mend=f"write out={out.with_suffix('.png')}")
+        raise UserError(
+            "the picture is a PNG", where=f"out={out}", mend="write " + shlex.quote(f"out={out.with_suffix('.png')}")
+        )
     with _progress(f"render {name}") as progress:
         spec, samples = catalogue.open_dataset(
             name,

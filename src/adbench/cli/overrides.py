@@ -173,13 +173,13 @@ def _parsed(hydra: str) -> HydraOverride:
 
 
 def _elements(text: str) -> list[str] | None:
-    """The elements of a list, between commas; one that begins with a quote or bracket goes on to where that is closed.
+    """The elements of a list or mapping, between commas; None where one begins with a quote or bracket that stays open.
 
-    None where it is not closed.
+    Such an element goes on to where that is closed.
     """
     parts, open_, quote = [""], 0, ""
     for before, sign in zip(f" {text}", text, strict=False):
-        begins = not parts[-1].strip()
+        begins = not parts[-1].strip() or parts[-1].endswith(": ")
         if quote:
             quote = "" if sign == quote and before != "\\" else quote
         elif sign in "'\"" and (begins or open_):
@@ -197,19 +197,15 @@ def _elements(text: str) -> list[str] | None:
 
 def _by_name(word: str) -> dict[str, str]:
     """The mapping that a word such as "checkpoint={visa: RUN, default: FILE}" holds; paths need no quotes."""
-    import yaml
-
     key, _, text = word.partition("=")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = None
-    if not isinstance(value, dict) or not value or not all(isinstance(one, str) for one in value.values()):
+    pairs = [part.partition(": ") for part in _elements(text[1:-1]) or []]
+    found = {_text("", name.strip(), word): _text("", path.strip(), word) for name, _, path in pairs}
+    if not found or len(found) < len(pairs) or not all(name and path for name, path in found.items()):
         raise UserError(
             f"cannot read the setting {word!r}",
             mend=f"write {key}='{{DATA: RUN, default: RUN}}', blanks behind the colons",
         )
-    return {str(name): one for name, one in value.items()}
+    return found
 
 
 def _quoted(text: str) -> str:

@@ -6,7 +6,7 @@ import difflib
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,8 @@ class Words:
                 owner, option = self._owner(one, named)
                 if owner in data:
                     values = lay_over(values, {"data": {owner: {option: value}}})
+            elif key.startswith("method.") and isinstance(value, Written):
+                values = lay_over(values, nested({key: replace(value, may_name=False)}))
             elif key not in KINDS and key not in ("checkpoint", "benchmark"):
                 values = lay_over(values, nested({key: value}))
         chosen = {group: str(self.get(group)) for group in KINDS if group in self and group != "data"}

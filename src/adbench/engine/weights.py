@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -178,7 +179,9 @@ def weights_file(path: Path) -> Path:
         return run.weights_path
     if run.checkpoint_path.exists():
         raise UserError(
-            "this training has not finished", where=str(path), mend=f"run the same `train` with out={path} to go on"
+            "this training has not finished",
+            where=str(path),
+            mend=f"run the same `train` with {shlex.quote(f'out={path}')} to go on",
         )
     raise UserError("this run holds no weights", where=str(path), mend="give the folder of a training run")
 
@@ -206,7 +209,7 @@ def _record(found: Mapping[str, Any], file: Path) -> WeightsRecord:
         raise UserError(
             "this is the checkpoint of a training that has not finished, no weights",
             where=str(file),
-            mend=f"go on with the same `train` and out={file.parent}, then give that folder",
+            mend=f"go on with the same `train` and {shlex.quote(f'out={file.parent}')}, then give that folder",
         )
     hints = get_type_hints(WeightsRecord)
     fault = fault_of(

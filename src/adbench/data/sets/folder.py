@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -120,7 +121,7 @@ def _recognised(root: Path, class_name: str | None) -> dict[str, list[Kind] | Us
     sets = [name for name in folders if any(isinstance(kinds, list) for kinds in _classes(root, name).values())]
     if sets:
         what = f"the folder holds several data sets or other things beside one: {', '.join(map(repr, folders[:4]))}"
-        raise UserError(what, where=str(root), mend=f"give one of them: data.root={root / sets[0]}")
+        raise UserError(what, where=str(root), mend=f"give one of them: {shlex.quote(f'data.root={root / sets[0]}')}")
     return {}
 
 
