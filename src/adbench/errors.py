@@ -36,9 +36,9 @@ class NotFinite(UserError):
     """What a method computes with its weights is not finite: they have diverged, or are damaged."""
 
 
-def unknown(kind: str, name: str, choices: Iterable[str], *, where: str = "") -> UserError:
+def unknown(kind: str, name: object, choices: Iterable[str], *, where: str = "") -> UserError:
     """Describe an unknown `kind` called `name`: the nearest valid choice first, then all of them."""
-    known = sorted(choices)
+    known, name = sorted(choices), name if isinstance(name, str) else str(name)
     folded = {choice.lower(): choice for choice in known}
     near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
     hint = f"did you mean {folded[near[0]]!r}? " if near else ""

@@ -155,8 +155,15 @@ def _value(wanted: Any, value: Any, where: str) -> Any:
     elif origin is collections.abc.Sequence and isinstance(value, (list, tuple)):
         return type(value)(_value(arguments[0], item, where) for item in value)
     elif origin in (dict, collections.abc.Mapping) and isinstance(value, Mapping):
-        return {str(key): _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {_name(key, where): _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     return _scalar(wanted, value, where)
+
+
+def _name(key: Any, where: str) -> str:
+    """A key of a mapping; numbers are names too. Raises UserError for null and truth values, which YAML reads."""
+    if isinstance(key, (str, int)) and not isinstance(key, bool):
+        return str(key)
+    raise UserError(f"{where} has the key {key!r}", mend="put the name in quotes")
 
 
 def _first(kinds: Sequence[Any], value: Any, where: str) -> Any:

@@ -15,7 +15,7 @@ from adbench.data import catalogue
 from adbench.data.support import SupportSettings
 from adbench.engine.settings import EvalSettings, TrainSettings
 from adbench.errors import UserError
-from adbench.typed import Written, make, read
+from adbench.typed import Side, Written, make, read
 
 _Config = TypeVar("_Config", bound="Config")
 Missing = Literal["skip", "error"]
@@ -29,7 +29,7 @@ class ClipConfig:
     pretrained: str | None = None
     checkpoint: Path | None = None
     quick_gelu: bool | None = None
-    image_size: int | None = None
+    image_size: Side | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,9 +133,9 @@ class TrainSettings:
     def __post_init__(self) -> None:
         _at_least("number of epochs", self.epochs, 1, "trainer.epochs")
         _at_least("batch size", self.batch_size, 1, "trainer.batch_size")
-        _at_least("seed", self.seed, 0, "seed")
+        _at_least("seed", self.seed, 0, "seed", most=2**32 - 1)
         _choice("amp mode", self.amp, get_args(Amp), "trainer.amp")
-        _at_least("number of workers", self.workers, 0, "trainer.workers")
+        _at_least("number of workers", self.workers, 0, "trainer.workers", most=1024)
         if self.checkpoint_minutes is not None:
             _at_least("time between checkpoints", self.checkpoint_minutes, 0.0, "trainer.checkpoint_minutes")
         if self.checkpoint_steps is not None:
@@ -189,8 +189,8 @@ class EvalSettings:
 
     def __post_init__(self) -> None:
         _at_least("batch size", self.batch_size, 1, "eval.batch_size")
-        _at_least("number of workers", self.workers, 0, "eval.workers")
-        _at_least("seed", self.seed, 0, "seed")
+        _at_least("number of workers", self.workers, 0, "eval.workers", most=1024)
+        _at_least("seed", self.seed, 0, "seed", most=2**32 - 1)
         _choice("amp mode", self.amp, get_args(Amp), "eval.amp")
         _choice("protocol", self.protocol, get_args(Protocol), "eval.protocol")
         _at_least("number of heat maps", self.heat_maps, 0, "eval.heat_maps")
@@ -255,11 +255,14 @@ def _choice(kind: str, value: str, choices: Sequence[str], where: str) -> None:
         raise unknown(kind, str(value), choices, where=where)
 
 
-def _at_least(kind: str, value: float, least: float, where: str) -> None:
-    wrong_type = isinstance(least, int) and (isinstance(value, bool) or not isinstance(value, int))
-    if wrong_type or not math.isfinite(value) or value < least:
-        number = "a whole number" if isinstance(least, int) else "a number"
-        raise UserError(f"the {kind} is {value}", where=where, mend=f"give {number} of at least {least:g}")
+def _at_least(kind: str, value: float, least: float, where: str, *, most: int = 2**31 - 1) -> None:
+    """Refuse what is not finite or below `least`; where that is whole, what is no whole number or above `most`."""
+    whole = isinstance(least, int)
+    wrong_type = whole and (isinstance(value, bool) or not isinstance(value, int))
+    if wrong_type or not math.isfinite(value) or value < least or (whole and value > most):
+        number = "a whole number" if whole else "a number"
+        limit = f" and at most {most}" if whole and value > most else ""
+        raise UserError(f"the {kind} is {value}", where=where, mend=f"give {number} of at least {least:g}{limit}")
 
 
 def _not_empty(name: str, samples: Sequence[Sample]) -> None:
