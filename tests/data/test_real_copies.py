@@ -310,7 +310,7 @@ def test_a_broken_class_does_not_make_the_others_unusable(tmp_path: Path, tree: 
         assert ["screw" in left_out[0], "1 image of wood" in left_out[1], "1 image of wood" in left_out[2]] == [
             True
         ] * 3
-    with pytest.raises(UserError, match=r"broken is 'no' \(data\.broken\)\. Choose error or skip"):
+    with pytest.raises(UserError, match=r"unknown value 'no' \(data\.broken\)\. Known: error, skip"):
         index("mvtec", tmp_path, broken="no")
 
 
