@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adbench.api.dataset import Dataset
 from adbench.cli import parts
 from adbench.cli.config import DataConfig
 from adbench.errors import UserError
@@ -35,7 +36,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def opened(root: Path, name: str = "folder", **options: Any) -> tuple[parts.OpenData, list[str]]:
+def opened(root: Path, name: str = "folder", **options: Any) -> tuple[Dataset, list[str]]:
     said: list[str] = []
     data = DataConfig(name=name, root=root, options=options)
     return parts.open_data(data, root.parent, SimpleNamespace(say=said.append)), said  # type: ignore[arg-type]
@@ -45,11 +46,10 @@ def test_what_is_left_out_is_in_the_note_of_the_rows(root: Path) -> None:
     with pytest.raises(UserError, match=r"1 of 3 anomalous images have no mask among 2 files, first '0\.png'"):
         opened(root)
     data, said = opened(root, broken="skip")
-    assert len(data.samples) == 5
-    assert data.classes == ["nut"]
-    assert data.note is not None
+    assert len(data.test) == 5
+    assert list(data.pools) == ["nut"]
     for words in ("left out: 1 image of nut: mask file is missing", "not evaluated: bolt (no anomalous test images)"):
-        assert words in data.note
+        assert words in "; ".join(data.remarks)
         assert any(words in line for line in said)
 
 
@@ -58,5 +58,4 @@ def test_doubts_about_an_index_are_in_the_note_of_the_rows(root: Path) -> None:
     content = {"train": {"nut": []}, "test": {"nut": [bad, bad | {"img_path": "nut/bad/2.png"}]}}
     (root / "meta.json").write_text(json.dumps(content))
     data, _ = opened(root, "meta")
-    assert data.note is not None
-    assert data.note.startswith("1 masks serve several images")
+    assert data.remarks[0].startswith("1 masks serve several images")
