@@ -118,7 +118,7 @@ def test_support_is_taken_for_the_call_alone(clip: object) -> None:
     detector = adbench.Detector(method)
     without = detector.predict(pictures(1), class_name="gear")[0]
     with_support = detector.predict(pictures(1), class_name="gear", support=pictures(2))[0]
-    assert method.memory == {}
+    assert method.memory_bank == {}
     assert with_support.score != without.score
     needy = adbench.Detector(adbench.build("promptad", clip, resolution=24, epochs=0))
     with pytest.raises(UserError, match="no normal images"):

@@ -17,13 +17,13 @@ class UserError(Exception):
 
     unknown_name = False
 
-    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
-        super().__init__(what, where, mend)
-        self.what, self.where, self.mend = what, where, mend
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(what, where, hint)
+        self.what, self.where, self.hint = what, where, hint
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
-        cure = f". {self.mend[:1].upper()}{self.mend[1:]}" if self.mend else ""
+        cure = f". {self.hint[:1].upper()}{self.hint[1:]}" if self.hint else ""
         return _printable(" ".join(f"{self.what}{place}{cure}".split()))
 
 
@@ -41,8 +41,8 @@ def unknown(kind: str, name: object, choices: Iterable[str], *, where: str = "")
     known, name = sorted(choices), name if isinstance(name, str) else str(name)
     folded = {choice.lower(): choice for choice in known}
     near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
-    hint = f"did you mean {folded[near[0]]!r}? " if near else ""
-    error = UserError(f"unknown {kind} {name!r}", where=where, mend=f"{hint}known: {', '.join(known) or 'none'}")
+    nearest = f"did you mean {folded[near[0]]!r}? " if near else ""
+    error = UserError(f"unknown {kind} {name!r}", where=where, hint=f"{nearest}known: {', '.join(known) or 'none'}")
     error.unknown_name = True
     return error
 
@@ -53,12 +53,12 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 def from_system(error: OSError) -> UserError:
     """What the operating system said of a file, as one line with the system's words and the file."""
-    mend = ""
+    hint = ""
     if error.errno in _FULL:
-        mend = "free some space, or choose a folder on another disk; what was finished before is kept"
+        hint = "free some space, or choose a folder on another disk; what was finished before is kept"
     elif error.errno in _REFUSED:
-        mend = "choose a folder and files that you may use (out=DIR for results)"
+        hint = "choose a folder and files that you may use (out=DIR for results)"
     elif error.errno == errno.ENAMETOOLONG:
-        mend = "give shorter names"
+        hint = "give shorter names"
     where = "" if error.filename is None else os.fsdecode(error.filename)
-    return UserError(error.strerror or str(error) or type(error).__name__, where=where, mend=mend)
+    return UserError(error.strerror or str(error) or type(error).__name__, where=where, hint=hint)

@@ -13,4 +13,4 @@ def configs_dir() -> Path:
     for folder in (package / "configs", package.parents[1] / "configs"):
         if (folder / "train.yaml").is_file():
             return folder
-    raise UserError("the configuration files are missing", where=str(package), mend="reinstall adbench-clip")
+    raise UserError("the configuration files are missing", where=str(package), hint="reinstall adbench-clip")

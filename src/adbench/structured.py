@@ -11,45 +11,45 @@ from adbench.errors import UserError
 MEND = "restore the file, or make it anew"
 
 
-def read_json(path: Path, *, mend: str = MEND) -> dict[str, Any]:
+def read_json(path: Path, *, hint: str = MEND) -> dict[str, Any]:
     """The object in a JSON file. Raises UserError for a missing, damaged or other one; NaN and infinity are damage."""
-    return _mapping(_parsed(_text(path, mend), path, mend), path, mend)
+    return _mapping(_parsed(_text(path, hint), path, hint), path, hint)
 
 
-def read_yaml(path: Path, *, mend: str = MEND) -> dict[str, Any]:
+def read_yaml(path: Path, *, hint: str = MEND) -> dict[str, Any]:
     """The mapping in a YAML file. Raises UserError for a missing, damaged or other one."""
     import yaml
 
-    text = _text(path, mend)
+    text = _text(path, hint)
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"the file cannot be read as YAML: {error}", where=str(path), mend=mend) from error
-    return _mapping(content, path, mend)
+        raise UserError(f"the file cannot be read as YAML: {error}", where=str(path), hint=hint) from error
+    return _mapping(content, path, hint)
 
 
-def _text(path: Path, mend: str) -> str:
+def _text(path: Path, hint: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"the file cannot be read: {error.strerror}", where=str(path), mend=mend) from error
+        raise UserError(f"the file cannot be read: {error.strerror}", where=str(path), hint=hint) from error
     except UnicodeDecodeError as error:
-        raise UserError("the file is damaged: it is not text", where=str(path), mend=mend) from error
+        raise UserError("the file is damaged: it is not text", where=str(path), hint=hint) from error
 
 
-def _parsed(text: str, path: Path, mend: str) -> Any:
+def _parsed(text: str, path: Path, hint: str) -> Any:
     def refuse(word: str) -> None:
         raise ValueError(f"{word} is no number")
 
     try:
         return json.loads(text, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"the file cannot be read as JSON: {error}", where=str(path), mend=mend) from error
+        raise UserError(f"the file cannot be read as JSON: {error}", where=str(path), hint=hint) from error
 
 
-def _mapping(content: Any, path: Path, mend: str) -> dict[str, Any]:
+def _mapping(content: Any, path: Path, hint: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(
-            f"the file holds {type(content).__name__} where names with values are expected", where=str(path), mend=mend
+            f"the file holds {type(content).__name__} where names with values are expected", where=str(path), hint=hint
         )
     return content

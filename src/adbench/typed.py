@@ -138,7 +138,7 @@ def _value(wanted: Any, value: Any, where: str) -> Any:
             measured = len(checked) if isinstance(bound, Length) else checked
             if checked is not None and measured not in bound:
                 kind = "a list" if isinstance(bound, Length) else "a number"
-                raise UserError(f"{where} is {_shown(value)}", mend=f"give {kind} {bound}")
+                raise UserError(f"{where} is {_shown(value)}", hint=f"give {kind} {bound}")
         return checked
     if origin in (typing.Union, types.UnionType):
         return _first(arguments, value, where)
@@ -163,7 +163,7 @@ def _name(key: Any, where: str) -> str:
     """A key of a mapping; numbers are names too. Raises UserError for null and truth values, which YAML reads."""
     if isinstance(key, (str, int)) and not isinstance(key, bool):
         return str(key)
-    raise UserError(f"{where} has the key {key!r}", mend="put the name in quotes")
+    raise UserError(f"{where} has the key {key!r}", hint="put the name in quotes")
 
 
 def _first(kinds: Sequence[Any], value: Any, where: str) -> Any:
@@ -193,7 +193,7 @@ def _scalar(wanted: Any, value: Any, where: str) -> Any:
         if value.may_name or isinstance(value.value, (str, list, dict)):
             return value.text
         quoted = shlex.quote(f"{where}='{value.text}'")
-        raise UserError(f"{where} is {value.text}", mend=f"give a word; as a word it is written {quoted}")
+        raise UserError(f"{where} is {value.text}", hint=f"give a word; as a word it is written {quoted}")
     value = read(value)
     if wanted is Any:
         return value
@@ -206,7 +206,7 @@ def _scalar(wanted: Any, value: Any, where: str) -> Any:
         return expanded(value)
     if wanted not in (int, float) and isinstance(wanted, type) and type(value) is wanted:
         return value
-    raise UserError(f"{where} is {_shown(value)}", mend=f"give {_described(wanted)}")
+    raise UserError(f"{where} is {_shown(value)}", hint=f"give {_described(wanted)}")
 
 
 def expanded(path: str | Path) -> Path:

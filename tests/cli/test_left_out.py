@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from adbench.api.dataset import Dataset
-from adbench.cli import parts
+from adbench.cli import components
 from adbench.cli.config import DataConfig
 from adbench.errors import UserError
 
@@ -39,7 +39,7 @@ def root(tmp_path: Path) -> Path:
 def opened(root: Path, name: str = "folder", **options: Any) -> tuple[Dataset, list[str]]:
     said: list[str] = []
     data = DataConfig(name=name, root=root, options=options)
-    return parts.open_data(data, root.parent, SimpleNamespace(say=said.append)), said  # type: ignore[arg-type]
+    return components.open_data(data, root.parent, SimpleNamespace(say=said.append)), said  # type: ignore[arg-type]
 
 
 def test_what_is_left_out_is_in_the_note_of_the_rows(root: Path) -> None:

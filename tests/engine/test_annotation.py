@@ -10,12 +10,12 @@ import torch
 
 from adbench.data.loading import make_loader
 from adbench.engine.evaluate import evaluate
-from adbench.engine.feed import Feed
-from adbench.engine.journal import read_history
 from adbench.engine.progress import Quiet
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, OptimizerSpec, TrainData, TrainSettings
 from adbench.engine.train import train
+from adbench.engine.train_batches import TrainBatches
+from adbench.engine.train_logger import read_history
 from adbench.engine.weights import read_record
 from adbench.errors import UserError
 from engine.tiny_engine import build_method, write_dataset
@@ -85,7 +85,7 @@ def test_batches_tell_which_masks_are_known(tmp_path, cache):
     samples = without(write_dataset(tmp_path / "data"), 1)
     method = build_method()
     method.features_suffice = True
-    feed = Feed(method, samples, settings(cache=cache, epochs=2), device=CPU, reporter=Quiet())
+    feed = TrainBatches(method, samples, settings(cache=cache, epochs=2), device=CPU, reporter=Quiet())
     known = {path: one for batch, _ in feed.epoch(0) for path, one in zip(batch.paths, batch.annotated, strict=True)}
     assert [path for path, one in known.items() if not one] == ["dots/005.png"]
     assert len(known) == 16
@@ -93,7 +93,7 @@ def test_batches_tell_which_masks_are_known(tmp_path, cache):
 
 def test_as_normal_is_what_the_authors_code_does(tmp_path):
     samples = write_dataset(tmp_path / "data", masks=False)
-    feed = Feed(build_method(), samples, settings(unannotated="as_normal"), device=CPU, reporter=Quiet())
+    feed = TrainBatches(build_method(), samples, settings(unannotated="as_normal"), device=CPU, reporter=Quiet())
     for batch, _ in feed.epoch(0):
         assert batch.masks.shape == (4, 16, 16)
         assert not batch.masks.any()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adbench.data.support import SupportSettings, draw_supports
-from adbench.engine.adapt import build_memories
+from adbench.engine.adapt import build_memory_banks
 from adbench.engine.evaluate import evaluate, measure, sample_pictures
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, TrainData, TrainSettings
@@ -44,7 +44,7 @@ class Interruptible(TinyMethod):
 
     def adapt(self, class_name, support, features=None):
         self._call("adapt")
-        self.memory[class_name] = support.images.mean()
+        self.memory_bank[class_name] = support.images.mean()
 
 
 @pytest.fixture
@@ -62,12 +62,12 @@ def method_at(where, after, *, training):
     method.where, method.after = where, after
     method.train(training)
     method.head.train(not training)  # a part may have another mode than the whole
-    method.memory = {"own": 1}
+    method.memory_bank = {"own": 1}
     return method
 
 
 def check_as_before(method, training):
-    assert method.memory == {"own": 1}
+    assert method.memory_bank == {"own": 1}
     assert (method.training, method.head.training) == (training, not training)
 
 
@@ -91,7 +91,7 @@ def test_so_do_measuring_and_pictures(data, where, training):
     calls = (
         lambda method: measure(method, data.samples, settings, device=CPU, with_masks=True),
         lambda method: sample_pictures(method, data, settings, 2, device=CPU),
-        lambda method: build_memories(method, [data.supports[1, 0]["dots"]] * 2, settings, device=CPU),
+        lambda method: build_memory_banks(method, [data.supports[1, 0]["dots"]] * 2, settings, device=CPU),
     )
     for call in calls if where == "encode" else calls[:2]:
         method = method_at(where, 0, training=training)

@@ -10,7 +10,7 @@ import torch
 
 from adbench.data.support import SupportSettings, draw_supports
 from adbench.data.transforms import ClipTransform
-from adbench.engine.kept import Finished, Kept
+from adbench.engine.class_results import ClassResultCache, Finished
 from adbench.engine.resume import check_same_training, clear, deciding_settings
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, MetricSet, TrainSettings
@@ -89,7 +89,7 @@ class Evaluation:
         metric_set = MetricSet(name="road") if road else MetricSet()
         data = EvalData(name="tiny", samples=self.samples, supports={draw: self.sets[which]}, metric_set=metric_set)
         record = replace(RECORD, sha256=sha256)
-        return Kept(self.run, method, data, settings or EvalSettings(), record)
+        return ClassResultCache(self.run, method, data, settings or EvalSettings(), record)
 
 
 class Remembering(TinyMethod):
@@ -100,10 +100,10 @@ class Remembering(TinyMethod):
     adapts = needs_support = fits = True
 
     def learnable_state(self):
-        return dict(self.memory)
+        return dict(self.memory_bank)
 
     def load_learnable_state(self, state):
-        self.memory = dict(state)
+        self.memory_bank = dict(state)
 
 
 def test_what_a_class_has_fitted_is_kept_draw_by_draw(tmp_path):
@@ -111,15 +111,15 @@ def test_what_a_class_has_fitted_is_kept_draw_by_draw(tmp_path):
     samples = [sample for sample in one.samples if sample.class_name == "dots"]
     data = EvalData(name="tiny", samples=one.samples, supports={(1, seed): one.sets[seed] for seed in (0, 1)})
     method = Remembering(fake_clip())
-    method.memory = {"before": torch.zeros(1)}
-    kept = Kept(one.run, method, data, EvalSettings(), None)
+    method.memory_bank = {"before": torch.zeros(1)}
+    kept = ClassResultCache(one.run, method, data, EvalSettings(), None)
     kept.save("dots", samples, Finished([{}, {}], [{"dots": torch.ones(2)}, {"dots": torch.full((3,), 2.0)}]))
     found = kept.load("dots", samples)
-    assert [{name: value.tolist() for name, value in memory.items()} for memory in found.memories] == [
+    assert [{name: value.tolist() for name, value in memory_bank.items()} for memory_bank in found.memory_banks] == [
         {"dots": [1.0, 1.0]},
         {"dots": [2.0, 2.0, 2.0]},
     ]
-    assert list(method.memory) == ["before"]
+    assert list(method.memory_bank) == ["before"]
 
 
 def test_a_kept_class_is_of_one_evaluation_only(tmp_path):

@@ -161,11 +161,11 @@ class Adapting(TinyMethod):
         return super().encode(batch)
 
     def adapt(self, class_name, support, features=None):
-        self.memory[class_name] = features["patches"].mean(), len(support)
+        self.memory_bank[class_name] = features["patches"].mean(), len(support)
 
     def score(self, features, batch):
         prediction = super().score(features, batch)
-        offsets = torch.stack([self.memory.get(name, (torch.zeros(()), 0))[0] for name in batch.class_names])
+        offsets = torch.stack([self.memory_bank.get(name, (torch.zeros(()), 0))[0] for name in batch.class_names])
         return Prediction(scores=prediction.scores * offsets, maps=prediction.maps + offsets[:, None, None])
 
 
@@ -212,7 +212,7 @@ def test_images_are_encoded_once_whatever_the_number_of_sets(data, train_pool):
     evaluate(method, with_supports(data, train_pool, k=(1, 2, 6), seed=(0, 1)), SETTINGS, device=CPU)
 
     assert method.encoded == len(data.samples) + 2 * 6
-    assert method.memory == {}
+    assert method.memory_bank == {}
 
 
 def test_a_set_gives_the_same_rows_alone_and_in_a_sweep(data, train_pool):

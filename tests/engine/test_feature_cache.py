@@ -14,11 +14,11 @@ from PIL import Image
 
 from adbench.data.transforms import ClipTransform
 from adbench.engine import feature_cache
-from adbench.engine.journal import read_history
 from adbench.engine.progress import Quiet
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import OptimizerSpec, TrainData, TrainSettings
 from adbench.engine.train import train
+from adbench.engine.train_logger import read_history
 from adbench.errors import UserError
 from adbench.methods import build
 from engine.tiny_engine import MEAN, SIDE, STD, TinyMethod, fake_clip, write_dataset

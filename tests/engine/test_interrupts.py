@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from adbench.engine.checkpoint import load_checkpoint
-from adbench.engine.journal import read_history
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, OptimizerSpec, TrainData, TrainSettings
 from adbench.engine.train import train
+from adbench.engine.train_logger import read_history
 from adbench.errors import UserError
 from adbench.interrupts import Interrupted, deferred, watched
 from engine.tiny_engine import TinyMethod, fake_clip, write_dataset

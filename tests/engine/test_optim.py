@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from adbench.engine.checkpoint import Position, capture, load_checkpoint
-from adbench.engine.journal import read_history
+from adbench.engine.checkpoint import TrainState, capture, load_checkpoint
 from adbench.engine.optim import build_optimizer, parameter_names, take_step
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import OptimizerSpec, TrainData, TrainSettings
 from adbench.engine.train import train
+from adbench.engine.train_logger import read_history
 from adbench.engine.weights import save_weights
 from adbench.errors import UserError
 from engine.tiny_engine import TinyMethod, build_method, fake_clip, write_dataset
@@ -82,7 +82,7 @@ def test_a_checkpoint_gives_each_parameter_its_own_state_back(tmp_path):
     method, other = make_sparing(), make_sparing()
     optimizer, fresh = build_optimizer(method, spec), build_optimizer(other, spec)
     take_step(optimizer, SCALER, loss_of(method), spec, step=0, n_steps=2)
-    capture(method, optimizer, SCALER, Position(step=1), {}).write(tmp_path / "c.safetensors")
+    capture(method, optimizer, SCALER, TrainState(step=1), {}).write(tmp_path / "c.safetensors")
     checkpoint = load_checkpoint(tmp_path / "c.safetensors")
     checkpoint.restore_method(other)
     checkpoint.restore_rest(other, fresh, SCALER)

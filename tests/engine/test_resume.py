@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from adbench.engine.checkpoint import Position, capture, load_checkpoint
-from adbench.engine.journal import read_history
+from adbench.engine.checkpoint import TrainState, capture, load_checkpoint
 from adbench.engine.optim import build_optimizer
 from adbench.engine.settings import OptimizerSpec
+from adbench.engine.train_logger import read_history
 from adbench.engine.weights import load_weights
 from adbench.errors import UserError
 from engine.tiny_engine import build_method
@@ -78,7 +78,7 @@ def test_a_checkpoint_restores_every_optimiser(tmp_path, name):
     optimizer, fresh = build_optimizer(method, spec), build_optimizer(other, spec)
     _step(method, optimizer)
 
-    capture(method, optimizer, scaler, Position(step=1), {"method": "tiny"}).write(tmp_path / "c.safetensors")
+    capture(method, optimizer, scaler, TrainState(step=1), {"method": "tiny"}).write(tmp_path / "c.safetensors")
     checkpoint = load_checkpoint(tmp_path / "c.safetensors")
     checkpoint.restore_method(other)
     position = checkpoint.restore_rest(other, fresh, scaler)
@@ -106,7 +106,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_refused(tmp_path):
     _step(method, optimizer)
     path = tmp_path / "checkpoint.safetensors"
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    capture(method, optimizer, scaler, Position(step=1), {"method": "tiny"}).write(path)
+    capture(method, optimizer, scaler, TrainState(step=1), {"method": "tiny"}).write(path)
     whole = path.read_bytes()
     for place in range(8, len(whole), 37):
         flipped = bytearray(whole)
@@ -120,7 +120,7 @@ def test_a_checkpoint_is_no_file_of_weights(tmp_path):
     method = build_method()
     optimizer = build_optimizer(method, OptimizerSpec(name="sgd", lr=0.1))
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    capture(method, optimizer, scaler, Position(step=1), {"method": "tiny"}).write(tmp_path / "c.safetensors")
+    capture(method, optimizer, scaler, TrainState(step=1), {"method": "tiny"}).write(tmp_path / "c.safetensors")
     with pytest.raises(UserError, match="checkpoint of a training that has not finished"):
         load_weights(method, tmp_path / "c.safetensors")
 

@@ -16,7 +16,7 @@ from adbench.data.sample import Sample
 from adbench.data.segmentation import SegmentationTransform
 from adbench.engine.evaluate import evaluate, measure
 from adbench.engine.pictures import Shortlist
-from adbench.engine.road_totals import RoadTotals
+from adbench.engine.road_accumulator import RoadAccumulator
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, MetricSet, TrainData, TrainSettings
 from adbench.engine.train import train
@@ -126,7 +126,7 @@ def test_both_protocols_are_known_and_named(tmp_path):
         for protocol in ("exact", "smiyc")
     }
     assert rows["smiyc"]["protocol"] == "smiyc"
-    assert RoadTotals(EvalSettings(protocol="smiyc"), ROAD).road_metrics.protocol == "smiyc"
+    assert RoadAccumulator(EvalSettings(protocol="smiyc"), ROAD).road_metrics.protocol == "smiyc"
     assert rows["exact"]["pixel_ap"] == pytest.approx(rows["smiyc"]["pixel_ap"], abs=0.05)
 
 
@@ -140,7 +140,7 @@ def test_maps_of_a_square_method_are_resized_to_the_labels(tmp_path):
     from adbench.data.sample import Batch
 
     batch = Batch(torch.zeros(1, 3, 8, 8), torch.ones(1, dtype=torch.int64), ["road"], ["a"], "made", labels)
-    totals = RoadTotals(EvalSettings(), ROAD)
+    totals = RoadAccumulator(EvalSettings(), ROAD)
     totals.update(Prediction(scores=None, maps=map_), batch)
     resized = torch.nn.functional.interpolate(map_[None], size=(16, 24), mode="bilinear", align_corners=False)[0]
     expected = RoadMetrics(min_pred=6, min_gt=4).update(resized.numpy(), labels.numpy()).compute()

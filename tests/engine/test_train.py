@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adbench.engine.journal import read_history
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, OptimizerSpec, TrainData, TrainSettings
 from adbench.engine.tensor_file import read_tensors
 from adbench.engine.train import train
+from adbench.engine.train_logger import read_history
 from adbench.engine.weights import load_weights
 from adbench.errors import UserError
 from adbench.report.heatmaps import paint

@@ -53,9 +53,9 @@ def test_fusion_by_hand():
     method.adapt("carpet", support())
     batch = replace(make_batch(), class_names=["carpet"] * 4)
     features = method.encode(batch)
-    memory = method.memory["carpet"]
+    memory_bank = method.memory_bank["carpet"]
     visual = torch.zeros(4, 4, 4)
-    for layer, gallery in enumerate(memory.galleries, start=1):
+    for layer, gallery in enumerate(memory_bank.galleries, start=1):
         for image in range(4):
             for patch, vector in enumerate(features[f"memory{layer}"][image]):
                 nearest = min(float(1 - vector @ normal) for normal in gallery)
@@ -63,7 +63,7 @@ def test_fusion_by_hand():
     scale = float(method.clip.model.logit_scale)
 
     def abnormal(vectors, task):
-        return (scale * vectors @ memory.prompts[task].prototypes.T).softmax(dim=-1)[..., 1]
+        return (scale * vectors @ memory_bank.prompts[task].prototypes.T).softmax(dim=-1)[..., 1]
 
     text = abnormal(features["local"], "seg").reshape(4, 4, 4)
     prediction = method.score(features, batch)
@@ -81,7 +81,7 @@ def test_only_test_images_have_red_and_blue_exchanged():
     assert_close(bgr.encode(batch)["local"], rgb.encode(swapped)["local"], atol=1e-5, rtol=1e-5)
     for method in (bgr, rgb):  # features made by `encode` are of the wrong order for the memory of bgr
         method.adapt("carpet", support(), method.encode(support()))
-    assert_close(bgr.memory["carpet"].galleries[0], rgb.memory["carpet"].galleries[0])
+    assert_close(bgr.memory_bank["carpet"].galleries[0], rgb.memory_bank["carpet"].galleries[0])
 
 
 def test_class_that_was_not_fitted():
@@ -159,11 +159,11 @@ def test_best_epoch_is_that_of_the_highest_auroc_the_first_on_ties():
     batch = make_batch(8, size=24)
     images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     batch = replace(batch, images=images, class_names=["carpet"] * 8)
-    features, memory = method.encode(batch), method.memory["carpet"]
+    features, memory_bank = method.encode(batch), method.memory_bank["carpet"]
     found = {"cls": [], "seg": []}
     for epoch in range(6):
-        for task, fitted_prompts in list(memory.prompts.items()):
-            memory.prompts[task] = replace(fitted_prompts, prototypes=fitted_prompts.per_epoch[epoch])
+        for task, fitted_prompts in list(memory_bank.prompts.items()):
+            memory_bank.prompts[task] = replace(fitted_prompts, prototypes=fitted_prompts.per_epoch[epoch])
         prediction = method.score(features, batch)
         image = ImageMetrics().update(prediction.scores.numpy(), batch.labels.numpy()).compute()
         pixel = PixelMetrics().update(prediction.maps.numpy(), batch.masks.numpy()).compute()
@@ -173,5 +173,5 @@ def test_best_epoch_is_that_of_the_highest_auroc_the_first_on_ties():
     halves = [rows(batch, slice(0, 3)), rows(batch, slice(3, 8))]
     method.select_on_test("carpet", [(method.encode(half), half) for half in halves])
     for task, aurocs in found.items():
-        chosen = memory.prompts[task]
+        chosen = memory_bank.prompts[task]
         assert torch.equal(chosen.prototypes, chosen.per_epoch[aurocs.index(max(aurocs))])

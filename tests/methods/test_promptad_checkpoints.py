@@ -25,7 +25,9 @@ def test_state_of_all_classes_scores_again_without_fitting(tmp_path):
     assert torch.equal(ours.maps, theirs.maps)
     source.adapt("wood", support())
     target.adapt("wood", support())  # goes on with the same first values
-    assert torch.equal(source.memory["wood"].prompts["seg"].prototypes, target.memory["wood"].prompts["seg"].prototypes)
+    assert torch.equal(
+        source.memory_bank["wood"].prompts["seg"].prototypes, target.memory_bank["wood"].prompts["seg"].prototypes
+    )
 
 
 def test_state_names_the_authors_keys():
@@ -57,7 +59,7 @@ def test_state_that_does_not_fit_changes_nothing(change, message):
     change(state)
     with pytest.raises(UserError, match=message):
         method.load_learnable_state(state)
-    assert method.memory == {}
+    assert method.memory_bank == {}
 
 
 def test_official_checkpoints_of_a_folder(tmp_path):
@@ -78,7 +80,7 @@ def test_official_checkpoints_of_a_folder(tmp_path):
     assert_close(target.predict(batch).maps, source.predict(batch).maps, atol=2e-3, rtol=0)
     only = make_method(task="cls")
     only.load_official(tmp_path / "CLS-Seed_111-carpet-check_point.pt")
-    assert list(only.memory) == ["carpet"]
+    assert list(only.memory_bank) == ["carpet"]
     both = make_method()
     both.load_official(tmp_path / "CLS-Seed_111-carpet-check_point.pt")
     with pytest.raises(UserError, match="task cls only"):
@@ -107,7 +109,7 @@ def test_whole_model_with_the_keys_among_others(tmp_path):
     torch.save(stored, file)
     method = make_method(task="seg")
     method.load_official(file)
-    assert list(method.memory) == ["carpet"]
+    assert list(method.memory_bank) == ["carpet"]
 
 
 def test_checkpoints_of_two_supports_are_not_mixed(tmp_path):
@@ -157,10 +159,10 @@ def test_an_official_checkpoint_keeps_the_epoch_that_it_has(tmp_path):
     fitted(task="cls").save_official(tmp_path)
     method = make_method(task="cls", select="best_on_test")
     method.load_official(tmp_path)
-    before = method.memory["carpet"].prompts["cls"].prototypes
+    before = method.memory_bank["carpet"].prompts["cls"].prototypes
     batch = replace(make_batch(), class_names=["carpet"] * 4)
     method.select_on_test("carpet", [(method.encode(batch), batch)])
-    assert torch.equal(before, method.memory["carpet"].prompts["cls"].prototypes)
+    assert torch.equal(before, method.memory_bank["carpet"].prompts["cls"].prototypes)
 
 
 def test_the_memory_tells_the_number_of_shots(tmp_path):
@@ -171,21 +173,21 @@ def test_the_memory_tells_the_number_of_shots(tmp_path):
     other = make_method(task="seg")
     other.load_official(tmp_path / "mine.pt")
     assert other.shots("carpet") == 2
-    other.memory["odd"] = replace(method.memory["carpet"], galleries=[torch.zeros(33, 48)] * 2)
+    other.memory_bank["odd"] = replace(method.memory_bank["carpet"], galleries=[torch.zeros(33, 48)] * 2)
     assert other.shots("odd") is None
 
 
 def test_a_state_selected_on_test_serves_its_last_epoch_too():
     source = make_method(task="cls", select="best_on_test")
     source.adapt("carpet", support())
-    prompts = source.memory["carpet"].prompts
+    prompts = source.memory_bank["carpet"].prompts
     prompts["cls"] = replace(prompts["cls"], prototypes=prompts["cls"].per_epoch[0])
     state = source.learnable_state()
     again, last = make_method(task="cls", select="best_on_test"), make_method(task="cls")
     again.load_learnable_state(state)
     last.load_learnable_state(state)
-    assert torch.equal(again.memory["carpet"].prompts["cls"].prototypes, prompts["cls"].per_epoch[0])
-    assert torch.equal(last.memory["carpet"].prompts["cls"].prototypes, prompts["cls"].per_epoch[-1])
+    assert torch.equal(again.memory_bank["carpet"].prompts["cls"].prototypes, prompts["cls"].per_epoch[0])
+    assert torch.equal(last.memory_bank["carpet"].prompts["cls"].prototypes, prompts["cls"].per_epoch[-1])
 
 
 def test_scoring_only_settings_leave_what_is_fitted_as_it_is():

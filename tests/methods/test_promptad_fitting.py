@@ -143,7 +143,7 @@ def test_prototypes_of_an_epoch_are_those_of_its_last_contexts():
 def test_without_epochs_the_prompts_stay_as_they_begin():
     method = make_method(epochs=0)
     method.adapt("carpet", support())
-    prompts = method.memory["carpet"].prompts["cls"]
+    prompts = method.memory_bank["carpet"].prompts["cls"]
     assert torch.equal(prompts.contexts.normal, method.initial["cls"].normal)
     assert prompts.per_epoch.shape == (1, 2, 32)
     assert method.predict(replace(make_batch(), class_names=["carpet"] * 4)).scores.isfinite().all()

@@ -17,9 +17,9 @@ from adbench.clip import load_clip
 from adbench.data.images import open_image
 from adbench.data.reading import Reading
 from adbench.data.sample import Batch
+from adbench.engine.accumulators import as_array
 from adbench.engine.device import resolve_device
 from adbench.engine.run_folder import RunFolder
-from adbench.engine.totals import as_array
 from adbench.engine.weights import WeightsRecord, load_weights, read_record
 from adbench.errors import UserError
 from adbench.methods import Method, build
@@ -83,18 +83,18 @@ class Detector:
             (40, 60)
         """
         if batch_size < 1:
-            raise UserError(f"batch_size is {batch_size}", mend="give a number of at least 1")
-        kept = self.method.memory
+            raise UserError(f"batch_size is {batch_size}", hint="give a number of at least 1")
+        kept = self.method.memory_bank
         try:
             if support is not None:
-                self.method.memory = {}
+                self.method.memory_bank = {}
                 self.method.adapt(class_name, self._batch(_several(support), class_name))
             size = 1 if self.method.mixes_batch or hasattr(self.method.transform, "content_size") else batch_size
             pictures = _several(images)
             parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
             return [one for part in parts for one in self._predict(part, class_name, threshold)]
         finally:
-            self.method.memory = kept
+            self.method.memory_bank = kept
 
     def _predict(
         self, pictures: Sequence[Picture], class_name: str, threshold: float | None
@@ -135,8 +135,8 @@ def load_run(path: str | Path, *, device: str = "auto") -> Detector:
     place = Path(path).expanduser()
     record = read_record(place)
     if record is None:
-        mend = "build the method and load the weights: Detector(method, load_weights(method, path))"
-        raise UserError("this file does not say which method it is of", where=str(path), mend=mend)
+        hint = "build the method and load the weights: Detector(method, load_weights(method, path))"
+        raise UserError("this file does not say which method it is of", where=str(path), hint=hint)
     used = RunFolder(place if place.is_dir() else place.parent).config().get("clip", {})
     if used.get("name") != record.backbone.get("name"):
         used = {"name": record.backbone.get("name")}
@@ -157,8 +157,8 @@ def _opened(picture: Picture) -> Image.Image:
     if isinstance(picture, (str, Path)):
         return open_image(Path(picture).expanduser(), Reading(exif=True))
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        mend = "give (height, width, 3) of uint8, red first"
-        raise UserError(f"the array is {picture.dtype} {picture.shape}", where="images", mend=mend)
+        hint = "give (height, width, 3) of uint8, red first"
+        raise UserError(f"the array is {picture.dtype} {picture.shape}", where="images", hint=hint)
     return Image.fromarray(picture)
 
 

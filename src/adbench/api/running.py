@@ -59,7 +59,7 @@ class Results:
         try:
             import pandas  # type: ignore[import-untyped]
         except ImportError as error:
-            raise UserError("pandas is not installed", mend="pip install pandas, or take .rows") from error
+            raise UserError("pandas is not installed", hint="pip install pandas, or take .rows") from error
         return pandas.DataFrame(self.rows)
 
 

@@ -59,9 +59,9 @@ def load_benchmark(name: str, where: str = "") -> Benchmark:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise UserError(f"the benchmark cannot be read: {reason}", where=str(file), mend="give a YAML file") from error
+        raise UserError(f"the benchmark cannot be read: {reason}", where=str(file), hint="give a YAML file") from error
     if not isinstance(values, dict) or not values.get("data"):
-        raise UserError("the benchmark names no data sets", where=str(file), mend="write data: [a, b] in it")
+        raise UserError("the benchmark names no data sets", where=str(file), hint="write data: [a, b] in it")
     given = {key: value for key, value in values.items() if value is not None}
     benchmark = make(Benchmark, {"version": 1, **given, "name": file.stem}, "benchmark")
     served = benchmark.checkpoint if isinstance(benchmark.checkpoint, Mapping) else {}

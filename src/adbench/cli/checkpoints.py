@@ -43,7 +43,7 @@ class Checkpoint:
             raise UserError(
                 f"these weights were trained on the backbone {name}, not {typed}",
                 where=words.word("clip"),
-                mend=f"leave out clip, or give weights that were trained on {typed}",
+                hint=f"leave out clip, or give weights that were trained on {typed}",
             )
         values: dict[str, Any] = {"method": dict(self.record.hyperparameters)}
         if typed is None:
@@ -85,7 +85,7 @@ def find_checkpoint(asked: str | None, words: Words) -> Checkpoint:
         if asked in (None, UNTRAINED):
             raise UserError(
                 "eval needs a method or the weights of one",
-                mend=f"add method=NAME ({', '.join(choices('method'))}) or checkpoint=RUN",
+                hint=f"add method=NAME ({', '.join(choices('method'))}) or checkpoint=RUN",
             )
     elif asked == UNTRAINED or (asked is None and _class(method).supervision == "none"):
         return Checkpoint(method)
@@ -93,7 +93,7 @@ def find_checkpoint(asked: str | None, words: Words) -> Checkpoint:
         raise UserError(
             f"method {method} is not trained: it has no weights to load",
             where=words.word("checkpoint"),
-            mend="leave out checkpoint",
+            hint="leave out checkpoint",
         )
     outputs = Path(str(words.get("outputs", "outputs"))).expanduser()
     path = _latest(outputs, method) if asked in (None, LATEST) else Path(str(asked)).expanduser()
@@ -111,12 +111,12 @@ def _read(path: Path, method: str | None) -> Checkpoint:
 
     record = read_record(path)
     if record is None and method is None:
-        raise UserError("this file does not say which method it is of", where=str(path), mend="add method=NAME")
+        raise UserError("this file does not say which method it is of", where=str(path), hint="add method=NAME")
     if record is not None and method not in (None, record.method):
         raise UserError(
             f"these are weights of method {record.method}, not {method}",
             where=str(path),
-            mend=f"use method={record.method}, or weights of {method}",
+            hint=f"use method={record.method}, or weights of {method}",
         )
     return Checkpoint(record.method if record is not None else str(method), path, record)
 
@@ -134,5 +134,5 @@ def _latest(outputs: Path, method: str | None) -> Path:
         name = method or "NAME"
         command = f"eval method={name} data=... support.k=4" if fitted else f"train method={name} data=..."
         fresh = "" if fitted else ", or evaluate fresh weights (checkpoint=untrained)"
-        mend = f"run python -m adbench {command} first, or name one (checkpoint=RUN or FILE){fresh}"
-        raise UserError(error.what, where=error.where, mend=mend) from error
+        hint = f"run python -m adbench {command} first, or name one (checkpoint=RUN or FILE){fresh}"
+        raise UserError(error.what, where=error.where, hint=hint) from error

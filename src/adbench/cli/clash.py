@@ -30,5 +30,5 @@ def check_distribution() -> None:
         return
     what = f"the distribution adbench {foreign} (tabular ADBench, another project) uses the same import name"
     if not hasattr(adbench, "__version__"):
-        raise UserError(f"{what} and has replaced our files", where="adbench/__init__.py", mend=f"run: {MEND}")
+        raise UserError(f"{what} and has replaced our files", where="adbench/__init__.py", hint=f"run: {MEND}")
     print(f"adbench: warning: {what}; mend: {MEND}", file=sys.stderr)

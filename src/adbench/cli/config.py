@@ -118,12 +118,12 @@ class EvalConfig(Config):
 def train_config(words: Words) -> TrainConfig:
     """The settings of `train`. Raises UserError for an unknown key, choice or type of value."""
     if not words.data:
-        raise UserError("train needs data", mend=f"add data=NAME, one of {', '.join(choices('data'))}")
+        raise UserError("train needs data", hint=f"add data=NAME, one of {', '.join(choices('data'))}")
     tree = settled(words, words.data)
     support = support_settings(tree["support"])
     if len(support.k) > 1:
         shown = ",".join(map(str, support.k))
-        raise UserError(f"support.k is {shown}, and a training takes one K", where="support.k", mend="train once per K")
+        raise UserError(f"support.k is {shown}, and a training takes one K", where="support.k", hint="train once per K")
     tree["trainer"] = {**tree["trainer"], "seed": tree["seed"], "shots": support.k[0]}
     if tree["validation"] is not None:
         name = str(read(tree["validation"]))
@@ -151,7 +151,7 @@ def settled(words: Words, data: Sequence[str], layers: Sequence[Layer] = (), *, 
         check_choice("data", name, words.word("data"))
     if not any("method" in layer.choices for layer in (*layers, typed)):
         known = ", ".join(choices("method"))
-        raise UserError(f"{words.command} needs a method", mend=f"add method=NAME, one of {known}")
+        raise UserError(f"{words.command} needs a method", hint=f"add method=NAME, one of {known}")
     below = settle(words.command, [*layers, Layer(typed.choices)], data)
     words.check_known(below)
     return lay_over(below, typed.values)

@@ -94,9 +94,9 @@ def _named(words: Words, names: Sequence[str], *, one: bool = False) -> list[Dat
     from adbench.cli.config import data_config
 
     if not names:
-        raise UserError(f"{words.command} needs a data set", mend=f"name one: {', '.join(choices('data'))}")
+        raise UserError(f"{words.command} needs a data set", hint=f"name one: {', '.join(choices('data'))}")
     if len(names) > 1 and (one or any(key.startswith("data.") for key in words.overrides)):
-        raise UserError(f"{len(names)} data sets are named", where=" ".join(names), mend="name one")
+        raise UserError(f"{len(names)} data sets are named", where=" ".join(names), hint="name one")
     return [data_config(words, name) for name in names]
 
 
@@ -108,7 +108,7 @@ def _list(words: Words, names: Sequence[str]) -> int:
     from adbench.data import catalogue
 
     if names:
-        raise UserError("data list takes no names", where=" ".join(names), mend=f"try: data check {names[0]}")
+        raise UserError("data list takes no names", where=" ".join(names), hint=f"try: data check {names[0]}")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for header in ("data", "what it is", "domain", "classes", "images", "masks", "licence", "where"):
         table.add_column(header, justify="right" if header in ("classes", "images") else "left")
@@ -126,7 +126,7 @@ def _list(words: Words, names: Sequence[str]) -> int:
 def _check(words: Words, names: Sequence[str]) -> int:
     decode = words.get("decode", False)
     if not isinstance(decode, bool):
-        raise UserError(f"decode is {decode!r}", where="data check", mend="give true or false")
+        raise UserError(f"decode is {decode!r}", where="data check", hint="give true or false")
     return max([_check_one(data, words.data_dir, decode) for data in _named(words, names)])
 
 
@@ -193,11 +193,11 @@ def _show(words: Words, names: Sequence[str]) -> int:
     (data,) = _named(words, names, one=True)
     name, count = data.name, words.get("images", 3)
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise UserError(f"images is {count!r}", where="data show", mend="give a whole number of at least 1")
+        raise UserError(f"images is {count!r}", where="data show", hint="give a whole number of at least 1")
     out = Path(str(words.get("out", f"{name}.png"))).expanduser()
     if out.suffix.lower() != ".png":
         raise UserError(
-            "the picture is a PNG", where=f"out={out}", mend="write " + shlex.quote(f"out={out.with_suffix('.png')}")
+            "the picture is a PNG", where=f"out={out}", hint="write " + shlex.quote(f"out={out.with_suffix('.png')}")
         )
     with _progress(f"render {name}") as progress:
         spec, samples = catalogue.open_dataset(

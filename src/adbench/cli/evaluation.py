@@ -59,7 +59,7 @@ class _Ready:
 
 def carry_out(plan: Plan, words: Sequence[str], reporter: Reporter) -> Evaluated:
     """Evaluate as planned; `words` are those after `eval`, for the record and for how to go on."""
-    from adbench.cli import parts
+    from adbench.cli import components
     from adbench.engine.device import resolve_device
 
     device = resolve_device(plan.config.device)
@@ -72,10 +72,10 @@ def carry_out(plan: Plan, words: Sequence[str], reporter: Reporter) -> Evaluated
             folder.write_config(config)
         for one in ready:
             reporter.say(f"method       {plan.config.method}, weights {_weights_line(one)}")
-            reporter.say(f"backbone     {parts.clip_line(one.clip)}")
+            reporter.say(f"backbone     {components.clip_line(one.clip)}")
             for opened in one.opened:
-                reporter.say(f"evaluate on  {parts.data_line(opened.name, opened.test)}")
-        reporter.say(f"device       {parts.device_line(device)}")
+                reporter.say(f"evaluate on  {components.data_line(opened.name, opened.test)}")
+        reporter.say(f"device       {components.device_line(device)}")
         reporter.say(f"run          {folder.path}")
         try:
             rows = _rows(ready, plan, device, reporter, folder)
@@ -87,18 +87,20 @@ def carry_out(plan: Plan, words: Sequence[str], reporter: Reporter) -> Evaluated
 
 def _prepared(plan: Plan, device: torch.device, reporter: Reporter) -> tuple[list[_Ready], dict[str, str]]:
     """All that can go wrong before the first image is scored goes wrong here; and why data sets were left out."""
-    from adbench.cli import parts
+    from adbench.cli import components
     from adbench.engine.weights import load_weights
 
     backbones: dict[ClipConfig, Clip] = {}
     ready, left_out = [], {}
-    opened = [[parts.open_data(one, part.config.data_dir, reporter) for one in part.config.data] for part in plan.parts]
+    opened = [
+        [components.open_data(one, part.config.data_dir, reporter) for one in part.config.data] for part in plan.parts
+    ]
     for part, found in zip(plan.parts, opened, strict=True):
         config, checkpoint = part.config, part.checkpoint
         if config.clip not in backbones:
-            backbones[config.clip] = parts.load_backbone(config.clip, device)
+            backbones[config.clip] = components.load_backbone(config.clip, device)
         clip = backbones[config.clip]
-        method = parts.build_method(config, clip, device)
+        method = components.build_method(config, clip, device)
         record = None if checkpoint.path is None else load_weights(method, checkpoint.path)
         fitting = []
         for one in found:
@@ -112,7 +114,7 @@ def _prepared(plan: Plan, device: torch.device, reporter: Reporter) -> tuple[lis
         ready.append(_Ready(part, method, record, clip, fitting, data))
     if not any(one.data for one in ready):
         name, why = next(iter(left_out.items()))
-        raise UserError(f"no data set is left to evaluate: {name}, for one, {why}", mend="give a smaller support.k")
+        raise UserError(f"no data set is left to evaluate: {name}, for one, {why}", hint="give a smaller support.k")
     return ready, left_out
 
 
@@ -225,7 +227,7 @@ def _described(one: _Ready) -> dict[str, Any]:
 
 
 def _written(rows: list[Row], provenance: dict[str, Any], ready: Sequence[_Ready], folder: RunFolder) -> Evaluated:
-    from adbench.engine.kept import tidy
+    from adbench.engine.class_results import tidy
     from adbench.report.html import write_html
     from adbench.report.results import write_results
 

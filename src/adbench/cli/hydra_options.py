@@ -30,7 +30,7 @@ def complete_shell(words: Sequence[str], commands: Sequence[str]) -> None:
     action, _, shell = (words[0] if len(words) == 1 else "").partition("=")
     if action not in ("install", "uninstall", "query") or shell not in SHELLS:
         example = 'eval "$(adbench-clip -sc install=bash)"'
-        raise UserError("the shell is missing", where="-sc", mend=f"write {example} (or zsh, fish)")
+        raise UserError("the shell is missing", where="-sc", hint=f"write {example} (or zsh, fish)")
     with hydra_on_configs() as hydra:
         if action == "query":
             _query(hydra, shell, commands)

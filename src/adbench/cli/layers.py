@@ -109,7 +109,7 @@ def _compose(command: str, choices: Mapping[str, str]) -> Tree:
         raise UserError(
             f"the settings do not compose: {str(error.__cause__ or error).splitlines()[0]}",
             where=" ".join(words),
-            mend=f"all settings: python -m adbench {command} --help",
+            hint=f"all settings: python -m adbench {command} --help",
         ) from error
 
 

@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
         if word not in ("data", *topics):
             raise unknown("thing to list", word, ["methods", "data", "clip", "data_dir=DIR"], where="list")
     if not wanted:
-        raise UserError("list needs to know what", mend="python -m adbench list methods|data|clip")
+        raise UserError("list needs to know what", hint="python -m adbench list methods|data|clip")
     for number, topic in enumerate(wanted):
         print("\n" * (number > 0), end="")
         if topic == "data":

@@ -59,7 +59,7 @@ def parse(words: Sequence[str], command: str) -> list[Override]:
         one = _override(word, command)
         other = by_key.setdefault(one.key, one)
         if other is not one:
-            raise UserError(f"{one.key} is given twice", where=f"{other.word} and {word}", mend="leave one out")
+            raise UserError(f"{one.key} is given twice", where=f"{other.word} and {word}", hint="leave one out")
     return list(by_key.values())
 
 
@@ -86,8 +86,8 @@ def as_sweep(words: Sequence[str], command: str) -> dict[str, Swept]:
         try:
             found[key] = Swept(text, _parsed(f"{key}={text}").is_sweep_override())
         except HydraException as error:
-            mend = "put names in quotes: " + shlex.quote(f"{key}={_quoted(text)}")
-            raise UserError(f"cannot read the setting {word!r}", where=f"{command} -m", mend=mend) from error
+            hint = "put names in quotes: " + shlex.quote(f"{key}={_quoted(text)}")
+            raise UserError(f"cannot read the setting {word!r}", where=f"{command} -m", hint=hint) from error
     return found
 
 
@@ -97,8 +97,8 @@ def split_word(word: str, command: str) -> tuple[str, str, str]:
         raise unknown("option", word, OPTIONS, where=f"{command}; settings are written key=value")
     sign, key, equals, text = re.fullmatch(r"(\+{0,2}|~)([^=]*)(=?)(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
     if not re.fullmatch(r"[A-Za-z][\w./-]*", key) or not (equals or sign == "~"):
-        mend = f"write key=value; all settings: python -m adbench {command} --help"
-        raise UserError(f"{word!r} is not a setting", where=command, mend=mend)
+        hint = f"write key=value; all settings: python -m adbench {command} --help"
+        raise UserError(f"{word!r} is not a setting", where=command, hint=hint)
     return sign, key, text
 
 
@@ -156,14 +156,14 @@ def _value(key: str, text: str, word: str, command: str) -> Any:
 
 def _unreadable(key: str, text: str, word: str, command: str, reason: str) -> UserError:
     name = f"[{_quoted('A')},{_quoted('B')}]" if text[:1] == "[" else _quoted(text)
-    mend = "close its brackets and quotes, or put names in quotes: " + shlex.quote(f"{key}={name}")
-    return UserError(f"cannot read the setting {word!r}: {reason}", where=command, mend=mend)
+    hint = "close its brackets and quotes, or put names in quotes: " + shlex.quote(f"{key}={name}")
+    return UserError(f"cannot read the setting {word!r}: {reason}", where=command, hint=hint)
 
 
 def _sweeps(key: str, text: str, word: str, command: str) -> UserError:
     single, several = shlex.quote(f"{key}={_quoted(text)}"), shlex.quote(f"{key}=[{text}]")
-    mend = f"add -m for a run each; a list is written {several}, a name with a comma in it {single}"
-    return UserError(f"{word!r} asks for several runs at once", where=command, mend=mend)
+    hint = f"add -m for a run each; a list is written {several}, a name with a comma in it {single}"
+    return UserError(f"{word!r} asks for several runs at once", where=command, hint=hint)
 
 
 def _parsed(hydra: str) -> HydraOverride:
@@ -203,7 +203,7 @@ def _by_name(word: str) -> dict[str, str]:
     if not found or len(found) < len(pairs) or not all(name and path for name, path in found.items()):
         raise UserError(
             f"cannot read the setting {word!r}",
-            mend=f"write {key}='{{DATA: RUN, default: RUN}}', blanks behind the colons",
+            hint=f"write {key}='{{DATA: RUN, default: RUN}}', blanks behind the colons",
         )
     return found
 

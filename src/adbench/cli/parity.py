@@ -47,16 +47,16 @@ def _arguments(argv: Sequence[str]) -> tuple[list[Path], Path | None]:
     if "--out" in rest:
         place = rest.index("--out")
         if place + 1 == len(rest):
-            raise UserError("--out lacks its file", where="parity", mend="write --out FILE.npz")
+            raise UserError("--out lacks its file", where="parity", hint="write --out FILE.npz")
         out = Path(rest[place + 1])
         del rest[place : place + 2]
     wrong = [word for word in rest if word.startswith("-")]
     if wrong:
-        raise UserError(f"unknown option {wrong[0]!r}", where="parity", mend="known: --out FILE.npz")
+        raise UserError(f"unknown option {wrong[0]!r}", where="parity", hint="known: --out FILE.npz")
     if not rest:
-        raise UserError("no case given", where="parity", mend="write python -m adbench parity CASE_DIR")
+        raise UserError("no case given", where="parity", hint="write python -m adbench parity CASE_DIR")
     if out is not None and len(rest) > 1:
-        raise UserError("--out takes one case at a time", where="parity", mend="name one CASE_DIR")
+        raise UserError("--out takes one case at a time", where="parity", hint="name one CASE_DIR")
     return [Path(word) for word in rest], out
 
 

@@ -149,7 +149,7 @@ def _served(words: Words, order: Sequence[str], benchmark: Benchmark | None) -> 
             raise unknown("data set", name, known, where=word)
     for name in order:
         if name not in asked and EVERY_OTHER not in asked:
-            raise UserError(f"no checkpoint serves {name}", where=word, mend=f"add '{name}: RUN' or 'default: RUN'")
+            raise UserError(f"no checkpoint serves {name}", where=word, hint=f"add '{name}: RUN' or 'default: RUN'")
     return {name: str(asked.get(name, asked.get(EVERY_OTHER))) for name in order}
 
 
@@ -179,7 +179,7 @@ def _refuse_absent(absent: Mapping[str, str], n_named: int) -> None:
         raise UserError(
             f"{len(absent)} of {n_named} data sets are not there: {', '.join(absent)}",
             where=f"looked for {', '.join(absent.values())}",
-            mend="get them (python -m adbench data list), or leave them out by missing=skip",
+            hint="get them (python -m adbench data list), or leave them out by missing=skip",
         )
 
 
@@ -188,5 +188,5 @@ def _nothing_there(order: Sequence[str], words: Words, benchmark: Benchmark | No
     return UserError(
         f"none of the {len(order)} data sets {what}is there: {', '.join(order)}",
         where=f"looked for them in {words.data_dir}",
-        mend="put one into data_dir/NAME (python -m adbench data list), give data_dir=DIR, or name another data=NAME",
+        hint="put one into data_dir/NAME (python -m adbench data list), give data_dir=DIR, or name another data=NAME",
     )

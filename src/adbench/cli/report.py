@@ -57,10 +57,10 @@ def _words(argv: Sequence[str]) -> tuple[Path | None, list[Path]]:
     out = Path(str(words.get("out"))).expanduser() if "out" in words else None
     if not folders:
         raise UserError(
-            "report needs a run", mend="name folders of evaluations: python -m adbench report RUN, or latest"
+            "report needs a run", hint="name folders of evaluations: python -m adbench report RUN, or latest"
         )
     if out is not None and out.exists() and not out.is_dir():
-        raise UserError("this is a file, not a folder", where=f"out={out}", mend="give a folder")
+        raise UserError("this is a file, not a folder", where=f"out={out}", hint="give a folder")
     return out, [_folder(word) for word in folders]
 
 

@@ -27,10 +27,10 @@ def with_rerun(command: str, words: Sequence[str]) -> list[str]:
     facts = RunFolder.open(path).facts()
     before = facts.get("overrides")
     if facts["command"] != command:
-        mend = f"run python -m adbench {facts['command']} {asked[-1]}"
-        raise UserError(f"this is a run of {facts['command']}, not of {command}", where=asked[-1], mend=mend)
+        hint = f"run python -m adbench {facts['command']} {asked[-1]}"
+        raise UserError(f"this is a run of {facts['command']}, not of {command}", where=asked[-1], hint=hint)
     if not isinstance(before, list):
         what = "this run does not say what it was started with: it is of an older version"
-        raise UserError(what, where=asked[-1], mend="give the words themselves; its config.yaml holds the settings")
+        raise UserError(what, where=asked[-1], hint="give the words themselves; its config.yaml holds the settings")
     given = {split_word(word, command)[1] for word in further}
     return [word for word in before if split_word(word, command)[1] not in (*given, *_NOT_AGAIN)] + further

@@ -46,7 +46,7 @@ _OPTIONS = {
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench support` with these words."""
-    from adbench.cli import parts
+    from adbench.cli import components
     from adbench.cli.config import data_config, support_settings
     from adbench.data.support import draw_supports
     from adbench.engine.progress import make_reporter
@@ -54,13 +54,13 @@ def run(argv: Sequence[str]) -> int:
     words = Words("support", _as_settings(argv))
     words.only("data", "data_dir", "data.*", "support", "support.k", "support.seed", "support.path", "out")
     if "support.k" not in words:
-        raise UserError("support needs the number of images per class", mend="add support.k=1,2,4")
+        raise UserError("support needs the number of images per class", hint="add support.k=1,2,4")
     if not words.data:
-        raise UserError("support needs data", mend=f"add data=NAME, one of {', '.join(choices('data'))}")
+        raise UserError("support needs data", hint=f"add data=NAME, one of {', '.join(choices('data'))}")
     data = data_config(words, words.data[0])
     asked = {key: words.get(f"support.{key}", default) for key, default in (("k", 0), ("seed", 0), ("path", None))}
     settings = support_settings({"source": words.get("support", "seeded"), **asked})
-    found = parts.open_data(data, words.data_dir, make_reporter())
+    found = components.open_data(data, words.data_dir, make_reporter())
     supports = draw_supports(settings, found.pools, dataset=found.name)
     for seed in dict.fromkeys(seed for _, seed in supports):
         of_seed = {k: sets for (k, one), sets in supports.items() if one == seed}
@@ -81,7 +81,7 @@ def _as_settings(argv: Sequence[str]) -> list[str]:
             words.append(word)
             continue
         if not equals and not rest:
-            raise UserError(f"{option} lacks its value", where="support", mend=f"write {option} VALUE")
+            raise UserError(f"{option} lacks its value", where="support", hint=f"write {option} VALUE")
         value = value if equals else rest.pop(0)
         listed = option == "--classes" and not value.startswith("[")
         words.append(f"{_OPTIONS[option]}={f'[{value}]' if listed else value}")
@@ -104,7 +104,7 @@ def _write(text: str, out: Any, seed: int | None, *, several: bool) -> None:
         raise UserError(
             "a file holds the sets of one seed, and there are several",
             where=f"out={out}",
-            mend="write {seed} into its name",
+            hint="write {seed} into its name",
         )
     from adbench.atomic import write_text
 

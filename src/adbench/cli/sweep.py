@@ -154,7 +154,7 @@ def _multirun(overrides: Sequence[str], job: _Job, folder: Path) -> None:
         raise UserError(
             f"the sweep cannot be read: {' '.join(str(error).split())}",
             where=f"{job.command} -m",
-            mend="values to sweep over are written key=a,b; a list among them [a,b]",
+            hint="values to sweep over are written key=a,b; a list among them [a,b]",
         ) from error
     finally:
         GlobalHydra.instance().clear()

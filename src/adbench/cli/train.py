@@ -133,7 +133,7 @@ def _check_is_trained(config: TrainConfig) -> None:
     command = f"python -m adbench eval method={config.method} data={shlex.quote(_data_word(config))}{support}"
     fits = ": it is fitted to normal images of each class when it is evaluated" if cls.fits else ""
     raise UserError(
-        f"method {config.method} is not trained{fits}", where=f"train method={config.method}", mend=f"run {command}"
+        f"method {config.method} is not trained{fits}", where=f"train method={config.method}", hint=f"run {command}"
     )
 
 
@@ -149,21 +149,21 @@ def execute(words: Sequence[str], reporter: Reporter) -> Trained:
     config = train_config(Words("train", words))
     _check_is_trained(config)
     from adbench.api.dataset import auxiliary_choice
-    from adbench.cli import parts
+    from adbench.cli import components
     from adbench.engine.device import resolve_device
-    from adbench.engine.feed import check_supervision
     from adbench.engine.provenance import origin
     from adbench.engine.run_folder import RunFolder
     from adbench.engine.train import train
+    from adbench.engine.train_batches import check_supervision
     from adbench.report.heatmaps import paint
 
     device = resolve_device(config.device)
-    opened = [parts.open_data(one, config.data_dir, reporter) for one in config.data]
+    opened = [components.open_data(one, config.data_dir, reporter) for one in config.data]
     validation = None
     if config.validation is not None:
-        validation = parts.open_data(config.validation, config.data_dir, reporter)
-    clip = parts.load_backbone(config.clip, device)
-    method = parts.build_method(config, clip, device)
+        validation = components.open_data(config.validation, config.data_dir, reporter)
+    clip = components.load_backbone(config.clip, device)
+    method = components.build_method(config, clip, device)
     check_supervision(method, {one.name: one.facts.supervision for one in opened})
     checked = [] if validation is None else [validation.evaluation(config.support, method)]
     data = [one.auxiliary(**auxiliary_choice(config.trainer)) for one in opened]
@@ -173,12 +173,12 @@ def execute(words: Sequence[str], reporter: Reporter) -> Trained:
     with claim as folder:
         learnable = sum(parameter.numel() for parameter in method.learnable_parameters().values())
         reporter.say(f"method       {config.method}, {learnable:,} learnable parameters")
-        reporter.say(f"backbone     {parts.clip_line(clip)}")
+        reporter.say(f"backbone     {components.clip_line(clip)}")
         for one in data:
-            reporter.say(f"train on     {parts.data_line(one.name, one.samples)}")
+            reporter.say(f"train on     {components.data_line(one.name, one.samples)}")
         if validation is not None:
-            reporter.say(f"validate on  {parts.data_line(validation.name, validation.test)}")
-        reporter.say(f"device       {parts.device_line(device)}")
+            reporter.say(f"validate on  {components.data_line(validation.name, validation.test)}")
+        reporter.say(f"device       {components.device_line(device)}")
         reporter.say(f"run          {folder.path}")
         try:
             result = train(

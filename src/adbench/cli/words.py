@@ -41,7 +41,7 @@ class Words:
                 continue
             name = read(one.value)
             if not isinstance(name, str):
-                raise UserError(f"{one.word} names no {kind}", where=command, mend=f"write {group}=NAME")
+                raise UserError(f"{one.word} names no {kind}", where=command, hint=f"write {group}=NAME")
             check_choice(group, name, one.word)
 
     def __contains__(self, key: str) -> bool:
@@ -122,10 +122,10 @@ class Words:
             raise unknown_setting(one.word, one.key, known, self.command)
         if one.action == "add" and one.key in known:
             raise UserError(
-                f"{one.key} is there already", where=one.word, mend=f"write {shlex.quote(one.word.lstrip('+'))}"
+                f"{one.key} is there already", where=one.word, hint=f"write {shlex.quote(one.word.lstrip('+'))}"
             )
         if one.action == "delete" and parent not in _OPEN:
-            raise UserError(f"{one.key} cannot be deleted", where=one.word, mend=f"set it: {one.key}=null, or leave it")
+            raise UserError(f"{one.key} cannot be deleted", where=one.word, hint=f"set it: {one.key}=null, or leave it")
 
     def _data(self) -> list[str]:
         if "data" not in self:
@@ -133,10 +133,10 @@ class Words:
         value, word = read(self.overrides["data"].value), self.word("data")
         names = [str(name) for name in (value if isinstance(value, list) else [value])]
         if not names:
-            raise UserError("no data set is named", where=word, mend="write data=NAME or 'data=[a,b]'")
+            raise UserError("no data set is named", where=word, hint="write data=NAME or 'data=[a,b]'")
         for name in names:
             if names.count(name) > 1:
-                raise UserError(f"data set {name!r} is named twice", where=word, mend="name it once")
+                raise UserError(f"data set {name!r} is named twice", where=word, hint="name it once")
         return names
 
     def _owner(self, one: Override, names: Sequence[str]) -> tuple[str, str]:
@@ -151,7 +151,7 @@ class Words:
             raise UserError(
                 f"{one.key} does not say which of {', '.join(names)} it is for",
                 where=one.word,
-                mend="write " + shlex.quote(f"data.{names[0]}.{first}={one.word.partition('=')[2]}"),
+                hint="write " + shlex.quote(f"data.{names[0]}.{first}={one.word.partition('=')[2]}"),
             )
         return names[0], first
 
@@ -199,7 +199,7 @@ def unknown_setting(word: str, key: str, known: Iterable[str], command: str) -> 
         last_parts = {full.rpartition(".")[2]: full for full in reversed(keys)}
         close = difflib.get_close_matches(key.rpartition(".")[2], last_parts, n=1, cutoff=0.6)
         near = [last_parts[part] for part in close]
-    hint = f"did you mean {near[0]}? " if near else ""
+    nearest = f"did you mean {near[0]}? " if near else ""
     return UserError(
-        f"unknown setting {key!r}", where=word, mend=f"{hint}all settings: python -m adbench {command} --help"
+        f"unknown setting {key!r}", where=word, hint=f"{nearest}all settings: python -m adbench {command} --help"
     )

@@ -75,7 +75,7 @@ def check_sides(images: Tensor) -> None:
     if height % MULTIPLE or width % MULTIPLE:
         raise UserError(
             f"images are {width}x{height}: dense features need sides that are multiples of {MULTIPLE}",
-            mend="pad them on the right and at the bottom with zeros, after normalising",
+            hint="pad them on the right and at the bottom with zeros, after normalising",
         )
 
 

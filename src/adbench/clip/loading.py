@@ -110,7 +110,7 @@ def clip_from_state(
         raise UserError(
             f"the weights are not those of {name}: {len(faults)} tensors do not fit, first: {faults[0]}",
             where=source,
-            mend="name the model that the file was saved from (clip=...)",
+            hint="name the model that the file was saved from (clip=...)",
         )
     model.load_state_dict(given)
     return Clip(model, name=name, source=source, quick_gelu=quick_gelu, image_size=image_size, mean=mean, std=std)
@@ -148,7 +148,7 @@ def _download(tag_config: dict[str, Any], name: str, tag: str) -> Path:
         raise UserError(
             f"could not download the weights {name} / {tag}: {str(error).splitlines()[0] if str(error) else error!r}",
             where="clip.pretrained",
-            mend="check the connection, or download the file elsewhere and give it as clip.checkpoint=FILE",
+            hint="check the connection, or download the file elsewhere and give it as clip.checkpoint=FILE",
         ) from error
 
 
@@ -167,7 +167,7 @@ def _activation(asked: bool | None, configured: bool, trained_with: bool | None,
         raise UserError(
             f"the weights {source!r} were trained with {trained}, but model {name} builds {built}",
             where="clip.quick_gelu",
-            mend=f"set clip.quick_gelu={str(trained_with).lower()} to match the weights, "
+            hint=f"set clip.quick_gelu={str(trained_with).lower()} to match the weights, "
             f"or {str(configured).lower()} to run them with {built} on purpose",
         )
     return configured

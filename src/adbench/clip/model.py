@@ -234,7 +234,7 @@ class Clip(nn.Module):
             if len(codes) > self.context_length:
                 raise UserError(
                     f"a prompt has {len(codes)} tokens, the text tower takes {self.context_length}: {text!r}",
-                    mend="shorten the class name or the template",
+                    hint="shorten the class name or the template",
                 )
             ids[row, : len(codes)] = torch.tensor(codes)
         return ids
@@ -307,6 +307,6 @@ def _check_architecture(model: Any, name: str) -> TowerFacts:
             f"backbone {name!r} is no CLIP with a classic ViT (class token pooling, linear projections) or a ConvNeXt "
             "image tower",
             where="clip",
-            mend="choose one of `python -m adbench list clip`",
+            hint="choose one of `python -m adbench list clip`",
         )
     return tower

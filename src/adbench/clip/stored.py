@@ -67,7 +67,7 @@ def read_clip(file: Path, *, activation_asked: bool = True) -> StoredClip:
     other = _other_model(state, _config(file))
     if other:
         raise UserError(
-            f"the file holds {other}, in the format of Hugging Face transformers", where=str(file), mend=_TAKE
+            f"the file holds {other}, in the format of Hugging Face transformers", where=str(file), hint=_TAKE
         )
     return StoredClip(state, None)
 
@@ -102,7 +102,7 @@ def _below(state: Mapping[str, Tensor], anchor: str, beside: str, file: Path) ->
         raise UserError(
             f"the file holds {len(fronts)} CLIPs: below {', '.join(repr(front) for front in fronts[:4])}",
             where=str(file),
-            mend="save the one that is meant into a file of its own",
+            hint="save the one that is meant into a file of its own",
         )
     if not fronts:
         return None
@@ -118,7 +118,7 @@ def _activation_of(opened: WeightFile, *, asked: bool) -> bool | None:
         raise UserError(
             "a CLIP of Hugging Face transformers, without the config.json that says its activation",
             where=str(opened.path),
-            mend="put its config.json beside it, or set clip.quick_gelu=true (openai/clip-*) or false (laion/CLIP-*)",
+            hint="put its config.json beside it, or set clip.quick_gelu=true (openai/clip-*) or false (laion/CLIP-*)",
         )
     towers = [part for name in ("text_config", "vision_config") if isinstance(part := config.get(name), dict)]
     said = {"quick_gelu"} if len(towers) < 2 else set()
@@ -129,7 +129,7 @@ def _activation_of(opened: WeightFile, *, asked: bool) -> bool | None:
             f"open_clip builds no CLIP with hidden_act {', '.join(sorted(said))} and layer_norm_eps "
             f"{', '.join(sorted(eps))}",
             where=str(opened.path.with_name("config.json")),
-            mend=_TAKE,
+            hint=_TAKE,
         )
     return said == {"quick_gelu"}
 
@@ -142,9 +142,9 @@ def _config(file: Path) -> dict[str, object] | None:
     try:
         config = json.loads(note.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise UserError("this is no JSON", where=str(note), mend="get the file again, or remove it") from error
+        raise UserError("this is no JSON", where=str(note), hint="get the file again, or remove it") from error
     if not isinstance(config, dict):
-        raise UserError("this is no configuration of a model", where=str(note), mend="get the file again, or remove it")
+        raise UserError("this is no configuration of a model", where=str(note), hint="get the file again, or remove it")
     return config
 
 

@@ -119,8 +119,8 @@ def find_root(
     spec.prepare(folder, progress)
     if not folder.is_dir():
         looked = "" if root is not None else f", data_dir={data_dir}"
-        mend = f"give its folder by data.root=DIR (or the folder above by data_dir=DIR). {spec.how_to_obtain}"
+        hint = f"give its folder by data.root=DIR (or the folder above by data_dir=DIR). {spec.how_to_obtain}"
         raise UserError(
-            f"the folder of data set {spec.name} is missing", where=f"looked for {folder}{looked}", mend=mend
+            f"the folder of data set {spec.name} is missing", where=f"looked for {folder}{looked}", hint=hint
         )
     return folder

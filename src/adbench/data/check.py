@@ -87,7 +87,7 @@ def _surveyed(
 
 def _deviating(spec: DatasetSpec, samples: Sequence[Sample], options: Mapping[str, Any] | None) -> Iterator[UserError]:
     for line in spec.deviations(samples, options):
-        yield UserError(line, mend="unpack the archive again; a part of the classes: data.classes='[a,b]'")
+        yield UserError(line, hint="unpack the archive again; a part of the classes: data.classes='[a,b]'")
 
 
 def _absent(spec: DatasetSpec, present: Collection[str]) -> Iterator[UserError]:
@@ -96,7 +96,7 @@ def _absent(spec: DatasetSpec, present: Collection[str]) -> Iterator[UserError]:
     for name in spec.classes:
         if name not in present and spec.name not in present:
             yield UserError(
-                f"class {spec.name}/{name} is missing", mend="unpack the whole archive, or name data.classes='[a,b]'"
+                f"class {spec.name}/{name} is missing", hint="unpack the whole archive, or name data.classes='[a,b]'"
             )
 
 
@@ -125,7 +125,7 @@ def _repetition(group: Sequence[Sample]) -> UserError:
     return UserError(
         f"{len(group)} images are identical{across}",
         where=shown + (f" and {len(group) - 4} more" if len(group) > 4 else ""),
-        mend="keep one of them, or get the archive again",
+        hint="keep one of them, or get the archive again",
     )
 
 

@@ -32,8 +32,8 @@ def doubts(looked: Sequence[Looked]) -> Iterator[UserError]:
         for one in group:
             tally.add(one.sample.key, Contents(one.marked, one.image.peak))
         for note in tally.notes():
-            mend = "look at them by data show, and mend the masks or how they are read (datasets.md)"
-            yield UserError(note, where=f"class {name}", mend=mend)
+            hint = "look at them by data show, and mend the masks or how they are read (datasets.md)"
+            yield UserError(note, where=f"class {name}", hint=hint)
 
 
 def notes(looked: Sequence[Looked], sizes: Mapping[str, tuple[int, int]]) -> list[str]:

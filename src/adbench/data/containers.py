@@ -73,9 +73,9 @@ def open_member(path: Path) -> Image.Image:
     """The image as 8-bit RGB (CIFAR-10) or grey (MNIST). Raises UserError for one that the file does not hold."""
     images, _ = read_container(path.parent)
     if int(path.name) >= len(images):
-        mend = "get the file again: it may be cut short"
+        hint = "get the file again: it may be cut short"
         raise UserError(
-            f"the file holds {len(images)} images, not number {path.name}", where=str(path.parent), mend=mend
+            f"the file holds {len(images)} images, not number {path.name}", where=str(path.parent), hint=hint
         )
     return Image.fromarray(np.ascontiguousarray(images[int(path.name)]))
 
@@ -97,8 +97,8 @@ def content_sha256(path: Path) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError as error:
-        mend = "restore it or index the folder again"
-        raise UserError(f"the file cannot be read: {error.strerror}", where=str(path), mend=mend) from error
+        hint = "restore it or index the folder again"
+        raise UserError(f"the file cannot be read: {error.strerror}", where=str(path), hint=hint) from error
     return digest.hexdigest()
 
 
@@ -120,7 +120,7 @@ def read_container(file: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64] | N
             return read_idx(file), None
         return _cifar_python(file)
     except (OSError, ValueError, KeyError, EOFError, struct.error, pickle.UnpicklingError) as error:
-        raise UserError(f"the file cannot be read: {error}", where=str(file), mend="get the file again") from error
+        raise UserError(f"the file cannot be read: {error}", where=str(file), hint="get the file again") from error
 
 
 def read_idx(file: Path) -> NDArray[np.uint8]:

@@ -59,16 +59,16 @@ def opened(
             _require_size(image, kind, where, max_megapixels)
             # Phones write a preview or a map of depth behind the picture of an MPO file.
             if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
-                mend = "save the one that is meant as a file of its own"
-                raise UserError(f"{kind} file holds {frames} pictures (pages or frames)", where=where, mend=mend)
+                hint = "save the one that is meant as a file of its own"
+                raise UserError(f"{kind} file holds {frames} pictures (pages or frames)", where=where, hint=hint)
             yield image
     except FileNotFoundError as error:
         target = f": it is a link to {os.readlink(path)}, which is not there" if path.is_symlink() else ""
-        mend = "restore it or index the folder again"
-        raise UserError(f"{kind} file is missing{target}", where=where, mend=mend) from error
+        hint = "restore it or index the folder again"
+        raise UserError(f"{kind} file is missing{target}", where=where, hint=hint) from error
     except BROKEN as error:
-        what, mend = _diagnosis(path, error)
-        raise UserError(f"{kind} file cannot be read: {what}", where=where, mend=mend) from error
+        what, hint = _diagnosis(path, error)
+        raise UserError(f"{kind} file cannot be read: {what}", where=where, hint=hint) from error
 
 
 def require_regular(path: Path, kind: str = "image", where: str = "") -> None:
@@ -76,8 +76,8 @@ def require_regular(path: Path, kind: str = "image", where: str = "") -> None:
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
         what = _NO_FILE.get(stat.S_IFMT(mode), "something else")
-        mend = "remove it, or put the file in its place"
-        raise UserError(f"{kind} file is not a file but {what}", where=where or str(path), mend=mend)
+        hint = "remove it, or put the file in its place"
+        raise UserError(f"{kind} file is not a file but {what}", where=where or str(path), hint=hint)
 
 
 def _open(path: Path) -> Image.Image:
@@ -130,7 +130,7 @@ def _require_size(image: Image.Image, kind: str, where: str, max_megapixels: flo
         raise UserError(
             f"{kind} is {size}, and {limit / 1e6:.0f} are allowed",
             where=where,
-            mend="save it smaller or in pieces" if max_megapixels is None else enough,
+            hint="save it smaller or in pieces" if max_megapixels is None else enough,
         )
 
 

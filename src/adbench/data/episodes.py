@@ -65,7 +65,7 @@ class EpisodePlan:
             raise UserError(
                 f"the training data hold no {missing} images, and every batch is to hold both kinds",
                 where="trainer.sampler=balanced",
-                mend="add such data, or use trainer.sampler=shuffle",
+                hint="add such data, or use trainer.sampler=shuffle",
             )
         self._pools: dict[tuple[str, str], list[int]] = defaultdict(list)
         for index in self._streams[0].tolist():
@@ -85,7 +85,7 @@ class EpisodePlan:
                     f"class {group[1]} of {group[0]} has {n_pool} normal images to train with, every query needs "
                     f"{self._shots} others",
                     where=f"support.k={self._shots}",
-                    mend="choose a smaller K, add normal images, or leave the class out",
+                    hint="choose a smaller K, add normal images, or leave the class out",
                 )
 
     def batches(self, epoch: int) -> list[Episode]:

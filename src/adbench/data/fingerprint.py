@@ -62,7 +62,7 @@ def _stamp(path: Path) -> _Stamp:
     try:
         found = (path.parent if is_member(path) or tile_box(path) else path).stat()
     except OSError as error:
-        raise UserError("file is missing", where=str(path), mend="restore it or index the folder again") from error
+        raise UserError("file is missing", where=str(path), hint="restore it or index the folder again") from error
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 

@@ -77,18 +77,18 @@ def _refuse_parts(here: Listing, test: Sequence[str]) -> None:
     """Refuse two folders of test images, other folders beside one, and parts that are still packed."""
     shown = f"there are the folders {', '.join(here.folders[:6])}"
     if len(test) > 1:
-        mend = "keep one of them there"
-        raise UserError(f"two folders hold test images: {test[0]!r} and {test[1]!r}", where=str(here.path), mend=mend)
+        hint = "keep one of them there"
+        raise UserError(f"two folders hold test images: {test[0]!r} and {test[1]!r}", where=str(here.path), hint=hint)
     if any(role(name) in ("normal", "abnormal", "test") for name in here.folders):
         folders = {plain(name) for name in here.folders}
         for archive in archives(here.path):
             stem = archive.split(".")[0]
             if role(stem) is not None and plain(stem) not in folders:
-                raise UserError(f"{archive} is not unpacked", where=f"in {here.path}", mend="unpack it there")
+                raise UserError(f"{archive} is not unpacked", where=f"in {here.path}", hint="unpack it there")
     for name in here.folders if test else ():
         if role(name) in (None, "unclear") and images_below(here.path, name):
-            mend = f"move it away, or name the folders by data.normal_dir and data.abnormal_dir; {shown}"
-            raise UserError(f"it is not clear what {name!r} beside {test[0]!r} holds", where=str(here.path), mend=mend)
+            hint = f"move it away, or name the folders by data.normal_dir and data.abnormal_dir; {shown}"
+            raise UserError(f"it is not clear what {name!r} beside {test[0]!r} holds", where=str(here.path), hint=hint)
 
 
 def _mask_roots(folder: str, here: Listing, without: Collection[str] = ()) -> list[str]:
@@ -105,15 +105,15 @@ def explicit_kinds(
     for option, folders in (("normal", normal), ("abnormal", abnormal), ("mask", masks), ("train", train)):
         for folder in folders:
             if not (root / folder).is_dir() or Path(folder).is_absolute() or ".." in Path(folder).parts:
-                mend = "name a folder below data.root"
-                raise UserError(f"folder {folder!r} is missing", where=f"data.{option}_dir, below {root}", mend=mend)
+                hint = "name a folder below data.root"
+                raise UserError(f"folder {folder!r} is missing", where=f"data.{option}_dir, below {root}", hint=hint)
     if not normal and not abnormal:
-        raise UserError("no folder of test images is named", where="data", mend="give data.normal_dir or abnormal_dir")
+        raise UserError("no folder of test images is named", where="data", hint="give data.normal_dir or abnormal_dir")
     if masks and len(masks) not in (1, len(abnormal)):
         raise UserError(
             f"{len(masks)} mask folders for {len(abnormal)} abnormal ones",
             where="data.mask_dir",
-            mend="name one for all, or one for each in the same order",
+            hint="name one for all, or one for each in the same order",
         )
     kinds: list[Kind] = []
     for number, folder in enumerate(abnormal):
@@ -159,7 +159,7 @@ def _refuse_unclear(here: Listing, unclear: Sequence[str], sides: dict[str, int]
         raise UserError(
             f"it is not clear whether {what} {f'beside {clear} ' if clear else ''}is normal or abnormal",
             where=str(here.path),
-            mend="move it away, or name the folders by data.normal_dir and data.abnormal_dir",
+            hint="move it away, or name the folders by data.normal_dir and data.abnormal_dir",
         )
 
 
@@ -174,15 +174,15 @@ def _kinds(root: Path, place: str, name: str, label: int, split: str, mask_roots
         defect = (sub or folder).rsplit("/", 1)[-1] if label else "good"
         masks = _mask_folder(root, roots, place, name, sub) if label else None
         if label and masks is None and (form := beside(root / join(folder, sub))):
-            mend = "draw them into mask files, or move them away to do without"
-            raise UserError(form, where=str(root / join(folder, sub)), mend=mend)
+            hint = "draw them into mask files, or move them away to do without"
+            raise UserError(form, where=str(root / join(folder, sub)), hint=hint)
         yield Kind(join(folder, sub), label, split, defect, masks)
 
 
 def _with_images(folder: Path, here: Listing, sub: str) -> Iterator[str]:
     """Relative paths of the folders that hold images, from `folder` itself ("") downwards, without those of masks."""
     if sub.count("/") > _DEEPEST:
-        raise UserError("folders are nested without end", where=str(folder), mend="remove the link that leads back")
+        raise UserError("folders are nested without end", where=str(folder), hint="remove the link that leads back")
     if here.images:
         yield sub
     for name in here.folders:
@@ -203,12 +203,12 @@ def _mask_folder(root: Path, roots: Sequence[str], place: str, name: str, sub: s
     if roots:
         form = annotation_format([path for path in sorted((root / roots[0]).rglob("*")) if path.is_file()])
         if form is not None:
-            mend = "draw them into mask files, or move the folder away to do without"
-            raise UserError(form, where=str(root / roots[0]), mend=mend)
+            hint = "draw them into mask files, or move the folder away to do without"
+            raise UserError(form, where=str(root / roots[0]), hint=hint)
         raise UserError(
             f"there is a folder of masks, {roots[0]!r}, but none for the images in {join(place, join(name, sub))!r}",
             where=str(root),
-            mend=f"put them into {join(roots[0], sub or name)!r}, or move all masks away to do without",
+            hint=f"put them into {join(roots[0], sub or name)!r}, or move all masks away to do without",
         )
     return None
 

@@ -50,7 +50,7 @@ def open_image(path: Path, reading: Reading = AS_PUBLISHED) -> Image.Image:
         turned = orientation in _TURNING
         image = ImageOps.exif_transpose(stored) if turned else stored.copy()
     if image.mode == "F":
-        raise UserError("image holds floating-point values", where=str(path), mend="convert it to 8 or 16 bits")
+        raise UserError("image holds floating-point values", where=str(path), hint="convert it to 8 or 16 bits")
     if deep:
         image = _eight_bits(image, reading.bits, path)
     if turned:
@@ -73,13 +73,13 @@ def open_picture(sample: Sample) -> Image.Image:
     except FileNotFoundError as error:
         raise UserError("overlay file is missing", where=f"{sample.overlay_path}, of {sample.path}") from error
     except (*BROKEN, zipfile.BadZipFile) as error:
-        mend = "replace the file: it may be truncated"
-        raise UserError(f"overlay file cannot be read: {error}", where=str(sample.overlay_path), mend=mend) from error
+        hint = "replace the file: it may be truncated"
+        raise UserError(f"overlay file cannot be read: {error}", where=str(sample.overlay_path), hint=hint) from error
     if overlay.dtype.kind not in "iu" or overlay.shape != pixels.shape:
         raise UserError(
             f"the overlay holds {overlay.dtype} {overlay.shape} but its image is uint8 {pixels.shape}",
             where=f"{sample.overlay_path}, of image {sample.path}",
-            mend="pair the overlay with its own image; it holds whole numbers under the key rgb",
+            hint="pair the overlay with its own image; it holds whole numbers under the key rgb",
         )
     return Image.fromarray((pixels.astype(np.int64) + overlay.astype(np.int64)).clip(0, 255).astype(np.uint8))
 
@@ -144,18 +144,18 @@ def contents_of(image: Image.Image, marked: float | None) -> Contents:
 def misfit(sample: Sample, mask: Path, size: tuple[int, ...], own: tuple[int, ...]) -> UserError:
     """The error for a mask of `size` (height, width) of an image whose own size is another: it names the reason."""
     what = f"mask is {size[1]}x{size[0]} pixels but its image {own[1]}x{own[0]}"
-    mend = "pair the image with its own mask, or save the mask at the image's size"
+    hint = "pair the image with its own mask, or save the mask at the image's size"
     if (size[1], size[0]) == (own[0], own[1]):
         what += ": width and height are swapped"
-        mend = "turn the mask by 90 degrees, as its image is"
+        hint = "turn the mask by 90 degrees, as its image is"
         orientation = _orientation(sample.path)
         if orientation in _SWAPPING and sample.reading.exif:
             what += f" by the image's EXIF orientation {orientation}, which the mask does not have"
-            mend = "draw the mask on the upright picture, or say data.exif=false where masks fit the pixels as stored"
+            hint = "draw the mask on the upright picture, or say data.exif=false where masks fit the pixels as stored"
         elif orientation in _SWAPPING:
             what += f"; the image has EXIF orientation {orientation}, and its mask is drawn on the turned picture"
-            mend = "save the image upright without EXIF, or, in a folder of your own, say data.exif=true"
-    return UserError(what, where=f"{mask}, of image {sample.path}", mend=mend)
+            hint = "save the image upright without EXIF, or, in a folder of your own, say data.exif=true"
+    return UserError(what, where=f"{mask}, of image {sample.path}", hint=hint)
 
 
 def _orientation(path: Path) -> int:
@@ -172,14 +172,14 @@ def _eight_bits(image: Image.Image, bits: int, path: Path) -> Image.Image:
     if not image.mode.startswith("I"):  # colours: PIL has already kept the upper 8 of 16 bits
         if bits != 16:
             what = f"16-bit colour images cannot be read as {bits} bits"
-            raise UserError(what, where=f"data.bits, {path}", mend="say data.bits=16, or convert them to 8 bits")
+            raise UserError(what, where=f"data.bits, {path}", hint="say data.bits=16, or convert them to 8 bits")
         image.info[PEAK] = max(high for _, high in _extrema(image)) / 255
         return image
     values = np.asarray(image)
     largest, most = int(values.max(initial=0)), 2**bits - 1
     if largest > most or values.min(initial=0) < 0:
         what = f"image holds the value {largest if largest > most else values.min()}, and {bits} bits end at {most}"
-        raise UserError(what, where=str(path), mend="convert it, or say data.bits=16")
+        raise UserError(what, where=str(path), hint="convert it, or say data.bits=16")
     reduced = Image.fromarray((values >> (bits - 8)).astype(np.uint8))
     reduced.info[PEAK] = largest / most
     return reduced

@@ -35,7 +35,7 @@ def open_labels(sample: Sample, size: tuple[int, int]) -> NDArray[np.uint8]:
         raise UserError(
             f"the label map is {width}x{height} pixels but its image {size[0]}x{size[1]}",
             where=where,
-            mend="pair the image with its own labels, at the image's size",
+            hint="pair the image with its own labels, at the image's size",
         )
     return _mapped(stored, sample.label_ids, where)
 
@@ -61,6 +61,6 @@ def _mapped(stored: NDArray[np.int64], label_ids: Mapping[int, int], where: str)
         raise UserError(
             f"the label map holds the unexpected value {', '.join(map(str, strange[:4]))}",
             where=where,
-            mend=f"values of this data set: {', '.join(map(str, sorted(label_ids)))}",
+            hint=f"values of this data set: {', '.join(map(str, sorted(label_ids)))}",
         )
     return values.astype(np.uint8)

@@ -76,7 +76,7 @@ def told_of_dead_workers() -> Iterator[None]:
         raise UserError(
             f"a loader process died, most likely for want of memory: {str(error).strip().splitlines()[-1]}",
             where="workers",
-            mend=_LESS,
+            hint=_LESS,
         ) from error
 
 
@@ -111,7 +111,7 @@ def make_loader(
     """
     for name, value, least in (("batch_size", batch_size, 1), ("skip", skip, 0), ("workers", workers, 0)):
         if value < least:
-            raise UserError(f"{name} is {value}", mend=f"give {least} or more")
+            raise UserError(f"{name} is {value}", hint=f"give {least} or more")
     indices = np.arange(len(samples))
     if shuffle:
         indices = np.random.default_rng([seed, epoch, ORDER]).permutation(len(samples))
@@ -148,7 +148,7 @@ def make_episode_loader(
         raise UserError(
             "the training data hold label maps, and the method's preprocessing takes masks",
             where="data",
-            mend="train a method that learns segmentation, or choose other data",
+            hint="train a method that learns segmentation, or choose other data",
         )
     batches = _Batches(
         samples=list(samples),
@@ -201,7 +201,7 @@ class _Batches(Dataset["Batch | _Fault"]):
         except OSError as error:
             return _Fault(from_system(error))
         except MemoryError:
-            return _Fault(UserError("there is not enough memory to load a batch", where="workers", mend=_LESS))
+            return _Fault(UserError("there is not enough memory to load a batch", where="workers", hint=_LESS))
 
     def load(self, number: int) -> Batch:
         """Decode batch `number`."""
@@ -227,11 +227,11 @@ class _Fault:
     """A UserError on its way from a worker: torch would re-raise it with the worker's traceback as its text."""
 
     def __init__(self, error: UserError) -> None:
-        self.what, self.where, self.mend = error.what, error.where, error.mend
+        self.what, self.where, self.hint = error.what, error.where, error.hint
 
     def error(self) -> UserError:
         """The error as the worker raised it."""
-        return UserError(self.what, where=self.where, mend=self.mend)
+        return UserError(self.what, where=self.where, hint=self.hint)
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -278,7 +278,7 @@ def _share(mask: Image) -> float:
 
 def _load_augmented(sample: Sample, transform: Transform, random: np.random.Generator) -> _Item:
     if not isinstance(transform, SceneTransform) or sample.mask_path is None:
-        raise UserError("there is no label map to train on", where=str(sample.path), mend="leave the image out")
+        raise UserError("there is no label map to train on", where=str(sample.path), hint="leave the image out")
     image = open_picture(sample)
     labels = open_labels(sample, image.size)
     try:
@@ -289,7 +289,7 @@ def _load_augmented(sample: Sample, transform: Transform, random: np.random.Gene
 
 
 def _unprepared(sample: Sample, error: Exception) -> UserError:
-    return UserError(f"image cannot be prepared: {error}", where=str(sample.path), mend="replace the file")
+    return UserError(f"image cannot be prepared: {error}", where=str(sample.path), hint="replace the file")
 
 
 def _episodes(samples: Sequence[Sample], order: list[int], batch_size: int, transform: Transform) -> list[Episode]:
@@ -311,13 +311,13 @@ def _episodes(samples: Sequence[Sample], order: list[int], batch_size: int, tran
 
 def _collate(samples: Sequence[Sample], items: list[_Item]) -> Batch:
     if not samples:
-        raise UserError("no images to load", mend="give at least one sample")
+        raise UserError("no images to load", hint="give at least one sample")
     masks = [item.mask for item in items if item.mask is not None]
     if len({(item.image.shape, None if item.mask is None else item.mask.shape) for item in items}) > 1:
         raise UserError(
             "images of several sizes cannot be one batch",
             where=", ".join(sample.key for sample in samples[:4]),
-            mend="use a batch size of 1, or a preprocessing that crops them",
+            hint="use a batch size of 1, or a preprocessing that crops them",
         )
     return Batch(
         images=torch.stack([item.image for item in items]),  # (B, 3, H, W)

@@ -65,9 +65,9 @@ def _look(sample: Sample, decode: bool) -> Looked:
 def _faults_of_overlay(sample: Sample, path: Path, decode: bool) -> Iterator[UserError]:
     where = f"{path}, of image {sample.path}"
     if not path.is_file():
-        yield UserError("overlay file is missing", where=where, mend=_RESTORE)
+        yield UserError("overlay file is missing", where=where, hint=_RESTORE)
     elif not zipfile.is_zipfile(path):  # an .npz has its table of contents at the end
-        yield UserError("overlay file cannot be read: it may be truncated", where=where, mend=_RESTORE)
+        yield UserError("overlay file cannot be read: it may be truncated", where=where, hint=_RESTORE)
     elif decode:
         try:
             open_picture(sample)

@@ -66,7 +66,7 @@ def read_mask(path: Path, *, image: Path | None = None, reading: Reading = AS_PU
     if values.ndim == 3:
         values, full = _of_channels(values, stored.mode, lossy, where), 255
         if reduced and set(np.unique(values)) != {0, 255}:
-            raise UserError("mask stores 16 bits per colour, of which 8 are read", where=where, mend=_SAVE)
+            raise UserError("mask stores 16 bits per colour, of which 8 are read", where=where, hint=_SAVE)
         return StoredMask(values, full, lossy)
     if stored.mode == "P":
         return StoredMask(_of_palette(values, stored, reading, where), 1, lossy)
@@ -74,7 +74,7 @@ def read_mask(path: Path, *, image: Path | None = None, reading: Reading = AS_PU
         levels = np.unique(values)
         if len(levels) > 2 or not np.isfinite(levels).all():
             what = "mask holds floating-point values of more than two kinds"
-            raise UserError(what, where=where, mend="decide from which value on they are defects, and " + _SAVE)
+            raise UserError(what, where=where, hint="decide from which value on they are defects, and " + _SAVE)
         return StoredMask(values > 0, 1, lossy)
     return StoredMask(values, {"1": 1, "L": 255}.get(stored.mode, 65535), lossy)
 
@@ -108,7 +108,7 @@ def _of_channels(values: NDArray[Any], mode: str, lossy: bool, where: str) -> ND
         if np.ptp(alpha) > 0:
             if np.ptp(colours, axis=(0, 1)).any():
                 what = f"mask is an {mode} picture whose colours and transparency (alpha) both vary"
-                raise UserError(what, where=where, mend=_SAVE)
+                raise UserError(what, where=where, hint=_SAVE)
             return alpha
         values = colours
     _refuse_photograph(values, lossy, where)
@@ -129,7 +129,7 @@ def _refuse_photograph(values: NDArray[Any], lossy: bool, where: str) -> None:
     if n_colours > _COLOURS or corners.any(axis=1).all():
         told = f"{n_colours} colours" if n_colours > _COLOURS else "a background that is not black"
         what = f"mask is a coloured picture with {told}: a photograph, or drawn on one"
-        raise UserError(what, where=where, mend=_SAVE)
+        raise UserError(what, where=where, hint=_SAVE)
 
 
 def _of_palette(values: NDArray[Any], stored: Image.Image, reading: Reading, where: str) -> NDArray[Any]:
@@ -149,7 +149,7 @@ def _of_palette(values: NDArray[Any], stored: Image.Image, reading: Reading, whe
     agrees = not palette[0].any() and palette[used[used > 0]].any(axis=1).all()
     if not reading.inverted and not agrees and counts[0] < counts.max():
         what = f"the commonest index of the mask's palette is {int(counts.argmax())}, and 0 is the background"
-        raise UserError(what, where=where, mend=_SAVE)
+        raise UserError(what, where=where, hint=_SAVE)
     return values > 0
 
 

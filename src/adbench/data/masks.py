@@ -120,7 +120,7 @@ def _refuse_twins(names: Iterable[str], kind: str, form: Callable[[str], str], w
         other = seen.setdefault(form(bare(name)), name)
         if other != name:
             what = "have the same stem" if bare(other) == bare(name) else "differ in zeros or separators alone"
-            raise UserError(f"two {kind} {what}: {other!r} and {name!r}", where=str(where), mend="remove one of them")
+            raise UserError(f"two {kind} {what}: {other!r} and {name!r}", where=str(where), hint="remove one of them")
 
 
 def _match(images: Sequence[str], units: Iterable[str], image_form: _Form, mask_form: _Form) -> Pairs:
@@ -205,7 +205,7 @@ def _refuse_left_over(pairs: Pairs, units: Mapping[str, object], where: Path) ->
             raise UserError(
                 f"it is not clear which mask belongs to an image: {other!r} or {unit!r}",
                 where=str(where),
-                mend="remove one of them, or name both NAME_mask_1, NAME_mask_2 to have them joined",
+                hint="remove one of them, or name both NAME_mask_1, NAME_mask_2 to have them joined",
             )
 
 

@@ -42,9 +42,9 @@ def read_meta(root: Path, *, dataset: str, reading: Reading = AS_PUBLISHED) -> I
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
     except FileNotFoundError as error:
-        raise UserError("meta.json is missing", where=f"looked for {path}", mend="give its folder as root") from error
+        raise UserError("meta.json is missing", where=f"looked for {path}", hint="give its folder as root") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"meta.json cannot be read: {error}", where=str(path), mend="write it again") from error
+        raise UserError(f"meta.json cannot be read: {error}", where=str(path), hint="write it again") from error
     places = _Places(root)
     n_empty = 0
     for split, class_name, number, record in _records(content, path):
@@ -71,21 +71,21 @@ def _records(content: Any, path: Path) -> Iterator[tuple[str, str, int, Any]]:
     """Yield (split, class, number, record) after checking the two outer levels."""
     form = foreign_format(path.parent) if not isinstance(content, dict) or "classes" in content else None
     if form is not None:
-        mend = "get the set from its own source, or write a meta.json of AdaCLIP's form"
-        raise UserError(f"meta.json is not one of AdaCLIP's or AnomalyCLIP's form: {form}", where=str(path), mend=mend)
+        hint = "get the set from its own source, or write a meta.json of AdaCLIP's form"
+        raise UserError(f"meta.json is not one of AdaCLIP's or AnomalyCLIP's form: {form}", where=str(path), hint=hint)
     if not isinstance(content, dict) or not content:
-        raise UserError("meta.json holds no splits", where=str(path), mend='expected the keys "train" and "test"')
+        raise UserError("meta.json holds no splits", where=str(path), hint='expected the keys "train" and "test"')
     splits = [key.lower() for key in content]
     for key, classes in content.items():
         if key.lower() not in _SPLITS or not isinstance(classes, dict) or splits.count(key.lower()) > 1:
             raise UserError(
                 f"meta.json has the key {key!r}",
                 where=str(path),
-                mend='expected "train" and "test" once, each class -> list',
+                hint='expected "train" and "test" once, each class -> list',
             )
         for class_name, records in classes.items():
             if not isinstance(records, list):
-                raise UserError(f"class {class_name!r} is no list", where=f"{path}, {key}", mend="write it again")
+                raise UserError(f"class {class_name!r} is no list", where=f"{path}, {key}", hint="write it again")
             for number, record in enumerate(records):
                 yield key.lower(), class_name, number, record
 
@@ -136,7 +136,7 @@ def _is_plain(value: Any) -> bool:
 
 def _unlike(name: str, value: Any, where: str, expected: str) -> UserError:
     shown = json.dumps(value, ensure_ascii=False)[:60]
-    return UserError(f"{name} is {shown}", where=where, mend=f"expected {expected}: mend the record, or write it again")
+    return UserError(f"{name} is {shown}", where=where, hint=f"expected {expected}: mend the record, or write it again")
 
 
 class _Places:

@@ -25,7 +25,7 @@ class Mosaic:
     def __init__(self, samples: Sequence[Sample], probabilities: Mapping[str, float]) -> None:
         for dataset, probability in probabilities.items():
             if not 0 <= probability <= 1:
-                raise UserError(f"mosaic probability of {dataset} is {probability}", mend="give a number from 0 to 1")
+                raise UserError(f"mosaic probability of {dataset} is {probability}", hint="give a number from 0 to 1")
         self._probabilities = dict(probabilities)
         self._groups: dict[tuple[str, str], list[Sample]] = {}
         for sample in samples:

@@ -47,7 +47,7 @@ def index_pairs(
         raise UserError(
             "no folders of images and masks",
             where=str(root),
-            mend=f"expected {' or '.join(' + '.join(pair) for pair in pairs)}, or {arranged or class_name}/test",
+            hint=f"expected {' or '.join(' + '.join(pair) for pair in pairs)}, or {arranged or class_name}/test",
         )
     folder, masks = (unwrapped(root, at(root, part)) for part in pair)
     images = [image for image in listing(root / folder).images if is_image(image)]

@@ -42,8 +42,8 @@ def place_of(root: Path, marks: Sequence[str], names: Sequence[str]) -> Path:
 
 def _several(folder: Path, names: Sequence[str]) -> UserError:
     shown = " and ".join(repr(name) for name in names[:3])
-    mend = f"give one of them: data.root={folder / names[0]}"
-    return UserError(f"the folder holds {len(names)} data sets: {shown}", where=str(folder), mend=mend)
+    hint = f"give one of them: data.root={folder / names[0]}"
+    return UserError(f"the folder holds {len(names)} data sets: {shown}", where=str(folder), hint=hint)
 
 
 def with_packed(
@@ -63,7 +63,7 @@ def with_packed(
     yield from (Fault(name, _packed(root, stems[plain(name)])) for name in packed if name not in present)
 
 
-def refusal(root: Path, what: str, mend: str) -> UserError:
+def refusal(root: Path, what: str, hint: str) -> UserError:
     """Why a folder cannot be read as a data set: `what`, or a cause that can be named."""
     packed = archives(root)
     if packed:
@@ -71,12 +71,12 @@ def refusal(root: Path, what: str, mend: str) -> UserError:
     form = foreign_format(root)
     if form is not None:
         return UserError(
-            f"{what}: {form}", where=str(root), mend="get the set from its own source, or write a meta.json"
+            f"{what}: {form}", where=str(root), hint="get the set from its own source, or write a meta.json"
         )
     inner = [name for name in listing(root).folders]
     shown = f". There are the folders {', '.join(inner[:4])}{', ...' * (len(inner) > 4)}" if inner else ""
-    return UserError(what, where=str(root), mend=f"{mend}{shown}")
+    return UserError(what, where=str(root), hint=f"{hint}{shown}")
 
 
 def _packed(root: Path, archive: str, more: str = "") -> UserError:
-    return UserError(f"{archive}{more} is not unpacked", where=f"in {root}", mend="unpack it there")
+    return UserError(f"{archive}{more} is not unpacked", where=f"in {root}", hint="unpack it there")

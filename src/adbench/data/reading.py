@@ -60,15 +60,15 @@ def own_reading(
     """
     for name, flag in (("inverted_masks", inverted_masks), ("exif", exif)):
         if not isinstance(flag, bool):
-            raise UserError(f"{name} is {flag!r}", where=f"data.{name}", mend="give true or false")
+            raise UserError(f"{name} is {flag!r}", where=f"data.{name}", hint="give true or false")
     if mask_threshold is not None and not (_is_whole(mask_threshold) and 0 <= mask_threshold <= 254):
-        mend = "give a whole number from 0 to 254: larger values mark the defect"
-        raise UserError(f"mask_threshold is {mask_threshold!r}", where="data.mask_threshold", mend=mend)
+        hint = "give a whole number from 0 to 254: larger values mark the defect"
+        raise UserError(f"mask_threshold is {mask_threshold!r}", where="data.mask_threshold", hint=hint)
     if not _is_whole(bits) or bits not in BITS:
-        raise UserError(f"bits is {bits!r}", where="data.bits", mend=f"give one of {', '.join(map(str, BITS))}")
+        raise UserError(f"bits is {bits!r}", where="data.bits", hint=f"give one of {', '.join(map(str, BITS))}")
     if not _is_whole(max_pixels) or max_pixels < 1:
         raise UserError(
-            f"max_pixels is {max_pixels!r}", where="data.max_pixels", mend="give a whole number of megapixels"
+            f"max_pixels is {max_pixels!r}", where="data.max_pixels", hint="give a whole number of megapixels"
         )
     return Reading(
         inverted=inverted_masks,

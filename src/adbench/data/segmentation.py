@@ -41,9 +41,9 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if not self.short_sides or min(*self.short_sides, *self.crop, self.long_side) < 1:
-            raise UserError("a size of the augmentation is below 1 pixel", mend="give positive numbers")
+            raise UserError("a size of the augmentation is below 1 pixel", hint="give positive numbers")
         if not 0 <= self.flip <= 1:
-            raise UserError(f"the probability of mirroring is {self.flip}", mend="give 0 to 1")
+            raise UserError(f"the probability of mirroring is {self.flip}", hint="give 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +69,7 @@ class SegmentationTransform:
     def __post_init__(self) -> None:
         for name, size in (("short_side", self.short_side), ("long_side", self.long_side), ("multiple", self.multiple)):
             if size < 1:
-                raise UserError(f"{name} is {size}", mend="give a positive number of pixels")
+                raise UserError(f"{name} is {size}", hint="give a positive number of pixels")
 
     @property
     def image_size(self) -> int:

@@ -51,13 +51,13 @@ def tasks(
         raise UserError(
             "no name is given for the normal classes together" if not prompt_name else "all classes are normal",
             where="data.prompt_name" if not prompt_name else "data.normal_classes",
-            mend="write data.normal_classes='[a,b]' data.prompt_name=NAME, with some classes left as anomalies",
+            hint="write data.normal_classes='[a,b]' data.prompt_name=NAME, with some classes left as anomalies",
         )
     if prompt_name and not normal:
         raise UserError(
             "a common name is given, but no normal classes",
             where="data.prompt_name",
-            mend="add data.normal_classes='[a,b]'",
+            hint="add data.normal_classes='[a,b]'",
         )
     wanted = {str(prompt_name): normal} if normal else {name: [name] for name in classes or names}
     for task, members in wanted.items():

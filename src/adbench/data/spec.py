@@ -168,7 +168,7 @@ class DatasetSpec:
             if class_name not in names:
                 raise unknown(f"class of data set {self.name}", class_name, dict.fromkeys(names), where=str(root))
         if not names:
-            raise UserError(f"data set {self.name} holds no images", where=str(root), mend=self._expectation())
+            raise UserError(f"data set {self.name} holds no images", where=str(root), hint=self._expectation())
         wanted = set(names) if classes is None else set(classes)
         listed = sorted((sample for sample in found.listed if sample.class_name in wanted), key=self._sort_key())
         faults = [fault for fault in found.faults if fault.class_name in wanted]
@@ -229,8 +229,8 @@ class DatasetSpec:
 
     def _evaluation_split(self, split: str | None) -> str:
         if not self.evaluation_splits:
-            mend = f"train on it; sets of this kind to evaluate on have the metrics {self.metric_set!r}"
-            raise UserError(f"data set {self.name} holds no anomalies to be found", where="data", mend=mend)
+            hint = f"train on it; sets of this kind to evaluate on have the metrics {self.metric_set!r}"
+            raise UserError(f"data set {self.name} holds no anomalies to be found", where="data", hint=hint)
         if split is not None and split not in self.evaluation_splits:
             raise unknown(f"split of data set {self.name}", split, self.evaluation_splits, where=f"data.{SPLIT}")
         return split or self.evaluation_splits[0]
@@ -277,8 +277,8 @@ class DatasetSpec:
             yield from with_packed(root, self.classes, classes, lambda some: self.index_files(root, some, **options))
         elif (root / META_NAME).is_file():
             for option in self._changed(options):
-                where, mend = f"data.{option}, {root / META_NAME}", "leave it out, or give the raw layout"
-                raise UserError("the option is for the raw layout, not for a meta.json", where=where, mend=mend)
+                where, hint = f"data.{option}, {root / META_NAME}", "leave it out, or give the raw layout"
+                raise UserError("the option is for the raw layout, not for a meta.json", where=where, hint=hint)
             yield from read_meta(root, dataset=self.name)
         else:
             raise refusal(root, f"the folder does not hold data set {self.name}", self._expectation())

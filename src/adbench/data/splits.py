@@ -37,8 +37,8 @@ def split_for_few_shots(samples: Iterable[Sample]) -> list[Sample]:
     samples = list(samples)
     normal = [number for number, sample in enumerate(samples) if sample.label == 0]
     if any(sample.split != "test" for sample in samples):
-        where, mend = "data.few_shot_split", "leave it out: they are used as they are"
-        raise UserError("the folder has training images of its own", where=where, mend=mend)
+        where, hint = "data.few_shot_split", "leave it out: they are used as they are"
+        raise UserError("the folder has training images of its own", where=where, hint=hint)
     kept = quarter_for_test(len(normal))
     for place, number in enumerate(normal):
         if place not in kept:

@@ -52,13 +52,13 @@ class SupportSettings:
             whole = all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values)
             if not values or not whole or len(set(values)) != len(values):
                 shown = ",".join(map(str, values))
-                mend = f"give different whole numbers of at least 0, as in support.{name}=1,2,4"
-                raise UserError(f"support.{name} is {shown or 'empty'}", where=f"support.{name}", mend=mend)
+                hint = f"give different whole numbers of at least 0, as in support.{name}=1,2,4"
+                raise UserError(f"support.{name} is {shown or 'empty'}", where=f"support.{name}", hint=hint)
         if len(self.seed) > 1 and self.source not in SEEDED:
             raise UserError(
                 f"support sets from {self.source!r} do not depend on a seed, but {len(self.seed)} are given",
                 where="support.seed",
-                mend=f"leave it out, or use support={' or '.join(SEEDED)}",
+                hint=f"leave it out, or use support={' or '.join(SEEDED)}",
             )
 
     @property
@@ -128,7 +128,7 @@ class SupportSet:
                 f"the support tensors of {self.class_name} are {tuple(self.tensors.shape[1:])}, "
                 f"the method takes {(3, side, side)}",
                 where=f"support={self.source}",
-                mend="use the backbone and image size that they were made for",
+                hint="use the backbone and image size that they were made for",
             )
         labels = torch.zeros(self.k, dtype=torch.int64)
         return Batch(self.tensors, labels, [self.class_name] * self.k, list(self.names), self.dataset)
@@ -147,7 +147,7 @@ def draw(
         raise UserError(
             f"class {class_name} of {dataset} has no normal training images to take as support",
             where=f"support.k={k}",
-            mend="give it a train folder, name another by support=folder support.path=DIR, or leave the class out",
+            hint="give it a train folder, name another by support=folder support.path=DIR, or leave the class out",
         )
     ordered = sorted(normals, key=relative_path)
     names = [relative_path(sample) for sample in ordered]
@@ -215,7 +215,7 @@ def check_leaks(sets: Iterable[SupportSet], queries: Iterable[Sample]) -> None:
                 raise UserError(
                     f"a support image of class {support.class_name} is also one to be scored: {name}",
                     where=f"{sample.path} and {same.path}",
-                    mend="take support images from the training split, or leave the image out of the test data",
+                    hint="take support images from the training split, or leave the image out of the test data",
                 )
 
 

@@ -88,7 +88,7 @@ def _enough(request: Request, least: int | None = None) -> None:
         raise UserError(
             f"class {request.class_name} of {request.dataset} has {found} normal training images, {wanted} are needed",
             where=f"support.k={request.k}",
-            mend=f"choose K of at most {found}" if least is None else "choose a smaller K or seed",
+            hint=f"choose K of at most {found}" if least is None else "choose a smaller K or seed",
         )
 
 
@@ -124,14 +124,14 @@ def _promptad(request: Request) -> Choice:
         raise UserError(
             f"PromptAD published no support set for {request.what}",
             where="support=promptad",
-            mend="it did for the classes of mvtec and visa with K = 1, 2 and 4; or use support=seeded",
+            hint="it did for the classes of mvtec and visa with K = 1, 2 and 4; or use support=seeded",
         )
     if len(request.pool) != known[request.class_name]:
         raise UserError(
             f"PromptAD's lists are positions among {known[request.class_name]} training images of "
             f"{request.class_name}, here are {len(request.pool)}",
             where="support=promptad",
-            mend="restore the full training split, or use support=seeded",
+            hint="restore the full training split, or use support=seeded",
         )
     return _of([request.pool[i] for i in indices], order_assumed=True)
 
@@ -143,16 +143,16 @@ def _promptad_dir(request: Request) -> Choice:
         if colon and head == f"#{request.k}":
             break
     else:
-        raise UserError(f"there is no line #{request.k}:", where=str(file), mend="choose a K that the file has")
+        raise UserError(f"there is no line #{request.k}:", where=str(file), hint="choose a K that the file has")
     try:
         indices = [int(word) for word in tail.split()]
     except ValueError as error:
-        raise UserError(f"the line {line!r} holds no indices", where=str(file), mend="get the file again") from error
+        raise UserError(f"the line {line!r} holds no indices", where=str(file), hint="get the file again") from error
     if len(indices) != request.k or not all(0 <= i < len(request.pool) for i in indices):
         raise UserError(
             f"the line {line!r} does not name {request.k} of the {len(request.pool)} training images",
             where=str(file),
-            mend="check that the file belongs to this data set",
+            hint="check that the file belongs to this data set",
         )
     return _of([request.pool[i] for i in indices], order_assumed=True)
 
@@ -164,16 +164,16 @@ def _inctrl(request: Request) -> Choice:
 
     file = _path(request) / f"{request.class_name}.pt"
     if not file.is_file():
-        raise UserError(f"there are no support tensors of {request.what}", where=f"looked for {file}", mend=_PATH_MEND)
+        raise UserError(f"there are no support tensors of {request.what}", where=f"looked for {file}", hint=_PATH_MEND)
     images = open_weights(file).tensors() or []
     fits = [image.dim() == 3 and image.is_floating_point() and bool(image.isfinite().all()) for image in images]
     if not images or not all(fits) or len({tuple(image.shape) for image in images}) > 1:
         raise UserError(
-            "this is no list of finite float tensors (3, H, W) of one size", where=str(file), mend="get the file again"
+            "this is no list of finite float tensors (3, H, W) of one size", where=str(file), hint="get the file again"
         )
     if len(images) != request.k:
         raise UserError(
-            f"the file holds {len(images)} images, K is {request.k}", where=str(file), mend=f"support.k={len(images)}"
+            f"the file holds {len(images)} images, K is {request.k}", where=str(file), hint=f"support.k={len(images)}"
         )
     tensors = torch.stack(images).float()
     names = [f"sha256:{hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest()}" for image in tensors]
@@ -189,7 +189,7 @@ def _folder(request: Request) -> Choice:
         raise UserError(
             f"the folder holds {len(images)} images, {request.k} are needed",
             where=str(place),
-            mend=f"choose support.k of at most {len(images)}",
+            hint=f"choose support.k of at most {len(images)}",
         )
     samples = [
         Sample(
@@ -218,15 +218,15 @@ def _file(request: Request) -> Choice:
     chosen = []
     for name in names:
         if name not in by_name:
-            mend = "check that the file belongs to this data set"
-            raise UserError(f"the list names {name!r}, which {request.what} does not have", where=str(file), mend=mend)
+            hint = "check that the file belongs to this data set"
+            raise UserError(f"the list names {name!r}, which {request.what} does not have", where=str(file), hint=hint)
         sample = by_name[name]
         if (sample.label or sample.split != "train") and not request.allow_any:
             kind = "an anomalous image" if sample.label else f"an image of the {sample.split} split"
             raise UserError(
                 f"the list names {kind}, {name!r}",
                 where=str(file),
-                mend="list normal training images, or set support.allow_any=true (recorded in the results)",
+                hint="list normal training images, or set support.allow_any=true (recorded in the results)",
             )
         chosen.append(sample)
     return _of(chosen)
@@ -236,15 +236,15 @@ def _listed(file: Path, request: Request) -> list[str]:
     try:
         content = json.loads(_read(file))
     except ValueError as error:
-        raise UserError(f"the list of support images is no JSON: {error}", where=str(file), mend=_FILE_MEND) from error
+        raise UserError(f"the list of support images is no JSON: {error}", where=str(file), hint=_FILE_MEND) from error
     classes = content.get("classes") if isinstance(content, dict) else None
     if not isinstance(classes, dict) or content.get("version") != 1:
-        raise UserError("this is no list of support images", where=str(file), mend=_FILE_MEND)
+        raise UserError("this is no list of support images", where=str(file), hint=_FILE_MEND)
     if content.get("dataset") != request.dataset:
         raise UserError(
             f"the support images are of data set {content.get('dataset')!r}, not {request.dataset!r}",
             where=str(file),
-            mend="give the list of this data set",
+            hint="give the list of this data set",
         )
     if request.class_name not in classes:
         raise unknown("class in the list of support images", request.class_name, classes, where=str(file))
@@ -255,7 +255,7 @@ def _listed(file: Path, request: Request) -> list[str]:
         raise UserError(
             f"the list has no set of {request.k} images for class {request.class_name}",
             where=str(file),
-            mend=f"choose support.k among {known}",
+            hint=f"choose support.k among {known}",
         )
     return names
 
@@ -266,7 +266,7 @@ _PATH_MEND = "give support.path=..., in which {class} and {k} are replaced"
 
 def _path(request: Request) -> Path:
     if request.path is None:
-        raise UserError(f"support={request.source} reads a file or folder, and none is given", mend=_PATH_MEND)
+        raise UserError(f"support={request.source} reads a file or folder, and none is given", hint=_PATH_MEND)
     text = str(request.path).replace("{k}", str(request.k)).replace("{class}", request.class_name)
     return Path(text).expanduser()
 
@@ -275,7 +275,7 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError("the file cannot be read", where=str(file), mend=_PATH_MEND) from error
+        raise UserError("the file cannot be read", where=str(file), hint=_PATH_MEND) from error
 
 
 SOURCES: dict[str, Callable[[Request], Choice]] = {

@@ -143,14 +143,14 @@ def _missing(sample: Sample, disk: Disk) -> Iterator[Fault]:
 def _lack(kind: str, path: Path, sample: Sample, disk: Disk) -> UserError:
     name = "label" if kind == "mask" and sample.label_ids is not None else kind
     where = str(path) if kind == "image" else f"{path}, of image {sample.path}"
-    what, mend = f"{name} file is missing", "restore it or index the folder again"
+    what, hint = f"{name} file is missing", "restore it or index the folder again"
     if link := disk.link(path):
-        what, where, mend = f"{name} file is a link that leads nowhere", f"{where}, to {link}", "mount what it leads to"
+        what, where, hint = f"{name} file is a link that leads nowhere", f"{where}, to {link}", "mount what it leads to"
     elif path.exists():
-        what, mend = f"{name} file is a pipe, socket or device", "put the picture there"
+        what, hint = f"{name} file is a pipe, socket or device", "put the picture there"
     elif other := disk.unescaped(path):
-        mend = f"write {other.name!r} in the list: its name is written with escapes there"
-    return UserError(what, where=where, mend=mend)
+        hint = f"write {other.name!r} in the list: its name is written with escapes there"
+    return UserError(what, where=where, hint=hint)
 
 
 def _together(faults: Sequence[Fault], listed: Sequence[Sample]) -> UserError:
@@ -164,8 +164,8 @@ def _together(faults: Sequence[Fault], listed: Sequence[Sample]) -> UserError:
         n, near = len(group), nearest(sample.path.name, Disk().names(sample.path.parent))
         what = f"{n} of {len(listed)} files are missing" if n > 1 else "a file is missing"
         what += f", first {sample.key!r}" + (f"; nearest is {near!r}" if near else "")
-        mend = error.mend if "escapes" in error.mend else "restore the files, or mend the list that names them"
-        return UserError(what, where=f"looked for {sample.path}", mend=f"{mend}; {OTHERWISE}")
+        hint = error.hint if "escapes" in error.hint else "restore the files, or mend the list that names them"
+        return UserError(what, where=f"looked for {sample.path}", hint=f"{hint}; {OTHERWISE}")
     if first.kind == "overlay file":
         return error
     return _without_mask(sample, [fault.sample for fault in group if fault.sample is not None], listed)
@@ -186,12 +186,12 @@ def _without_mask(first: Sample, lacking: Sequence[Sample], listed: Sequence[Sam
     image = file_of(first.path).name
     near = nearest(image, masks - taken)
     if first.label_ids is None:
-        what, mend = f"{n} of {n_own} anomalous images have no mask", "name each mask as its image"
+        what, hint = f"{n} of {n_own} anomalous images have no mask", "name each mask as its image"
     else:
-        what, mend = f"{n} of {n_own} images have no label file", "unpack the labels of the data set beside its images"
+        what, hint = f"{n} of {n_own} images have no label file", "unpack the labels of the data set beside its images"
     what += f" among {len(masks)} files, first {image!r}" + (f"; nearest is {near!r}" if near else "")
     what += "; the folder is not there" if folder is not None and not folder.is_dir() else ""
-    return UserError(what, where=f"looked for {first.mask_path}", mend=f"{mend}; {OTHERWISE}")
+    return UserError(what, where=f"looked for {first.mask_path}", hint=f"{hint}; {OTHERWISE}")
 
 
 def _mask_folder(sample: Sample) -> Path | None:
@@ -205,13 +205,13 @@ def _repeated(samples: Sequence[Sample]) -> Iterator[Fault]:
         by_image.setdefault((sample.class_name, str(sample.path)), []).append(sample)
     for (name, path), group in by_image.items():
         if len({sample.label for sample in group}) > 1:
-            error = UserError("an image is listed both as normal and as anomalous", where=path, mend="keep one entry")
+            error = UserError("an image is listed both as normal and as anomalous", where=path, hint="keep one entry")
             yield from (Fault(name, error, sample, "label") for sample in group)
             continue
         for place, sample in enumerate(group):
             if any(sample.split == other.split for other in group[:place]):
                 error = UserError(
-                    "an image is listed twice", where=f"{path}, {sample.split} split", mend="keep one entry"
+                    "an image is listed twice", where=f"{path}, {sample.split} split", hint="keep one entry"
                 )
                 yield Fault(name, error, sample, "entry")
 
@@ -222,8 +222,8 @@ def _unmasked(samples: Sequence[Sample]) -> Iterator[Fault]:
     masked = {sample.class_name for sample in anomalous if sample.mask_path is not None}
     for sample in anomalous:
         if sample.mask_path is None and sample.class_name in masked:
-            mend = f"add the mask to the index, or take all masks of the class out; {OTHERWISE}"
-            error = UserError("an anomalous image has no mask", where=str(sample.path), mend=mend)
+            hint = f"add the mask to the index, or take all masks of the class out; {OTHERWISE}"
+            error = UserError("an anomalous image has no mask", where=str(sample.path), hint=hint)
             yield Fault(sample.class_name, error, sample, "no mask")
 
 
@@ -244,9 +244,9 @@ def _twins(samples: Sequence[Sample]) -> tuple[list[Fault], list[Sample]]:
             dropped += [sample for other in others for sample in group[str(other)]]
             continue
         names = " and ".join(repr(os.path.basename(path)) for path in group)
-        mend = "keep one of them, or rename one"
+        hint = "keep one of them, or rename one"
         error = UserError(
-            f"two images have one name but for case and extension: {names}", where=str(first.parent), mend=mend
+            f"two images have one name but for case and extension: {names}", where=str(first.parent), hint=hint
         )
         faults += [Fault(one.class_name, error, one, "name") for own in group.values() for one in own]
     return faults, dropped

@@ -36,6 +36,6 @@ def marked(image: Path, mask: Path, boxes: Sequence[Box]) -> list[bool]:
         raise UserError(
             f"mask is {values.shape[1]}x{values.shape[0]} pixels but its image {width}x{height}",
             where=f"{mask}, of image {image}",
-            mend="take both files from the archive again",
+            hint="take both files from the archive again",
         )
     return [bool(values[upper:lower, left:right].any()) for left, upper, right, lower in boxes]

@@ -77,13 +77,13 @@ class ClipTransform:
     def __post_init__(self) -> None:
         for name, size in (("image_size", self.image_size), ("map_size", self.map_size)):
             if size is not None and size < 1:
-                raise UserError(f"{name} is {size}", mend="give a positive number of pixels")
+                raise UserError(f"{name} is {size}", hint="give a positive number of pixels")
         for name, value, choices in (
             ("resize", self.resize, ("squash", "short_side")),
             ("rgb", self.rgb, ("before", "after")),
         ):
             if value not in choices:
-                raise UserError(f"{name} is {value!r}", mend=f"choose one of {', '.join(choices)}")
+                raise UserError(f"{name} is {value!r}", hint=f"choose one of {', '.join(choices)}")
 
     def image(self, image: Image.Image) -> Tensor:
         """Return (3, S, S) float32, normalised."""

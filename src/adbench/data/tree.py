@@ -51,9 +51,9 @@ def listing(folder: Path) -> Listing:
 
 def _unlisted(folder: Path, error: OSError) -> UserError:
     if folder.is_symlink() and not folder.exists():
-        mend = "mount what it leads to, or make the link anew"
-        return UserError("a link leads nowhere", where=f"{folder} -> {os.readlink(folder)}", mend=mend)
-    return UserError("folder cannot be listed", where=str(folder), mend=f"check it: {error.strerror}")
+        hint = "mount what it leads to, or make the link anew"
+        return UserError("a link leads nowhere", where=f"{folder} -> {os.readlink(folder)}", hint=hint)
+    return UserError("folder cannot be listed", where=str(folder), hint=f"check it: {error.strerror}")
 
 
 def is_occupied(folder: Path) -> bool:
@@ -88,8 +88,8 @@ def named(names: Iterable[str], *wanted: str, where: Path) -> str | None:
     exact = [name for name in wanted if name in names]
     found = exact[:1] or [name for name in names if plain(name) in {plain(one) for one in wanted}]
     if len(found) > 1:
-        mend = "keep one of them there"
-        raise UserError(f"two folders have one name: {found[0]!r} and {found[1]!r}", where=str(where), mend=mend)
+        hint = "keep one of them there"
+        raise UserError(f"two folders have one name: {found[0]!r} and {found[1]!r}", where=str(where), hint=hint)
     return found[0] if found else None
 
 
@@ -141,7 +141,7 @@ def images_below(root: Path, folder: str, depth: int = _DEEPEST) -> list[str]:
     Raises UserError where folders are nested without end: a link that leads back.
     """
     if depth == 0:
-        raise UserError("folders are nested without end", where=folder, mend="remove the link that leads back")
+        raise UserError("folders are nested without end", where=folder, hint="remove the link that leads back")
     here = listing(root / folder)
     inner = [path for name in here.folders for path in images_below(root, f"{folder}/{name}", depth - 1)]
     return sorted([*(f"{folder}/{name}" for name in here.images), *inner])

@@ -31,11 +31,11 @@ def load(*, checkpoint: str | Path | None, quick_gelu: bool | None, image_size: 
         raise UserError(
             "this is no demo CLIP: it lacks its model configuration or its words",
             where=str(file),
-            mend="name the model that the file is of (clip=...)",
+            hint="name the model that the file is of (clip=...)",
         )
     vocabulary, width = config["text_cfg"]["vocab_size"], config["text_cfg"]["width"]
     if rows.shape != (len(ids), width) or ids.dim() != 1 or not bool(((ids >= 0) & (ids < vocabulary)).all()):
-        raise UserError("the demo CLIP's words do not fit its configuration", where=str(file), mend="get it again")
+        raise UserError("the demo CLIP's words do not fit its configuration", where=str(file), hint="get it again")
     # Only the rows of the vocabulary that the demo's captions use are stored; all others are zero.
     table = torch.zeros(vocabulary, width)
     table[ids.long()] = rows.float()

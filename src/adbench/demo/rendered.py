@@ -30,7 +30,7 @@ def render_once(note: Path, facts: Mapping[str, Any], draw: Callable[[Path], Non
     if holds(note, facts):
         return
     if root.exists() and any(root.iterdir()) and not note.exists():
-        raise UserError("not a rendered demo data set", where=str(root), mend="give another folder or empty this one")
+        raise UserError("not a rendered demo data set", where=str(root), hint="give another folder or empty this one")
     root.parent.mkdir(parents=True, exist_ok=True)
     draft = root.with_name(f".{root.name}.{os.getpid()}.draft")
     shutil.rmtree(draft, ignore_errors=True)

@@ -19,7 +19,7 @@ from adbench.engine.settings import EvalData, EvalSettings
 from adbench.errors import UserError
 from adbench.methods.base import Features, Method
 
-Memory = dict[str, Any]
+MemoryBank = dict[str, Any]
 
 
 def check_support(method: Method, data: EvalData) -> None:
@@ -27,38 +27,38 @@ def check_support(method: Method, data: EvalData) -> None:
     shots = [k for k, _ in data.supports if k] if data.supports else []
     if shots and not method.adapts:
         raise UserError(
-            f"method {method.name} takes no support images", where=f"support.k={shots[0]}", mend="leave out support.k"
+            f"method {method.name} takes no support images", where=f"support.k={shots[0]}", hint="leave out support.k"
         )
-    if shots and method.fits and method.memory:
+    if shots and method.fits and method.memory_bank:
         raise UserError(
-            f"the checkpoint has been fitted to support images of its own: {', '.join(sorted(method.memory))}",
+            f"the checkpoint has been fitted to support images of its own: {', '.join(sorted(method.memory_bank))}",
             where=f"support.k={shots[0]}",
-            mend="leave out support.k to evaluate it, or leave out checkpoint to fit anew",
+            hint="leave out support.k to evaluate it, or leave out checkpoint to fit anew",
         )
     strangers = [name for name in data.classes if not method.remembers(name)]
-    if not shots and strangers and method.fits and method.memory:
+    if not shots and strangers and method.fits and method.memory_bank:
         raise UserError(
             f"the checkpoint has not been fitted to {', '.join(strangers)} of {data.name}",
-            where=f"fitted to: {', '.join(sorted(method.memory))}",
-            mend="name only these in data.classes, or leave out checkpoint and give support.k to fit anew",
+            where=f"fitted to: {', '.join(sorted(method.memory_bank))}",
+            hint="name only these in data.classes, or leave out checkpoint and give support.k to fit anew",
         )
     remembered = not shots and not strangers
     if method.needs_support and not remembered and (not data.supports or len(shots) < len(data.supports)):
         raise UserError(
             f"method {method.name} compares with normal images of each class, and there are none",
             where=f"{data.name}, K = 0",
-            mend="give support.k=2 (or 1,2,4 for several results)",
+            hint="give support.k=2 (or 1,2,4 for several results)",
         )
     check_leaks([one for sets in data.supports.values() for one in sets.values()], data.samples)
 
 
-def build_memories(
+def build_memory_banks(
     method: Method,
     sets: Sequence[SupportSet | None],
     settings: EvalSettings,
     *,
     device: torch.device,
-) -> list[Memory]:
+) -> list[MemoryBank]:
     """What the method remembers of each support set of *one* class; None (no support) gives an empty memory.
 
     The images of all sets are encoded together, once. Random streams are seeded before every set.
@@ -66,10 +66,10 @@ def build_memories(
     unique = {sample.path: sample for one in sets if one is not None for sample in one.samples}
     places = {path: row for row, path in enumerate(unique)}
     union = _encode(method, list(unique.values()), settings, device) if unique else None
-    memories = []
+    memory_banks = []
     with borrowed(method):
         for one in sets:
-            method.memory = {}
+            method.memory_bank = {}
             if one is not None:
                 if union is not None and one.samples:
                     batch, features = _rows(union, [places[sample.path] for sample in one.samples])
@@ -79,13 +79,13 @@ def build_memories(
                 seed_streams(settings.seed, method)
                 with autocast(settings.amp, device):
                     method.adapt(one.class_name, batch, features)
-            memories.append(method.memory)
-    return memories
+            memory_banks.append(method.memory_bank)
+    return memory_banks
 
 
-def joined(memories: Iterable[Mapping[str, Any]]) -> Memory:
+def joined(memory_banks: Iterable[Mapping[str, Any]]) -> MemoryBank:
     """Memories of several classes as one."""
-    return {name: value for memory in memories for name, value in memory.items()}
+    return {name: value for memory_bank in memory_banks for name, value in memory_bank.items()}
 
 
 def _encode(

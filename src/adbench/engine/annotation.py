@@ -29,6 +29,6 @@ def annotation_remarks(method: Method, data: Sequence[TrainData], settings: Trai
         raise UserError(
             f"method {method.name} with these settings learns from masks only, and no training image has one",
             where="data",
-            mend="train on data with masks, or use the method's image losses too",
+            hint="train on data with masks, or use the method's image losses too",
         )
     return ["no anomalous training image has a mask: trained without pixel losses, maps are a by-product"]

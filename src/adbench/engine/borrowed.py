@@ -14,10 +14,10 @@ def borrowed(method: Method) -> Iterator[None]:
 
     What has been learned stays.
     """
-    memory, modes = method.memory, [(module, module.training) for module in method.modules()]
+    memory_bank, modes = method.memory_bank, [(module, module.training) for module in method.modules()]
     try:
         yield
     finally:
-        method.memory = memory
+        method.memory_bank = memory_bank
         for module, training in modes:
             module.training = training

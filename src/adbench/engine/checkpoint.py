@@ -47,7 +47,7 @@ class Averages:
 
 
 @dataclass(kw_only=True, slots=True)
-class Position:
+class TrainState:
     """How far a training has come.
 
     epoch, batch   epochs done; batches done of the next one
@@ -85,7 +85,9 @@ class Checkpoint:
         """Put the learned tensors back."""
         method.load_learnable_state(self._below("method/"))
 
-    def restore_rest(self, method: Method, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> Position:
+    def restore_rest(
+        self, method: Method, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    ) -> TrainState:
         """Put optimiser, gradient scaler and random streams back; returns the position."""
         state: dict[int, dict[str, Any]] = {}
         for index, name in enumerate(parameter_names(method)):
@@ -100,7 +102,7 @@ class Checkpoint:
         restore_streams((self._below("streams/"), self.record["streams"]), method)
         position = dict(self.record["position"])
         averages = {name: Averages(**position.pop(name)) for name in ("window", "whole")}
-        return Position(**position | averages | {"best_state": self._below("best/")})
+        return TrainState(**position | averages | {"best_state": self._below("best/")})
 
     def _below(self, prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
@@ -110,7 +112,7 @@ def capture(
     method: Method,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-    position: Position,
+    position: TrainState,
     training: dict[str, Any],
 ) -> Checkpoint:
     """Copy everything that the next step depends on. `training` says which training this is."""
@@ -140,11 +142,11 @@ def capture(
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint. Raises UserError for a damaged file or one of another version."""
-    mend = "train anew with resume=false, or in another folder"
+    hint = "train anew with resume=false, or in another folder"
     try:
         tensors, record = read_tensors(path, sealed=True)
     except UserError as error:
-        raise UserError(error.what, where=error.where, mend=mend) from error
+        raise UserError(error.what, where=error.where, hint=hint) from error
     if record is None or record.get("version") != VERSION:
-        raise UserError("this is not a checkpoint that this version can go on from", where=str(path), mend=mend)
+        raise UserError("this is not a checkpoint that this version can go on from", where=str(path), hint=hint)
     return Checkpoint(tensors, record)

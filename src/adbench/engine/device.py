@@ -23,7 +23,7 @@ def resolve_device(name: str = "auto") -> torch.device:
         raise UserError(
             f"device {name} was asked for, but PyTorch sees {count or 'no'} CUDA device{'s' * (count != 1)}",
             where="device",
-            mend="use device=auto or device=cpu, or install a CUDA build of PyTorch and check nvidia-smi",
+            hint="use device=auto or device=cpu, or install a CUDA build of PyTorch and check nvidia-smi",
         )
     return torch.device(name)
 
@@ -31,9 +31,9 @@ def resolve_device(name: str = "auto") -> torch.device:
 def check_amp(amp: str, device: torch.device) -> None:
     """Raise UserError where `device` does not offer autocast mode `amp`."""
     if amp == "fp16" and device.type != "cuda":
-        raise UserError("amp=fp16 needs a CUDA device", where="trainer.amp", mend="use amp=off (or amp=bf16)")
+        raise UserError("amp=fp16 needs a CUDA device", where="trainer.amp", hint="use amp=off (or amp=bf16)")
     if amp == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise UserError("this CUDA device has no bf16", where="trainer.amp", mend="use amp=fp16 or amp=off")
+        raise UserError("this CUDA device has no bf16", where="trainer.amp", hint="use amp=fp16 or amp=off")
 
 
 def autocast(amp: str, device: torch.device) -> contextlib.AbstractContextManager[object]:

@@ -12,24 +12,24 @@ import torch
 from adbench.data.loading import has_masks, make_loader, told_of_dead_workers
 from adbench.data.sample import Batch, Sample
 from adbench.data.support import SupportSet
-from adbench.engine.adapt import Memory, build_memories, check_support, joined
+from adbench.engine.accumulators import ClassAccumulator
+from adbench.engine.adapt import MemoryBank, build_memory_banks, check_support, joined
 from adbench.engine.borrowed import borrowed
+from adbench.engine.class_results import ClassResultCache, Finished, restored_supports, save_fitted
 from adbench.engine.device import autocast, check_amp
-from adbench.engine.kept import Finished, Kept, restored_supports, save_fitted
 from adbench.engine.names import file_name, file_names
 from adbench.engine.pictures import Painter, Picture, Shortlist, save_pictures
 from adbench.engine.progress import Advance, Quiet, Reporter
 from adbench.engine.rng import capture_streams, restore_streams, seed_streams
-from adbench.engine.road_totals import RoadTotals, check_road
+from adbench.engine.road_accumulator import RoadAccumulator, check_road
 from adbench.engine.rows import Draw, build_rows, summarise_seeds
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, MetricSet, Row
-from adbench.engine.totals import ClassTotals
 from adbench.engine.weights import WeightsRecord
 from adbench.engine.zero_shot import find_overlap
 from adbench.methods.base import Features, Method
 
-Totals = ClassTotals | RoadTotals
+Accumulator = ClassAccumulator | RoadAccumulator
 
 
 @told_of_dead_workers()
@@ -66,8 +66,8 @@ def evaluate(
     restored = {} if shots else restored_supports(record, data)
     supports = restored or data.supports or {(0, None): {}}
     results: dict[Draw, dict[str, Any]] = {draw: {} for draw in supports}
-    fitted: dict[Draw, list[Memory]] = {draw: [] for draw in supports}
-    kept = Kept(run, method, data, settings, record) if run else None
+    fitted: dict[Draw, list[MemoryBank]] = {draw: [] for draw in supports}
+    kept = ClassResultCache(run, method, data, settings, record) if run else None
     seen = find_overlap(record, data.samples)
     n_kept, names = 0, file_names(data.classes)
     with reporter.track(f"evaluate {data.name}", len(data.samples)) as advance:
@@ -100,7 +100,7 @@ def evaluate(
                 results[draw][name] = done.results[number]
                 if method.adapts and not (shots or restored):
                     results[draw][name] = {**done.results[number], "shots": method.shots(name)}
-                fitted[draw] += done.memories[number : number + 1]
+                fitted[draw] += done.memory_banks[number : number + 1]
                 if scores is not None:
                     of_draw = {"shots": results[draw][name].get("shots", draw[0]), "support_seed": draw[1]}
                     own = {"dataset": data.name, "class_name": name}
@@ -141,21 +141,23 @@ def _evaluate_class(
     advance: Advance | None,
 ) -> Finished:
     """Adapt to each of the support sets (None: keep the memory there is) and measure."""
-    memories = None if sets is None else build_memories(method, sets, settings, device=device)
+    memory_banks = None if sets is None else build_memory_banks(method, sets, settings, device=device)
     batches: Iterable[Encoded] = _encoded(method, samples, settings, device=device, with_masks=with_masks)
     if method.selects_on_test:
         batches = list(batches)
-        for memory in [method.memory] if memories is None else memories:
-            method.memory = memory
+        for memory_bank in [method.memory_bank] if memory_banks is None else memory_banks:
+            method.memory_bank = memory_bank
             method.select_on_test(samples[0].class_name, [(one.features, one.batch) for one in batches])
     empty = _empty_totals(settings, metric_set)
-    totals = _measure(method, batches, settings, memories, empty, device=device, shortlist=shortlist, advance=advance)
+    totals = _measure(
+        method, batches, settings, memory_banks, empty, device=device, shortlist=shortlist, advance=advance
+    )
     results = [one.result() for one in totals]
     if method.selects_on_test:
         for result in results:
             result["selected_on_test"] = True
             result["notes"].append(f"not held out: {method.name} chose among its states by these results")
-    return Finished(results, memories if memories is not None and method.fits else [])
+    return Finished(results, memory_banks if memory_banks is not None and method.fits else [])
 
 
 def measure(
@@ -167,7 +169,7 @@ def measure(
     with_masks: bool,
     metric_set: MetricSet | None = None,
     shortlist: Shortlist | None = None,
-) -> Totals:
+) -> Accumulator:
     """Totals of one class, or of a shard of its samples (shards merge), with the memory that the method has."""
     (totals,) = measure_each(
         method,
@@ -186,14 +188,14 @@ def measure_each(
     method: Method,
     samples: Sequence[Sample],
     settings: EvalSettings,
-    memories: Sequence[Memory] | None,
+    memory_banks: Sequence[MemoryBank] | None,
     *,
     device: torch.device,
     with_masks: bool,
     metric_set: MetricSet | None = None,
     shortlist: Shortlist | None = None,
     advance: Advance | None = None,
-) -> list[Totals]:
+) -> list[Accumulator]:
     """Totals of one class for each of `memories`; every image is loaded and encoded once for all of them.
 
     None: one result, with the memory that the method has. Random streams are seeded at the start and kept apart:
@@ -202,13 +204,15 @@ def measure_each(
     batches = _encoded(method, samples, settings, device=device, with_masks=with_masks)
     empty = _empty_totals(settings, metric_set or MetricSet())
     with borrowed(method):
-        return _measure(method, batches, settings, memories, empty, device=device, shortlist=shortlist, advance=advance)
+        return _measure(
+            method, batches, settings, memory_banks, empty, device=device, shortlist=shortlist, advance=advance
+        )
 
 
-def _empty_totals(settings: EvalSettings, metric_set: MetricSet) -> Callable[[], Totals]:
+def _empty_totals(settings: EvalSettings, metric_set: MetricSet) -> Callable[[], Accumulator]:
     if metric_set.name == "road":
-        return lambda: RoadTotals(settings, metric_set)
-    return lambda: ClassTotals(settings)
+        return lambda: RoadAccumulator(settings, metric_set)
+    return lambda: ClassAccumulator(settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,23 +243,23 @@ def _measure(
     method: Method,
     batches: Iterable[Encoded],
     settings: EvalSettings,
-    memories: Sequence[Memory] | None,
-    empty: Callable[[], Totals],
+    memory_banks: Sequence[MemoryBank] | None,
+    empty: Callable[[], Accumulator],
     *,
     device: torch.device,
     shortlist: Shortlist | None,
     advance: Advance | None,
-) -> list[Totals]:
-    choices = [method.memory] if memories is None else list(memories)
+) -> list[Accumulator]:
+    choices = [method.memory_bank] if memory_banks is None else list(memory_banks)
     totals = [empty() for _ in choices]
     seed_streams(settings.seed, method)
     streams = [capture_streams(method)] * len(choices)
     for one in batches:
-        for number, memory in enumerate(choices):
+        for number, memory_bank in enumerate(choices):
             begin = time.perf_counter()
             if len(choices) > 1:
                 restore_streams(streams[number], method)
-            method.memory = memory
+            method.memory_bank = memory_bank
             with torch.no_grad(), autocast(settings.amp, device):
                 prediction = method.score(one.features, one.batch)
             totals[number].update(prediction, one.batch)
@@ -280,8 +284,8 @@ def sample_pictures(
     with borrowed(method):
         if data.supports and chosen:
             sets = list(data.supports.values())[-1]
-            method.memory = joined(
-                build_memories(method, [sets.get(name)], settings, device=device)[0] for name in data.classes
+            method.memory_bank = joined(
+                build_memory_banks(method, [sets.get(name)], settings, device=device)[0] for name in data.classes
             )
         if chosen:
             measure(

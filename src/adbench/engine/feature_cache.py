@@ -145,7 +145,7 @@ class FeatureCache:
         raise UserError(
             f"the {what}, more than {why}",
             where=f"trainer.cache={self._settings.cache}",
-            mend="raise trainer.cache_mib, choose a larger disk with trainer.cache_dir, or use trainer.cache=off",
+            hint="raise trainer.cache_mib, choose a larger disk with trainer.cache_dir, or use trainer.cache=off",
         )
 
 

@@ -29,7 +29,7 @@ def build_optimizer(method: Method, spec: OptimizerSpec) -> torch.optim.Optimize
     named, spared = method.learnable_parameters(), method.undecayed_parameters()
     if not named:
         raise UserError(
-            f"method {method.name} has nothing to learn", where="method", mend="run `eval` with it directly"
+            f"method {method.name} has nothing to learn", where="method", hint="run `eval` with it directly"
         )
     names = parameter_names(method)
     groups: list[dict[str, Any]] = [{"params": [named[name] for name in names if name not in spared]}]

@@ -82,7 +82,7 @@ def check_same_training(found: Mapping[str, Any], wanted: WeightsRecord, where: 
     keys = sorted({*then, *now})
     differing = differences("", then, now, keys)
     if differing:
-        raise UserError(f"the folder holds another training: {differing}", where=str(where), mend=MEND)
+        raise UserError(f"the folder holds another training: {differing}", where=str(where), hint=MEND)
 
 
 def finished_record(run: RunFolder, wanted: WeightsRecord) -> WeightsRecord | None:

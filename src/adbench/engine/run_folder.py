@@ -111,13 +111,13 @@ class RunFolder:
         path = self.path / "config.yaml"
         if not path.is_file():
             return {}
-        values = read_yaml(path, mend=_MEND)
+        values = read_yaml(path, hint=_MEND)
         for section in ("clip", "support", "trainer", "eval"):
             if not isinstance(values.get(section, {}), dict):
-                raise UserError(f"the settings of the run are damaged: {section}", where=str(path), mend=_MEND)
+                raise UserError(f"the settings of the run are damaged: {section}", where=str(path), hint=_MEND)
         shots = values.get("support", {}).get("k", [])
         if not isinstance(shots, list) or not all(isinstance(k, int) for k in shots):
-            raise UserError("the settings of the run are damaged: support.k", where=str(path), mend=_MEND)
+            raise UserError("the settings of the run are damaged: support.k", where=str(path), hint=_MEND)
         return values
 
     def write_config(self, text: str) -> None:
@@ -143,7 +143,7 @@ class RunFolder:
     def _check(self, wanted: dict[str, Any]) -> None:
         """Raise UserError where the folder holds anything but such a run or nothing."""
         if self.path.exists() and not self.path.is_dir():
-            raise UserError("this is a file, not a folder", where=f"out={self.path}", mend="give a folder")
+            raise UserError("this is a file, not a folder", where=f"out={self.path}", hint="give a folder")
         if not self.path.exists() or all(path.name in _OURS or is_temporary(path) for path in self.path.iterdir()):
             return
         found = self.facts()
@@ -156,14 +156,14 @@ class RunFolder:
             raise UserError(
                 f"the folder holds a run with {', '.join(differing)}",
                 where=f"out={self.path}",
-                mend="give another folder",
+                hint="give another folder",
             )
 
     def _no_run(self, why: str) -> UserError:
         return UserError(
             f"this is not a run folder: {'it has no run.json' if not self.facts_path.exists() else why}",
             where=str(self.path),
-            mend="give a folder that `train` or `eval` has made, or an empty one",
+            hint="give a folder that `train` or `eval` has made, or an empty one",
         )
 
     @property
@@ -235,7 +235,7 @@ def latest(
         raise UserError(
             f"there is no finished {command} run{of_method}",
             where=str(outputs),
-            mend=f"run `{command}` first, or give its folder",
+            hint=f"run `{command}` first, or give its folder",
         )
     return max(found, key=lambda entry: entry[:2])[2]
 
@@ -268,7 +268,7 @@ def _lock(file: IO[str], folder: Path) -> None:
         raise UserError(
             "another process is training or evaluating in this folder",
             where=str(folder),
-            mend="wait for it, or stop it",
+            hint="wait for it, or stop it",
         ) from error
     except OSError as error:
         if error.errno not in _NO_LOCKS:

@@ -64,7 +64,7 @@ class OptimizerSpec:
             raise UserError(
                 f"betas are {list(self.betas)}",
                 where="trainer.optimizer.betas",
-                mend="give two numbers of at least 0 and below 1",
+                hint="give two numbers of at least 0 and below 1",
             )
 
     def lr_at(self, step: int, n_steps: int) -> float:
@@ -156,7 +156,7 @@ class TrainSettings:
         for name, probability in self.mosaic.items():
             if not 0.0 <= probability <= 1.0:
                 raise UserError(
-                    f"mosaic probability is {probability}", where=f"trainer.mosaic.{name}", mend="give 0 to 1"
+                    f"mosaic probability is {probability}", where=f"trainer.mosaic.{name}", hint="give 0 to 1"
                 )
 
 
@@ -244,10 +244,10 @@ class EvalData:
         object.__setattr__(self, "classes", tuple(self.classes) or tuple(found))
         if MEAN in self.classes:
             others = ",".join(name for name in found if name != MEAN)
-            mend = "rename its folder" + (f", or take the others: data.classes='[{others}]'" if others else "")
-            raise UserError(f"a class is called {MEAN!r}, as the row of means is", where=self.name, mend=mend)
+            hint = "rename its folder" + (f", or take the others: data.classes='[{others}]'" if others else "")
+            raise UserError(f"a class is called {MEAN!r}, as the row of means is", where=self.name, hint=hint)
         if self.name.partition(":")[0] == MEAN:
-            raise UserError("a data set is called as rows of means are", where=self.name, mend="rename it")
+            raise UserError("a data set is called as rows of means are", where=self.name, hint="rename it")
 
 
 def _choice(kind: str, value: str, choices: Sequence[str], where: str) -> None:
@@ -262,11 +262,11 @@ def _at_least(kind: str, value: float, least: float, where: str, *, most: int = 
     if wrong_type or not math.isfinite(value) or value < least or (whole and value > most):
         number = "a whole number" if whole else "a number"
         limit = f" and at most {most}" if whole and value > most else ""
-        raise UserError(f"the {kind} is {value}", where=where, mend=f"give {number} of at least {least:g}{limit}")
+        raise UserError(f"the {kind} is {value}", where=where, hint=f"give {number} of at least {least:g}{limit}")
 
 
 def _not_empty(name: str, samples: Sequence[Sample]) -> None:
     if not samples:
         raise UserError(
-            f"no images of data set {name!r} are left", where="data", mend="check data.classes and data.root"
+            f"no images of data set {name!r} are left", where="data", hint="check data.classes and data.root"
         )

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from adbench.data.sample import Batch
-from adbench.engine.checkpoint import Checkpoint, Position, capture
+from adbench.engine.checkpoint import Checkpoint, TrainState, capture
 from adbench.engine.device import autocast
 from adbench.engine.optim import take_step
 from adbench.engine.pictures import Painter
@@ -44,7 +44,7 @@ class State:
 
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    position: Position
+    position: TrainState
     checkpoints: Checkpoints
     last: tuple[Batch, Features] | None = None
 
@@ -107,5 +107,5 @@ def not_finite(what: str, job: Job, step: int) -> UserError:
     return UserError(
         f"training stopped: {what} at step {step}",
         where=f"{job.run.path}; {kept}",
-        mend="lower the learning rate (trainer.optimizer.lr) or use trainer.amp=off, in another folder",
+        hint="lower the learning rate (trainer.optimizer.lr) or use trainer.amp=off, in another folder",
     )

@@ -12,10 +12,8 @@ import torch
 
 from adbench.data.loading import told_of_dead_workers
 from adbench.engine.borrowed import borrowed
-from adbench.engine.checkpoint import Position, load_checkpoint
+from adbench.engine.checkpoint import TrainState, load_checkpoint
 from adbench.engine.device import check_amp
-from adbench.engine.feed import Feed, check_shots, check_supervision
-from adbench.engine.journal import Journal
 from adbench.engine.optim import build_optimizer
 from adbench.engine.pictures import Painter
 from adbench.engine.progress import Quiet, Reporter
@@ -25,6 +23,8 @@ from adbench.engine.run_folder import RunFolder
 from adbench.engine.saving import Checkpoints
 from adbench.engine.settings import EvalData, TrainData, TrainSettings
 from adbench.engine.step import Job, State, captured, not_finite, stays_finite, step
+from adbench.engine.train_batches import TrainBatches, check_shots, check_supervision
+from adbench.engine.train_logger import TrainLogger
 from adbench.engine.validate import (
     check_selection,
     log_pictures,
@@ -78,7 +78,7 @@ def train(
     """
     reporter = reporter or Quiet()
     if method.supervision == "none":
-        raise UserError(f"method {method.name} is not trained", where="method", mend="run `eval` with it directly")
+        raise UserError(f"method {method.name} is not trained", where="method", hint="run `eval` with it directly")
     check_supervision(method, {part.name: part.supervision for part in data})
     check_amp(settings.amp, device)
     check_selection(settings, validation)
@@ -127,7 +127,7 @@ def _train(job: Job) -> TrainResult:
         job.reporter.say(f"starting from {settings.init_from}")
     optimizer = build_optimizer(method, settings.optimizer)
     scaler = torch.amp.GradScaler(job.device.type, enabled=settings.amp == "fp16")
-    position = Position()
+    position = TrainState()
     if checkpoint is not None:
         position = checkpoint.restore_rest(method, optimizer, scaler)
         job.reporter.say(f"going on after step {position.step}, in epoch {position.epoch + 1} of {settings.epochs}")
@@ -135,11 +135,11 @@ def _train(job: Job) -> TrainResult:
     # Train
     start, first_step, n_images = time.perf_counter(), position.step, 0
     samples = [sample for part in job.data for sample in part.samples]
-    feed = Feed(method, samples, settings, device=job.device, reporter=job.reporter)
+    feed = TrainBatches(method, samples, settings, device=job.device, reporter=job.reporter)
     checkpoints = Checkpoints(job.run.checkpoint_path, settings, lambda: captured(job, state))
     state = State(optimizer, scaler, position, checkpoints)
     try:
-        with contextlib.closing(feed), Journal(job.run, step=position.step, epoch=position.epoch) as journal:
+        with contextlib.closing(feed), TrainLogger(job.run, step=position.step, epoch=position.epoch) as journal:
             while position.epoch < settings.epochs:
                 n_images += _train_epoch(job, feed, state, journal)
                 checkpoints.take()
@@ -178,7 +178,7 @@ def _train(job: Job) -> TrainResult:
     )
 
 
-def _train_epoch(job: Job, feed: Feed, state: State, journal: Journal) -> int:
+def _train_epoch(job: Job, feed: TrainBatches, state: State, journal: TrainLogger) -> int:
     """Train on what is left of the epoch at the position, which moves along. Returns the number of images seen.
 
     A signal waits for the end of a step.
@@ -210,7 +210,7 @@ def _train_epoch(job: Job, feed: Feed, state: State, journal: Journal) -> int:
     return n_images
 
 
-def _validate(job: Job, position: Position, journal: Journal) -> None:
+def _validate(job: Job, position: TrainState, journal: TrainLogger) -> None:
     """Evaluate on the validation data; keep the weights where they are the best so far and that is asked for."""
     if not job.validation:
         return

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from adbench.engine.evaluate import evaluate, sample_pictures
-from adbench.engine.journal import Journal
 from adbench.engine.pictures import Painter
 from adbench.engine.progress import Reporter
 from adbench.engine.rng import undisturbed
 from adbench.engine.rows import ALL_METRICS, MEAN
 from adbench.engine.settings import EvalData, EvalSettings, Row, TrainSettings
+from adbench.engine.train_logger import TrainLogger
 from adbench.engine.zero_shot import pictures
 from adbench.errors import UserError, unknown
 from adbench.methods.base import Method
@@ -27,7 +27,7 @@ def check_selection(settings: TrainSettings, validation: Sequence[EvalData]) -> 
         raise UserError(
             "weights are to be selected by their results on validation data, but there are none",
             where="trainer.select",
-            mend="give validation data, or use trainer.select=last",
+            hint="give validation data, or use trainer.select=last",
         )
     if settings.select_metric not in ALL_METRICS:
         raise unknown("metric", settings.select_metric, ALL_METRICS, where="trainer.select_metric")
@@ -56,7 +56,7 @@ def log_pictures(
     settings: TrainSettings,
     *,
     device: torch.device,
-    journal: Journal,
+    journal: TrainLogger,
     step: int,
     painter: Painter,
 ) -> None:
@@ -75,7 +75,7 @@ def select_value(rows: Sequence[Row], metric: str) -> float:
         raise UserError(
             f"weights are to be selected by {metric}, which is n/a on the validation data",
             where="trainer.select_metric",
-            mend="choose a metric that the validation data have (masks for pixel metrics), or trainer.select=last",
+            hint="choose a metric that the validation data have (masks for pixel metrics), or trainer.select=last",
         )
     return value
 

@@ -126,14 +126,14 @@ def check_fits(record: WeightsRecord, method: Method) -> None:
         raise UserError(
             f"these are weights of method {record.method}, not {method.name}",
             where=record.source,
-            mend=f"use method={record.method}, or weights of {method.name}",
+            hint=f"use method={record.method}, or weights of {method.name}",
         )
     differing = differences("backbone.", record.backbone, backbone(method), BACKBONE_KEYS)
     if differing:
         raise UserError(
             f"the weights were trained on another backbone: {differing}",
             where=record.source,
-            mend="load the backbone that they were trained on (clip=..., clip.checkpoint=...)",
+            hint="load the backbone that they were trained on (clip=..., clip.checkpoint=...)",
         )
     now = hyperparameters(method)
     # A later version may have more; what only scoring reads may be chosen anew.
@@ -143,7 +143,7 @@ def check_fits(record: WeightsRecord, method: Method) -> None:
         raise UserError(
             f"the weights were trained with other hyperparameters: {differing}",
             where=record.source,
-            mend="build the method with the values that it was trained with"
+            hint="build the method with the values that it was trained with"
             + (f"; only {', '.join(sorted(method.scoring_only))} may change" if method.scoring_only else ""),
         )
 
@@ -162,7 +162,7 @@ def weights_file(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.exists():
-        raise UserError("there is no such run or weights file", where=f"checkpoint={path}", mend="check the path")
+        raise UserError("there is no such run or weights file", where=f"checkpoint={path}", hint="check the path")
     if not (path / "run.json").exists() and any(path.glob("*.pt")):
         return path  # several files of one method's authors
     run = RunFolder.open(path)
@@ -171,7 +171,7 @@ def weights_file(path: Path) -> Path:
         raise UserError(
             f"this run holds weights for {len(fitted)} different supports",
             where=str(path),
-            mend=f"name one of its files: {', '.join(file.name for file in fitted)}",
+            hint=f"name one of its files: {', '.join(file.name for file in fitted)}",
         )
     if fitted:
         return fitted[0]
@@ -181,9 +181,9 @@ def weights_file(path: Path) -> Path:
         raise UserError(
             "this training has not finished",
             where=str(path),
-            mend=f"run the same `train` with {shlex.quote(f'out={path}')} to go on",
+            hint=f"run the same `train` with {shlex.quote(f'out={path}')} to go on",
         )
-    raise UserError("this run holds no weights", where=str(path), mend="give the folder of a training run")
+    raise UserError("this run holds no weights", where=str(path), hint="give the folder of a training run")
 
 
 def file_sha256(path: Path) -> str:
@@ -209,7 +209,7 @@ def _record(found: Mapping[str, Any], file: Path) -> WeightsRecord:
         raise UserError(
             "this is the checkpoint of a training that has not finished, no weights",
             where=str(file),
-            mend=f"go on with the same `train` and {shlex.quote(f'out={file.parent}')}, then give that folder",
+            hint=f"go on with the same `train` and {shlex.quote(f'out={file.parent}')}, then give that folder",
         )
     hints = get_type_hints(WeightsRecord)
     fault = fault_of(
@@ -219,7 +219,7 @@ def _record(found: Mapping[str, Any], file: Path) -> WeightsRecord:
         raise UserError(
             f"the record inside the weights file is damaged, or of another version: {fault}",
             where=str(file),
-            mend="copy the file again, or train the weights again",
+            hint="copy the file again, or train the weights again",
         )
     record = WeightsRecord(**found)
     digest, note = file_sha256(file), file.with_suffix(".json")
@@ -227,7 +227,7 @@ def _record(found: Mapping[str, Any], file: Path) -> WeightsRecord:
         raise UserError(
             f"{note.name} beside the weights is of another file: the hashes differ",
             where=str(file),
-            mend="copy both files of the run again, or remove the .json file: the weights carry their own record",
+            hint="copy both files of the run again, or remove the .json file: the weights carry their own record",
         )
     return replace(record, sha256=digest, source=str(file))
 
@@ -240,7 +240,7 @@ def _noted_sha256(note: Path) -> object:
         raise UserError(
             "the record beside the weights is no JSON",
             where=str(note),
-            mend="copy it again, or remove it: the weights carry their own record",
+            hint="copy it again, or remove it: the weights carry their own record",
         ) from error
     return content.get("sha256") if isinstance(content, dict) else None
 
@@ -257,7 +257,7 @@ def _check_numbers(method: Method, tensors: Mapping[str, Tensor], file: Path) ->
         else:
             continue
         raise UserError(
-            f"the tensor {name:.100} holds {fault}", where=str(file), mend="copy the file again, or train it again"
+            f"the tensor {name:.100} holds {fault}", where=str(file), hint="copy the file again, or train it again"
         )
 
 
@@ -266,7 +266,7 @@ def _load(method: Method, tensors: Mapping[str, Tensor], file: Path) -> None:
     try:
         method.load_learnable_state(tensors)
     except UserError as error:
-        raise UserError(error.what, where=str(file), mend=error.mend) from error
+        raise UserError(error.what, where=str(file), hint=error.hint) from error
 
 
 def _unknown_origin(method: Method, file: Path, *, official: bool) -> WeightsRecord:

@@ -132,7 +132,7 @@ def _images(parts: Sequence[Part]) -> frozenset[bytes]:
         try:
             packed = base64.b64decode(part.get("images", ""), validate=True)
         except (binascii.Error, ValueError) as error:
-            mend = "train the weights again"
-            raise UserError("the hashes of training images in the weights are damaged", mend=mend) from error
+            hint = "train the weights again"
+            raise UserError("the hashes of training images in the weights are damaged", hint=hint) from error
         found |= {packed[at : at + _BYTES] for at in range(0, len(packed), _BYTES)}
     return frozenset(found)

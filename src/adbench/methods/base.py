@@ -90,7 +90,7 @@ class Method(nn.Module, ABC):
     mixes_batch: bool = False
     transform: Transform
     map_size: int
-    memory: dict[str, Any]
+    memory_bank: dict[str, Any]
     hyperparameters: Mapping[str, Any]
 
     def __init__(self, clip: Clip) -> None:
@@ -98,7 +98,7 @@ class Method(nn.Module, ABC):
         # The backbone is shared and frozen: kept out of the module tree so that no state dict,
         # optimiser or `.train()` call of a method ever reaches it.
         self._clip = (clip,)
-        self.memory = {}
+        self.memory_bank = {}
 
     @property
     def clip(self) -> Clip:
@@ -146,7 +146,7 @@ class Method(nn.Module, ABC):
         Terms of pixels are means over the images whose masks are known (`losses.known_masks`), and left out where the
         batch holds none.
         """
-        raise UserError(f"method {self.name} is not trained", mend="run `eval` with it directly")
+        raise UserError(f"method {self.name} is not trained", hint="run `eval` with it directly")
 
     @abstractmethod
     def score(self, features: Features, batch: Batch) -> Prediction:
@@ -162,7 +162,7 @@ class Method(nn.Module, ABC):
 
         features  what `encode` gives of the support, where the caller has it already
         """
-        raise UserError(f"method {self.name} does not adapt to a class", mend="leave out support.k")
+        raise UserError(f"method {self.name} does not adapt to a class", hint="leave out support.k")
 
     def select_on_test(self, class_name: str, batches: Sequence[tuple[Features, Batch]]) -> None:
         """Choose among what `adapt` has left of a class by its results on the very images to be scored.
@@ -173,7 +173,7 @@ class Method(nn.Module, ABC):
 
     def remembers(self, class_name: str) -> bool:
         """Whether there is a memory to score this class with."""
-        return class_name in self.memory
+        return class_name in self.memory_bank
 
     def shots(self, class_name: str) -> int | None:
         """The number of normal images in the memory of this class; None where it does not tell."""
@@ -190,7 +190,7 @@ class Method(nn.Module, ABC):
             raise UserError(
                 f"the method would compute in {str(asked)[6:]}, its backbone in {str(own)[6:]}",
                 where=f"method {self.name}",
-                mend=f"move the backbone first, for all methods that share it: method.clip.to({asked})",
+                hint=f"move the backbone first, for all methods that share it: method.clip.to({asked})",
             )
         super()._apply(fn, recurse)
         return self
@@ -227,11 +227,11 @@ def beside(features: Features, support: Features) -> Features:
 
 def not_adapted(method: Method, class_name: str) -> UserError:
     """The error for a class that is to be scored and has no memory."""
-    known = ", ".join(sorted(method.memory)) or "none"
+    known = ", ".join(sorted(method.memory_bank)) or "none"
     return UserError(
         f"method {method.name} has no normal images of class {class_name!r} to compare with",
         where=f"adapted to: {known}",
-        mend="call adapt(class_name, support) first, or give support.k to `eval`",
+        hint="call adapt(class_name, support) first, or give support.k to `eval`",
     )
 
 
@@ -243,6 +243,6 @@ def load_strictly(module: nn.Module, state: Mapping[str, Any], *, where: str = "
         raise UserError(
             f"the weights do not fit the method: {'; '.join(faults[:4])}{more}",
             where=where,
-            mend="build the method with the settings and the backbone that the weights were trained with",
+            hint="build the method with the settings and the backbone that the weights were trained with",
         )
     module.load_state_dict(state)

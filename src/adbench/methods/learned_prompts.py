@@ -155,7 +155,7 @@ def load_learner(learner: nn.Module, path: str | Path, frozen: Mapping[str, Tens
         raise UserError(
             f"no entry 'prompt_learner' in the checkpoint, but {opened.described()}",
             where=where,
-            mend="give the authors' epoch_N.pth",
+            hint="give the authors' epoch_N.pth",
         )
     for key, ours in sorted(frozen.items(), reverse=True):  # the ids first: other prompts have other embeddings too
         theirs = state.get(key)
@@ -165,12 +165,12 @@ def load_learner(learner: nn.Module, path: str | Path, frozen: Mapping[str, Tens
             raise UserError(
                 f"the checkpoint's prompts ({key}) are not those of this method's settings",
                 where=where,
-                mend="set the numbers of learnable tokens and the prompt words as in its training",
+                hint="set the numbers of learnable tokens and the prompt words as in its training",
             )
         raise UserError(
             f"the checkpoint was trained on another backbone: its token embeddings ({key}) are different",
             where=where,
-            mend="load the CLIP that it was trained on (clip=...)",
+            hint="load the CLIP that it was trained on (clip=...)",
         )
     load_strictly(learner, {k: v for k, v in state.items() if not k.startswith((*_FROZEN, _UNUSED))}, where=where)
     return {key: value for key, value in state.items() if key.startswith(_UNUSED)}

@@ -67,7 +67,7 @@ def build(name: str, clip: Clip, **hyperparameters: Any) -> Method:
         raise UserError(
             f"method {name} works on {' or '.join(sorted(cls.towers))} image towers, {clip.name} has a {clip.kind}",
             where="clip",
-            mend="choose another of `python -m adbench list clip`",
+            hint="choose another of `python -m adbench list clip`",
         )
     try:
         return cls.assemble(clip, **hyperparameters)

@@ -92,7 +92,7 @@ class ComponentMetrics:
         self, threshold: float, *, min_pred: int = 500, min_gt: int = 100, taus: Sequence[float] = TAUS
     ) -> None:
         if min(min_pred, min_gt) < 0:
-            raise UserError(f"the smallest components have {min_pred} and {min_gt} pixels", mend="give 0 or more")
+            raise UserError(f"the smallest components have {min_pred} and {min_gt} pixels", hint="give 0 or more")
         self.threshold, self.min_pred, self.min_gt = float(threshold), min_pred, min_gt
         self.taus = tuple(float(tau) for tau in taus)
         self.images: list[Components] = []
@@ -109,7 +109,7 @@ class ComponentMetrics:
         if (self.threshold, self.min_pred, self.min_gt, self.taus) != (
             *(other.threshold, other.min_pred, other.min_gt, other.taus),
         ):
-            raise UserError("component metrics of other settings cannot be merged", mend="use one threshold and sizes")
+            raise UserError("component metrics of other settings cannot be merged", hint="use one threshold and sizes")
         self.images += other.images
         return self
 

@@ -27,7 +27,7 @@ class ImageMetrics:
             raise UserError(
                 f"scores of shape {values.shape}, labels of shape {positive.shape}",
                 where="ImageMetrics.update",
-                mend="pass one score and one label per image, both (B,)",
+                hint="pass one score and one label per image, both (B,)",
             )
         self._scores.append(values.copy())
         self._labels.append(positive.copy())

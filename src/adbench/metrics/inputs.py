@@ -27,7 +27,7 @@ def as_scores(values: ArrayLike, where: str) -> Scores:
     """Return `values` as float32 where that is exact, else as float64; no copy if they are float32 already."""
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
-        raise UserError(f"scores of type {array.dtype}", where=where, mend="pass real numbers")
+        raise UserError(f"scores of type {array.dtype}", where=where, hint="pass real numbers")
     if array.dtype == np.float32:
         scores: Scores = array
     else:
@@ -39,7 +39,7 @@ def as_scores(values: ArrayLike, where: str) -> Scores:
         raise UserError(
             f"{np.count_nonzero(np.isnan(scores))} of {scores.size} scores are NaN",
             where=f"{where}, first at index {tuple(int(i) for i in np.argwhere(np.isnan(scores))[0])}",
-            mend="a method must give a number for every image and pixel; look for a division by zero or an overflow",
+            hint="a method must give a number for every image and pixel; look for a division by zero or an overflow",
         )
     return scores
 
@@ -51,7 +51,7 @@ def as_binary(values: ArrayLike, where: str) -> Mask:
         return array
     binary = array.astype(np.bool_) if array.dtype.kind in "fiu" else None
     if binary is None or not np.array_equal(binary, array):
-        raise UserError("labels or mask values other than 0 and 1", where=where, mend="threshold them first, e.g. > 0")
+        raise UserError("labels or mask values other than 0 and 1", where=where, hint="threshold them first, e.g. > 0")
     return binary
 
 
@@ -66,7 +66,7 @@ def scored_images(maps: Maps, masks: Masks) -> Iterator[tuple[Scores, Mask]]:
     images = list(maps) if isinstance(maps, (list, tuple)) else list(np.asarray(maps))
     given = [None] * len(images) if masks is None else list(masks)
     if len(given) != len(images):
-        raise UserError(f"{len(images)} maps but {len(given)} masks", mend="pass one mask per map")
+        raise UserError(f"{len(images)} maps but {len(given)} masks", hint="pass one mask per map")
     for i, (one, mask) in enumerate(zip(images, given, strict=True)):
         scores = as_scores(one, f"map {i}")
         yield _pair(scores[None], None if mask is None else np.asarray(mask)[None], f" {i}")
@@ -81,7 +81,7 @@ def as_labels(values: ArrayLike, where: str) -> Labels:
         if np.array_equal(labels, array) and not np.any((labels > 1) & (labels != IGNORED)):
             return labels
     raise UserError(
-        "labels other than 0, 1 and 255", where=where, mend="0 is normal, 1 anomalous, 255 is left out of the metrics"
+        "labels other than 0, 1 and 255", where=where, hint="0 is normal, 1 anomalous, 255 is left out of the metrics"
     )
 
 
@@ -94,7 +94,7 @@ def labelled_images(
     """
     images, given = list(np.asarray(maps) if not isinstance(maps, (list, tuple)) else maps), list(labels)  # type: ignore[arg-type]
     if len(images) != len(given):
-        raise UserError(f"{len(images)} maps but {len(given)} label maps", mend="pass one label map per map")
+        raise UserError(f"{len(images)} maps but {len(given)} label maps", hint="pass one label map per map")
     for i, (one, label) in enumerate(zip(images, given, strict=True)):
         known = as_labels(label, f"labels {i}")
         scores = np.asarray(one)
@@ -102,7 +102,7 @@ def labelled_images(
             raise UserError(
                 f"a label map of shape {known.shape} for a map of shape {scores.shape}",
                 where=f"map {i}",
-                mend="pass (B, H, W), or lists of (H, W); resize the map to the labels, never the labels",
+                hint="pass (B, H, W), or lists of (H, W); resize the map to the labels, never the labels",
             )
         yield as_scores(np.where(known == IGNORED, scores.dtype.type(0), scores), f"map {i}"), known
 
@@ -110,7 +110,7 @@ def labelled_images(
 def _pair(scores: Scores, mask: ArrayLike | None, which: str) -> tuple[Scores, Mask]:
     if scores.ndim != 3:
         raise UserError(
-            f"maps of shape {scores.shape}", where=f"map{which}", mend="pass (B, H, W), or a list of (H, W) arrays"
+            f"maps of shape {scores.shape}", where=f"map{which}", hint="pass (B, H, W), or a list of (H, W) arrays"
         )
     if mask is None:
         return scores, np.zeros(scores.shape, np.bool_)
@@ -119,6 +119,6 @@ def _pair(scores: Scores, mask: ArrayLike | None, which: str) -> tuple[Scores, M
         raise UserError(
             f"a mask of shape {binary.shape} for a map of shape {scores.shape}",
             where=f"mask{which}",
-            mend="resize the map to the mask, or the mask to the map, before the update",
+            hint="resize the map to the mask, or the mask to the map, before the update",
         )
     return scores, binary

@@ -41,13 +41,13 @@ class PixelMetrics:
         spill_dir: str | Path | None = None,
     ) -> None:
         if not 0 < aupro_limit <= 1:
-            raise UserError(f"aupro_limit={aupro_limit}", mend="choose a false-positive rate above 0, at most 1")
+            raise UserError(f"aupro_limit={aupro_limit}", hint="choose a false-positive rate above 0, at most 1")
         if mode not in ("exact", "constant"):
-            raise UserError(f"unknown mode {mode!r} of PixelMetrics", mend="choose 'exact' or 'constant'")
+            raise UserError(f"unknown mode {mode!r} of PixelMetrics", hint="choose 'exact' or 'constant'")
         if grid not in GRIDS:
-            raise UserError(f"unknown grid {grid!r} of aupro200", mend=f"choose one of {', '.join(GRIDS)}")
+            raise UserError(f"unknown grid {grid!r} of aupro200", hint=f"choose one of {', '.join(GRIDS)}")
         if aupro200 and mode == "constant":
-            raise UserError("aupro200 needs every score", where="mode='constant'", mend="choose mode='exact'")
+            raise UserError("aupro200 needs every score", where="mode='constant'", hint="choose mode='exact'")
         self.aupro_limit, self.aupro200, self.grid, self.mode = aupro_limit, aupro200, grid, mode
         self.memory_limit, self.spill_dir = memory_limit, spill_dir
         self._pixels = ExactPixels(memory_limit, spill_dir) if mode == "exact" else BinnedPixels()
@@ -68,7 +68,7 @@ class PixelMetrics:
             case (BinnedPixels() as mine, BinnedPixels() as theirs):
                 mine.merge(theirs)
             case _:
-                raise UserError(f"cannot merge mode={other.mode!r} into mode={self.mode!r}", mend="use one mode")
+                raise UserError(f"cannot merge mode={other.mode!r} into mode={self.mode!r}", hint="use one mode")
         return self
 
     def compute(self) -> dict[str, float]:
@@ -89,7 +89,7 @@ class PixelMetrics:
     def threshold_curve(self, grid: Grid = "numpy1") -> ThresholdCurve:
         """Return the curve behind `pixel_aupro200` before points are dropped."""
         if not isinstance(self._pixels, ExactPixels):
-            raise UserError("aupro200 needs every score", where="mode='constant'", mend="choose mode='exact'")
+            raise UserError("aupro200 needs every score", where="mode='constant'", hint="choose mode='exact'")
         return threshold_curve(self._pixels, grid)
 
     def state(self) -> dict[str, NDArray[Any]]:

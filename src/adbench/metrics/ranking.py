@@ -45,7 +45,7 @@ def curve(scores: ArrayLike, labels: ArrayLike) -> Iterator[Curve]:
     if values.ndim != 1 or values.shape != positive.shape:
         raise UserError(
             f"scores of shape {values.shape}, labels of shape {positive.shape}",
-            mend="pass one label per score, both (N,)",
+            hint="pass one label per score, both (N,)",
         )
     negatives = np.sort(values[~positive])
     thresholds, counts = np.unique(values[positive], return_counts=True)

@@ -56,7 +56,7 @@ class RoadMetrics:
         """Add what `other` holds (of another process, say); `other` stays as it is."""
         mine, theirs = ((one.protocol, one.min_pred, one.min_gt) for one in (self, other))
         if mine != theirs:
-            raise UserError("road metrics of other settings cannot be merged", mend="use one protocol and sizes")
+            raise UserError("road metrics of other settings cannot be merged", hint="use one protocol and sizes")
         self._maps.merge(other._maps)
         return self
 
@@ -153,7 +153,7 @@ class MapStore:
             raise UserError(
                 f"cannot write score maps to disk: {error}",
                 where=f"memory_limit={self.memory_limit}, spill_dir={self.spill_dir or tempfile.gettempdir()}",
-                mend="choose a spill_dir with room, or a larger memory_limit",
+                hint="choose a spill_dir with room, or a larger memory_limit",
             ) from error
 
 

@@ -84,7 +84,7 @@ class RoadPixels:
             case (BinnedCurve() as mine, BinnedCurve() as theirs) if self.bins == other.bins:
                 mine.merge(theirs)
             case _:
-                raise UserError("pixel metrics of other settings cannot be merged", mend="use one protocol")
+                raise UserError("pixel metrics of other settings cannot be merged", hint="use one protocol")
         return self
 
     def compute(self) -> dict[str, float]:

@@ -129,7 +129,7 @@ class ScoreStore:
             raise UserError(
                 f"cannot write pixel scores to disk: {error}",
                 where=f"memory_limit={self.memory_limit}, spill_dir={self.spill_dir or tempfile.gettempdir()}",
-                mend="choose a spill_dir with room, a larger memory_limit, or mode='constant'",
+                hint="choose a spill_dir with room, a larger memory_limit, or mode='constant'",
             ) from error
         self._shards = [shard for shard in self._shards if shard.scores is None] + spilled
 

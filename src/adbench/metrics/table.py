@@ -22,9 +22,9 @@ def summarise(rows: Mapping[str, Mapping[str, float]], protocol: Protocol = "exa
     stays n/a where undefined.)
     """
     if protocol not in get_args(Protocol):
-        raise UserError(f"unknown protocol {protocol!r}", mend=f"choose one of {', '.join(get_args(Protocol))}")
+        raise UserError(f"unknown protocol {protocol!r}", hint=f"choose one of {', '.join(get_args(Protocol))}")
     if MEAN in rows:
-        raise UserError(f"a class called {MEAN!r}", mend="rename it: that is the name of the table's last row")
+        raise UserError(f"a class called {MEAN!r}", hint="rename it: that is the name of the table's last row")
     table = {
         name: {metric: _printed(metric, float(value), protocol) for metric, value in row.items()}
         for name, row in rows.items()

@@ -22,7 +22,7 @@ def read_case(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """case.json and tensors.npz of a case folder."""
     for name in ("case.json", "tensors.npz"):
         if not (folder / name).is_file():
-            raise UserError(f"no parity case here: {name} is missing", where=str(folder), mend="give a case's folder")
+            raise UserError(f"no parity case here: {name} is missing", where=str(folder), hint="give a case's folder")
     try:
         case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
         with np.load(folder / "tensors.npz", allow_pickle=False) as stored:

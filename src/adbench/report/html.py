@@ -14,12 +14,12 @@ from typing import Any
 from PIL import Image
 
 from adbench.atomic import write_text
-from adbench.engine.journal import read_history
 from adbench.engine.means import is_over_datasets
 from adbench.engine.names import file_name, file_names
 from adbench.engine.rows import MEAN
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import Row
+from adbench.engine.train_logger import read_history
 from adbench.report.curves import loss_curve
 from adbench.report.results import read_results
 from adbench.report.table import build_table, is_mean, is_metric

@@ -42,11 +42,11 @@ def read_results(path: Path) -> tuple[dict[str, Any], list[Row]]:
     """
     file = path / "results.json" if path.is_dir() else path
     if not file.exists():
-        raise UserError("there are no readable results", where=str(file), mend="run `eval` first")
-    content = read_json(file, mend=_MEND)
+        raise UserError("there are no readable results", where=str(file), hint="run `eval` first")
+    content = read_json(file, hint=_MEND)
     fault = fault_in_results(content)
     if fault:
-        raise UserError(f"there are no readable results: {fault}", where=str(file), mend=_MEND)
+        raise UserError(f"there are no readable results: {fault}", where=str(file), hint=_MEND)
     return content["run"], [{key: _with_nan(key, value) for key, value in row.items()} for row in content["rows"]]
 
 

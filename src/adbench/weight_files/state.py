@@ -70,7 +70,7 @@ class WeightFile:
             raise UserError(
                 f"the file holds no state dict, but {self.described()}",
                 where=str(self.path),
-                mend="give the file that holds the weights",
+                hint="give the file that holds the weights",
             )
         return state
 
@@ -99,7 +99,7 @@ def open_weights(path: str | Path) -> WeightFile:
     """Read a weight file. Raises UserError for one that is missing, damaged or of another kind."""
     file = Path(path)
     if not file.is_file():
-        raise UserError("weights file not found", where=str(file), mend="give the path of an existing file")
+        raise UserError("weights file not found", where=str(file), hint="give the path of an existing file")
     return WeightFile(file, _or_error(file, lambda: read_contents(file)))
 
 
@@ -153,14 +153,14 @@ def _or_error(path: Path, read: Callable[[], _Result]) -> _Result:
         return read()
     except NoWeights as error:
         raise UserError(
-            f"this is no file of weights but {error}", where=str(path), mend="give the file of the weights"
+            f"this is no file of weights but {error}", where=str(path), hint="give the file of the weights"
         ) from error
     except MemoryError as error:
-        raise UserError("the weights do not fit into memory", where=str(path), mend="free some") from error
+        raise UserError("the weights do not fit into memory", where=str(path), hint="free some") from error
     except (Damaged, OSError, RuntimeError, ValueError, OverflowError) as error:
         reason = str(error) if isinstance(error, Damaged) else getattr(error, "strerror", "") or type(error).__name__
         raise UserError(
-            f"cannot read the weights: {reason}", where=str(path), mend="copy or download the file again"
+            f"cannot read the weights: {reason}", where=str(path), hint="copy or download the file again"
         ) from error
 
 

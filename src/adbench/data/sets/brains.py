@@ -62,8 +62,8 @@ def _table(root: Path) -> tuple[list[str], list[str]]:
                 number, label = (int(cell) for cell in row[:2])
                 side = {0: sides[0], 1: sides[1]}[label]
             except (ValueError, KeyError) as error:
-                where, mend = f"{root / _TABLE}, line {rows.line_num}", "expected id, label (0 or 1)"
-                raise UserError(f"a row is {','.join(row)!r}", where=where, mend=mend) from error
+                where, hint = f"{root / _TABLE}, line {rows.line_num}", "expected id, label (0 or 1)"
+                raise UserError(f"a row is {','.join(row)!r}", where=where, hint=hint) from error
             side.append(f"{folder}/{number:03d}.png" if folder else f"{number:03d}.png")
     return sides
 

@@ -60,7 +60,7 @@ def index(
                     normal_classes=normal_classes,
                     prompt_name=prompt_name,
                 )
-    raise UserError("there is no test_batch", where=str(root), mend="unpack the archive again")
+    raise UserError("there is no test_batch", where=str(root), hint="unpack the archive again")
 
 
 def _part(root: Path, folder: str, name: str) -> Part:
@@ -68,6 +68,6 @@ def _part(root: Path, folder: str, name: str) -> Part:
     _, labels = read_container(file)
     assert labels is not None  # as batches have them
     if labels.min() < 0 or labels.max() >= len(_CLASSES):
-        raise UserError("a label is outside of 0 to 9", where=str(file), mend="get the file again")
+        raise UserError("a label is outside of 0 to 9", where=str(file), hint="get the file again")
     split = "test" if name.startswith("test") else "train"
     return Part(file, f"{folder}/{name}" if folder else name, split, labels)

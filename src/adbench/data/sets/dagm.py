@@ -63,8 +63,8 @@ def index(root: Path, classes: Sequence[str] | None, *, official_split: bool = F
             for state, split in _states(root / folder).items():
                 yield from guarded(name, _state(root, folder, name, state, split if official_split else None))
         elif official_split:
-            where, mend = "data.official_split", "leave it out, or unpack the archives"
-            raise UserError(f"{name} does not have the folders Train and Test", where=where, mend=mend)
+            where, hint = "data.official_split", "leave it out, or unpack the archives"
+            raise UserError(f"{name} does not have the folders Train and Test", where=where, hint=hint)
         else:
             yield from guarded(name, index_class(root, folder, dataset="dagm", class_name=name))
 
@@ -103,10 +103,10 @@ def _labels(folder: Path, images: Sequence[str]) -> dict[str, Path]:
     for label in listing(folder).images:
         image = by_number.get(numbered(without_word(label)[0]))
         if image is None:
-            mend = f"expected the label NNNN_label of an image NNNN; the nearest is {nearest(label, images)!r}"
-            raise UserError(f"{label} belongs to no image", where=str(folder), mend=mend)
+            hint = f"expected the label NNNN_label of an image NNNN; the nearest is {nearest(label, images)!r}"
+            raise UserError(f"{label} belongs to no image", where=str(folder), hint=hint)
         if image in labels:
             both = f"{labels[image].name} and {label}"
-            raise UserError(f"two labels belong to one image: {both}", where=str(folder), mend="remove one of them")
+            raise UserError(f"two labels belong to one image: {both}", where=str(folder), hint="remove one of them")
         labels[image] = folder / label
     return labels

@@ -49,7 +49,7 @@ images/cellNNNN.png        8-bit grey, 300 x 300""",
 def index(root: Path, classes: Sequence[str] | None, *, uncertain: str = "drop") -> list[Sample]:
     """Index by the table; `uncertain` says what becomes of probabilities 1/3 and 2/3."""
     if uncertain not in _UNCERTAIN:
-        raise UserError(f"uncertain is {uncertain!r}", where="data.uncertain", mend="choose drop or anomaly")
+        raise UserError(f"uncertain is {uncertain!r}", where="data.uncertain", hint="choose drop or anomaly")
     if not (root / _TABLE).is_file():
         root = root / _CHECKOUT
     rows = _rows(root / _TABLE)
@@ -70,8 +70,8 @@ def _rows(table: Path) -> list[tuple[str, float]]:
         try:
             key, probability = columns[0].replace("\\", "/"), float(columns[1])
         except (IndexError, ValueError) as error:
-            mend = "expected image, probability, type: take the file of the release"
-            raise UserError(f"a row is {line!r}", where=f"{table}, line {number}", mend=mend) from error
+            hint = "expected image, probability, type: take the file of the release"
+            raise UserError(f"a row is {line!r}", where=f"{table}, line {number}", hint=hint) from error
         rows.append((key, probability))
     return rows
 

@@ -170,7 +170,7 @@ def _given(option: str | None, root: Path, places: Sequence[str], name: str) -> 
         return [folder for folder in dict.fromkeys((root / place).resolve() for place in places) if folder.is_dir()]
     folder = Path(option).expanduser()
     if not folder.is_dir():
-        raise UserError("the folder of the pictures is missing", where=str(folder), mend=f"mend data.{name}")
+        raise UserError("the folder of the pictures is missing", where=str(folder), hint=f"mend data.{name}")
     return [folder]
 
 
@@ -178,7 +178,7 @@ def _missing_base(of: str, wanted: str, labels: Path, folders: Sequence[Path], o
     error = UserError(
         f"the picture of {of} to a label map is missing: {wanted}",
         where=f"{labels}, looked for below {', '.join(map(str, folders))}",
-        mend=f"get {of} (see datasets.md) and name its folder by {option}",
+        hint=f"get {of} (see datasets.md) and name its folder by {option}",
     )
     return Fault(ROAD, error)
 
@@ -193,7 +193,7 @@ def _version_folder(root: Path, version: int) -> Path:
     raise UserError(
         f"version {version} of Fishyscapes Static is not here",
         where=f"looked for {named}",
-        mend=f"unpack fs_val_v{version}.zip there, or choose another data.version",
+        hint=f"unpack fs_val_v{version}.zip there, or choose another data.version",
     )
 
 
@@ -207,5 +207,5 @@ def _overlay(folder: Path, number: str) -> Path:
     raise UserError(
         f"there are {len(found)} overlays to picture {number}",
         where=str(folder / f"{number}*rgb.npz"),
-        mend="unpack the archive again: every label map has one",
+        hint="unpack the archive again: every label map has one",
     )

@@ -112,8 +112,8 @@ def _recognised(root: Path, class_name: str | None) -> dict[str, list[Kind] | Us
         found = _classes(root, place)
         if any(isinstance(kinds, list) for kinds in found.values()):
             if class_name is not None:
-                mend = "leave out data.class_name, or give one class as data.root"
-                raise UserError(f"the folder holds {len(found)} classes", where=str(root), mend=mend)
+                hint = "leave out data.class_name, or give one class as data.root"
+                raise UserError(f"the folder holds {len(found)} classes", where=str(root), hint=hint)
             return found
         if found:
             raise next(error for error in found.values() if isinstance(error, UserError))
@@ -121,7 +121,7 @@ def _recognised(root: Path, class_name: str | None) -> dict[str, list[Kind] | Us
     sets = [name for name in folders if any(isinstance(kinds, list) for kinds in _classes(root, name).values())]
     if sets:
         what = f"the folder holds several data sets or other things beside one: {', '.join(map(repr, folders[:4]))}"
-        raise UserError(what, where=str(root), mend=f"give one of them: {shlex.quote(f'data.root={root / sets[0]}')}")
+        raise UserError(what, where=str(root), hint=f"give one of them: {shlex.quote(f'data.root={root / sets[0]}')}")
     return {}
 
 
@@ -142,7 +142,7 @@ def _classes(root: Path, place: str) -> dict[str, list[Kind] | UserError]:
     like = next((name for name, kinds in found.items() if isinstance(kinds, list)), None)
     for folder in strangers if like is not None else ():
         what = f"folder {folder!r} holds images but is not arranged as a class like {like!r}"
-        found[folder] = UserError(what, where=str(root / place), mend=_EXPECTED)
+        found[folder] = UserError(what, where=str(root / place), hint=_EXPECTED)
     return found
 
 
@@ -210,7 +210,7 @@ def _refuse_shared_masks(samples: list[Sample]) -> None:
                 raise UserError(
                     f"two images share one mask: {other.key!r} and {sample.key!r}",
                     where=str(sample.mask_path),
-                    mend="keep the masks of each kind of defect in a folder named as the kind",
+                    hint="keep the masks of each kind of defect in a folder named as the kind",
                 )
 
 

@@ -50,7 +50,7 @@ def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
         raise UserError(
             f"the test images of {len(years)} challenges are there: {', '.join(images for images, _ in years)}",
             where=str(root),
-            mend="give each a folder of its own, and one of them by data.root=DIR",
+            hint="give each a folder of its own, and one of them by data.root=DIR",
         )
     return index_pairs(
         root,

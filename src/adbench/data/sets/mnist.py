@@ -64,7 +64,7 @@ def _part(root: Path, name: str, split: str) -> Part:
     n_images = len(read_container(images)[0])
     if labels.ndim != 1 or len(labels) != n_images or labels.max(initial=0) >= len(_CLASSES):
         raise UserError(
-            f"{len(labels)} labels do not fit {n_images} images", where=str(images), mend="get the files again"
+            f"{len(labels)} labels do not fit {n_images} images", where=str(images), hint="get the files again"
         )
     return Part(images, key, split, labels)
 

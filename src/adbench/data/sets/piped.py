@@ -88,8 +88,8 @@ def _index(root: Path, classes: Sequence[str] | None, dataset: str) -> Iterator[
     found = {name: _sides(root / name) for name in listing(root).folders}
     for name in select(found if classes else [name for name in found if any(found[name])], classes, where=root):
         if not any(found[name]):
-            mend = "unpack the whole class"
-            raise UserError("the folder has no NoDefects and Defects in it", where=str(root / name), mend=mend)
+            hint = "unpack the whole class"
+            raise UserError("the folder has no NoDefects and Defects in it", where=str(root / name), hint=hint)
         yield from guarded(name, _class(root, name, *found[name], dataset))
 
 

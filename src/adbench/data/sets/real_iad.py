@@ -107,8 +107,8 @@ def _pictures(root: Path, asked: str | None) -> str:
         return asked
     if len(found) != 1:
         what = f"several resolutions are there: {', '.join(found)}" if found else "the folder of images is missing"
-        mend = "say which by data.pictures=NAME" if found else f"unpack one of {', '.join(_PICTURES)}"
-        raise UserError(what, where=str(root), mend=mend)
+        hint = "say which by data.pictures=NAME" if found else f"unpack one of {', '.join(_PICTURES)}"
+        raise UserError(what, where=str(root), hint=hint)
     return found[0]
 
 
@@ -120,8 +120,8 @@ def _class(root: Path, folder: str, table: Path, name: str) -> list[Sample]:
         records = [(split, record) for split in ("train", "test") for record in content[split]]
         return [_sample(root, f"{folder}/{prefix}", normal, name, split, record) for split, record in records]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        mend = "take the file of the archive"
-        raise UserError(f"the table cannot be read: {error!r}", where=str(table), mend=mend) from error
+        hint = "take the file of the archive"
+        raise UserError(f"the table cannot be read: {error!r}", where=str(table), hint=hint) from error
 
 
 def _sample(root: Path, place: str, normal: str, name: str, split: str, record: dict[str, Any]) -> Sample:

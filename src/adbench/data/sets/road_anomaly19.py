@@ -67,6 +67,6 @@ def _images(root: Path) -> list[str]:
         names = [str(name) for name in json.loads(file.read_text(encoding="utf-8"))]
     except ValueError as error:
         raise UserError(
-            f"the list of pictures cannot be read: {error}", where=str(file), mend="get the archive again"
+            f"the list of pictures cannot be read: {error}", where=str(file), hint="get the archive again"
         ) from error
     return sorted(name if Path(name).suffix else f"{name}.jpg" for name in names)

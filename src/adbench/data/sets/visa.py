@@ -81,7 +81,7 @@ def _from_table(root: Path, classes: Sequence[str] | None) -> list[Sample]:
                 raise UserError(
                     f"a row of the split table is {','.join(row)!r}",
                     where=f"{table}, line {rows.line_num}",
-                    mend="expected object, split (train or test), label, image, mask: take the archive's own file",
+                    hint="expected object, split (train or test), label, image, mask: take the archive's own file",
                 )
             name, split, label, image, mask = (cell.strip() for cell in row[:5])
             if classes is not None and name not in classes:

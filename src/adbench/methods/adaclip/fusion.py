@@ -53,7 +53,7 @@ def _cluster(points: Tensor, n_clusters: int, random_state: np.random.RandomStat
     """
     if not points.detach().float().square().sum().isfinite():
         raise NotFinite(
-            "the patch features to be clustered are not finite", where="method adaclip", mend="load other weights"
+            "the patch features to be clustered are not finite", where="method adaclip", hint="load other weights"
         )
     from sklearn.cluster import KMeans  # takes a second, which the library's other methods need not pay
 

@@ -133,7 +133,7 @@ class InCtrl(Method):
     def adapt(self, class_name: str, support: Batch, features: Features | None = None) -> None:
         """Keep the class features (K, E) and the unit patches (L, K, P, V) of the support."""
         found = self.encode(support) if features is None else features
-        self.memory[class_name] = {
+        self.memory_bank[class_name] = {
             "class": found["class"],
             "patches": found["patches"].transpose(0, 1).contiguous(),
         }
@@ -194,40 +194,40 @@ class InCtrl(Method):
         layer_maps = query.new_empty(query.shape[:-1])
         adapted = torch.empty_like(features["class"])
         for name in dict.fromkeys(batch.class_names):
-            memory = self._memory(name)
+            memory_bank = self._memory(name)
             rows = torch.tensor([i for i, other in enumerate(batch.class_names) if other == name])
-            adapted[rows] = self.adapter(memory["class"]).mean(dim=0).to(adapted)
-            for number, normal in enumerate(memory["patches"]):
+            adapted[rows] = self.adapter(memory_bank["class"]).mean(dim=0).to(adapted)
+            for number, normal in enumerate(memory_bank["patches"]):
                 distances = nearest_distance(query[rows, number], normal.flatten(0, 1), self.residual_scale)
                 layer_maps[rows, number] = distances.to(layer_maps)
         return Comparison(None, adapted, layer_maps)
 
     def _memories(self, batch: Batch) -> Features:
         """The memories of the batch's classes as if they were each query's own support."""
-        memories = [self._memory(name) for name in batch.class_names]
-        if len({len(memory["class"]) for memory in memories}) > 1:
+        memory_banks = [self._memory(name) for name in batch.class_names]
+        if len({len(memory_bank["class"]) for memory_bank in memory_banks}) > 1:
             raise UserError(
                 "classes of one batch have different numbers of support images",
                 where="method.batch_layout=official",
-                mend="use the same support.k for all classes, eval.batch_size=1, or method.batch_layout=corrected",
+                hint="use the same support.k for all classes, eval.batch_size=1, or method.batch_layout=corrected",
             )
         return {
-            "class": torch.cat([memory["class"] for memory in memories]),
-            "patches": torch.cat([memory["patches"].transpose(0, 1) for memory in memories]),
+            "class": torch.cat([memory_bank["class"] for memory_bank in memory_banks]),
+            "patches": torch.cat([memory_bank["patches"].transpose(0, 1) for memory_bank in memory_banks]),
         }
 
     def _memory(self, class_name: str) -> dict[str, Tensor]:
-        if class_name not in self.memory:
+        if class_name not in self.memory_bank:
             raise not_adapted(self, class_name)
-        memory: dict[str, Tensor] = self.memory[class_name]
-        return memory
+        memory_bank: dict[str, Tensor] = self.memory_bank[class_name]
+        return memory_bank
 
     # What comes out
 
     def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
         """Loss of the final score and of the image-level score, equal weights."""
         if self.training and len(batch) < 2:
-            raise UserError("InCTRL trains on batches of at least 2 images", mend="raise trainer.batch_size")
+            raise UserError("InCTRL trains on batches of at least 2 images", hint="raise trainer.batch_size")
         found = self.outputs(features, batch)
         return {
             "final": self._term(self.final_loss, found.final_score, batch.labels),

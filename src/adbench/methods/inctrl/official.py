@@ -39,7 +39,7 @@ def split_checkpoint(state: Mapping[str, Tensor], clip: Clip, *, where: str) -> 
             f"the frozen towers in the checkpoint are not those of the backbone {clip.name} ({clip.source}): "
             f"{len(faults)} of {len(rest)} tensors differ, first: {faults[0]}",
             where=where,
-            mend="load the backbone that it was trained on (the authors': clip=ViT-B-16-plus-240, laion400m_e32)",
+            hint="load the backbone that it was trained on (the authors': clip=ViT-B-16-plus-240, laion400m_e32)",
         )
     return learned
 

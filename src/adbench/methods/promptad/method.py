@@ -15,7 +15,7 @@ from adbench.errors import UserError
 from adbench.methods.base import Features, Method, Prediction, not_adapted
 from adbench.methods.maps import to_grid
 from adbench.methods.promptad.fitting import FitSettings, Job, fit
-from adbench.methods.promptad.memory import ClassMemory, FittedPrompts, as_tensors, first_contexts, from_tensors
+from adbench.methods.promptad.memory_bank import ClassMemory, FittedPrompts, as_tensors, first_contexts, from_tensors
 from adbench.methods.promptad.official import read_files, write_file
 from adbench.methods.promptad.prompts import Contexts, PromptStyle, Task, make_prompts
 from adbench.methods.promptad.scores import Scoring, abnormal_probability, memory_distance
@@ -36,7 +36,7 @@ class PromptAd(Method):
     scoring_only = frozenset(
         {"test_channel_order", "guidance", "select", "resolution", "map_blur_sigma", "map_blur_truncate"}
     )
-    memory: dict[str, ClassMemory]
+    memory_bank: dict[str, ClassMemory]
 
     settings_class = PromptAdSettings
 
@@ -97,11 +97,11 @@ class PromptAd(Method):
 
     def adapt_classes(self, supports: Mapping[str, Batch], features: Mapping[str, Features] | None = None) -> None:
         """Adapt to several classes at once, their prompts as one batch: the same result as one by one, to rounding."""
-        memories, jobs = {}, {}
+        memory_banks, jobs = {}, {}
         for name, support in supports.items():
             known = None if self.bgr or features is None else features.get(name)
             found = self.vv_clip.support_features(support.images) if known is None else known
-            memories[name] = ClassMemory(self.vv_clip.galleries(found))
+            memory_banks[name] = ClassMemory(self.vv_clip.galleries(found))
             for task in self.tasks:
                 jobs[name, task] = self.job(name, support.dataset, task, found)
         with torch.enable_grad():
@@ -113,10 +113,10 @@ class PromptAd(Method):
                 raise UserError(
                     f"fitting the prompts of class {name!r} ({task}) has diverged",
                     where=f"method.lr={self.fitting.lr}",
-                    mend="lower method.lr",
+                    hint="lower method.lr",
                 )
-            memories[name].prompts[task] = FittedPrompts(prototypes[-1], prototypes, job.contexts)
-        self.memory.update(memories)
+            memory_banks[name].prompts[task] = FittedPrompts(prototypes[-1], prototypes, job.contexts)
+        self.memory_bank.update(memory_banks)
 
     def job(
         self, class_name: str, dataset: str, task: Task, features: Features, order: Sequence[Tensor] | None = None
@@ -175,36 +175,36 @@ class PromptAd(Method):
             raise UserError(
                 f"class {class_name!r} has memory and prompts for the task {', '.join(prompts)} only",
                 where=f"method.task={self.hyperparameters['task']}",
-                mend=f"set method.task={next(iter(prompts))}, or fit the class for {task}",
+                hint=f"set method.task={next(iter(prompts))}, or fit the class for {task}",
             )
         return abnormal_probability(features, prompts[task].prototypes, self.scale)
 
     def remembers(self, class_name: str) -> bool:
         """Whether the class was fitted, or a checkpoint that does not name its class waits for one."""
-        return class_name in self.memory or self._nameless is not None
+        return class_name in self.memory_bank or self._nameless is not None
 
     def shots(self, class_name: str) -> int | None:
         """K, which the size of the memory tells."""
-        memory = self.memory.get(class_name, self._nameless)
-        if memory is None:
+        memory_bank = self.memory_bank.get(class_name, self._nameless)
+        if memory_bank is None:
             return 0
-        images, rest = divmod(len(memory.galleries[0]), self.grid**2)
+        images, rest = divmod(len(memory_bank.galleries[0]), self.grid**2)
         return None if rest else images
 
     def _memory(self, class_name: str) -> ClassMemory:
-        if class_name not in self.memory:
+        if class_name not in self.memory_bank:
             if self._nameless is None:
                 raise not_adapted(self, class_name)
-            self.memory[class_name], self._nameless = self._nameless, None
-        return self.memory[class_name]
+            self.memory_bank[class_name], self._nameless = self._nameless, None
+        return self.memory_bank[class_name]
 
     # Checkpoints
 
     def learnable_state(self) -> dict[str, Tensor]:
         """The contexts that every class begins with, and of each class its galleries, prototypes and contexts."""
         state = {f"{task}/{key}": value for task, one in self.initial.items() for key, value in one.named().items()}
-        for name, memory in self.memory.items():
-            state |= as_tensors(name, memory)
+        for name, memory_bank in self.memory_bank.items():
+            state |= as_tensors(name, memory_bank)
         return {key: value.detach() for key, value in state.items()}
 
     def load_learnable_state(self, state: Mapping[str, Tensor]) -> None:
@@ -214,12 +214,12 @@ class PromptAd(Method):
         """
         rest = {key: value.to(self.clip.device) for key, value in state.items()}
         initial = {task: first_contexts(rest, task, own) for task, own in self.initial.items()}
-        memory = from_tensors(rest)
-        for name, one in memory.items():
+        memory_bank = from_tensors(rest)
+        for name, one in memory_bank.items():
             one.check(self.clip, len(self.vv_clip.blocks), where=name)
             if not self.selects_on_test:
                 one.use_last_epoch()
-        self.initial, self.memory, self._nameless = initial, memory, None
+        self.initial, self.memory_bank, self._nameless = initial, memory_bank, None
 
     def load_official(self, path: str | Path) -> None:
         """Load a checkpoint of the authors' training scripts, or a folder of them.
@@ -230,18 +230,22 @@ class PromptAd(Method):
         for found in read_files(Path(path), self.tasks):
             if found.contexts is not None:
                 self.initial[found.task] = found.contexts
-            if found.memory is None:
+            if found.memory_bank is None:
                 continue
-            memory = found.memory.to(self.clip.device).check(self.clip, len(self.vv_clip.blocks), where=str(path))
+            memory_bank = found.memory_bank.to(self.clip.device).check(
+                self.clip, len(self.vv_clip.blocks), where=str(path)
+            )
             if found.class_name is None:
-                self._nameless = memory
-            elif found.class_name in self.memory:
-                self.memory[found.class_name] = self.memory[found.class_name].joined(memory, where=str(path))
+                self._nameless = memory_bank
+            elif found.class_name in self.memory_bank:
+                self.memory_bank[found.class_name] = self.memory_bank[found.class_name].joined(
+                    memory_bank, where=str(path)
+                )
             else:
-                self.memory[found.class_name] = memory
+                self.memory_bank[found.class_name] = memory_bank
 
     def save_official(self, path: str | Path) -> None:
         """Write a file per class and task into the folder `path`, half precision, as the authors' code names them."""
-        for name, memory in self.memory.items():
-            for task in memory.prompts:
-                write_file(Path(path), name, task, memory)
+        for name, memory_bank in self.memory_bank.items():
+            for task in memory_bank.prompts:
+                write_file(Path(path), name, task, memory_bank)

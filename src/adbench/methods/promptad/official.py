@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adbench.atomic import replacing
 from adbench.errors import UserError
-from adbench.methods.promptad.memory import GALLERY_KEY, TEXT_KEY, ClassMemory, FittedPrompts, misfit
+from adbench.methods.promptad.memory_bank import GALLERY_KEY, TEXT_KEY, ClassMemory, FittedPrompts, misfit
 from adbench.methods.promptad.prompts import ABNORMAL_KEY, NORMAL_KEY, Contexts, Task
 from adbench.weight_files import read_state
 
@@ -32,7 +32,7 @@ class OfficialFile:
 
     class_name: str | None
     task: Task
-    memory: ClassMemory | None
+    memory_bank: ClassMemory | None
     contexts: Contexts | None
 
 
@@ -48,7 +48,7 @@ def read_files(path: Path, tasks: Sequence[Task]) -> list[OfficialFile]:
         raise UserError(
             f"no checkpoints for {' or '.join(tasks)} here",
             where=str(path),
-            mend="give a folder with files CLS-Seed_N-CLASS-check_point.pt or SEG-Seed_N-CLASS-check_point.pt",
+            hint="give a folder with files CLS-Seed_N-CLASS-check_point.pt or SEG-Seed_N-CLASS-check_point.pt",
         )
     by_name: dict[tuple[str | None, Task | None], Path] = {}
     for file in files:
@@ -57,7 +57,7 @@ def read_files(path: Path, tasks: Sequence[Task]) -> list[OfficialFile]:
             raise UserError(
                 "two checkpoints are of the same class and task",
                 where=f"{other} and {file.name}",
-                mend="give a folder of one seed",
+                hint="give a folder of one seed",
             )
     return [_read(file, tasks) for file in files]
 
@@ -80,7 +80,7 @@ def _read(file: Path, tasks: Sequence[Task]) -> OfficialFile:
             if named_task
             else "the file's name does not say which task it is of",
             where=str(file),
-            mend="set method.task=cls or method.task=seg, as it was trained",
+            hint="set method.task=cls or method.task=seg, as it was trained",
         )
     # The authors' test script for maps puts the whole model into the file: only these keys matter.
     state = {
@@ -90,14 +90,16 @@ def _read(file: Path, tasks: Sequence[Task]) -> OfficialFile:
     }
     galleries = [state[key] for key in sorted(state) if key.startswith(GALLERY_KEY)]
     contexts = Contexts(state[NORMAL_KEY], state[ABNORMAL_KEY]) if {NORMAL_KEY, ABNORMAL_KEY} <= state.keys() else None
-    memory = ClassMemory(galleries, {task: FittedPrompts(state[TEXT_KEY])}) if galleries and TEXT_KEY in state else None
-    if memory is None and contexts is None:
+    memory_bank = (
+        ClassMemory(galleries, {task: FittedPrompts(state[TEXT_KEY])}) if galleries and TEXT_KEY in state else None
+    )
+    if memory_bank is None and contexts is None:
         raise UserError(
             f"the file holds neither {GALLERY_KEY}1, {GALLERY_KEY}2 and {TEXT_KEY} nor {NORMAL_KEY} and {ABNORMAL_KEY}",
             where=str(file),
-            mend="give a checkpoint of PromptAD's training scripts",
+            hint="give a checkpoint of PromptAD's training scripts",
         )
-    return OfficialFile(class_name, task, memory, contexts)
+    return OfficialFile(class_name, task, memory_bank, contexts)
 
 
 def _numbers(key: str, value: Tensor, file: Path) -> Tensor:
@@ -106,9 +108,9 @@ def _numbers(key: str, value: Tensor, file: Path) -> Tensor:
     return value.float()
 
 
-def write_file(folder: Path, class_name: str, task: Task, memory: ClassMemory) -> None:
+def write_file(folder: Path, class_name: str, task: Task, memory_bank: ClassMemory) -> None:
     """Write what the authors' test script loads, in half precision as they do."""
-    state = {f"{GALLERY_KEY}{i}": gallery for i, gallery in enumerate(memory.galleries, start=1)}
-    state[TEXT_KEY] = memory.prompts[task].prototypes
+    state = {f"{GALLERY_KEY}{i}": gallery for i, gallery in enumerate(memory_bank.galleries, start=1)}
+    state[TEXT_KEY] = memory_bank.prompts[task].prototypes
     with replacing(folder / f"{task.upper()}-Seed_{_SEED}-{class_name}-check_point.pt") as temporary:
         torch.save({key: value.detach().cpu().half() for key, value in state.items()}, temporary)

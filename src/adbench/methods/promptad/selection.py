@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adbench.data.sample import Batch
 from adbench.methods.base import Features
-from adbench.methods.promptad.memory import ClassMemory
+from adbench.methods.promptad.memory_bank import ClassMemory
 from adbench.methods.promptad.prompts import Task
 from adbench.methods.promptad.scores import Scoring
 from adbench.metrics import ImageMetrics, PixelMetrics
@@ -36,21 +36,21 @@ class Scorer(Protocol):
 
 
 @torch.no_grad()
-def use_best_epochs(method: Scorer, class_name: str, memory: ClassMemory, batches: Batches) -> None:
+def use_best_epochs(method: Scorer, class_name: str, memory_bank: ClassMemory, batches: Batches) -> None:
     """Put the best epoch's prompts into use: by image AUROC for cls, by pixel AUROC for seg, the first one on ties.
 
     Features are of all test images of the class; nothing is encoded again. Where the epochs are not known (the authors'
     checkpoints) or the metric is undefined, the prompts stay as they are.
     """
     grids = [method.visual_grid(features, class_name) for features, _ in batches]
-    for task, fitted in list(memory.prompts.items()):
+    for task, fitted in list(memory_bank.prompts.items()):
         best, chosen = -math.inf, fitted.prototypes
         for prototypes in fitted.per_epoch if fitted.per_epoch is not None else ():
-            memory.prompts[task] = replace(fitted, prototypes=prototypes)
+            memory_bank.prompts[task] = replace(fitted, prototypes=prototypes)
             auroc = _auroc(method, class_name, task, batches, grids)
             if auroc > best:
                 best, chosen = auroc, prototypes
-        memory.prompts[task] = replace(fitted, prototypes=chosen)
+        memory_bank.prompts[task] = replace(fitted, prototypes=chosen)
 
 
 def _auroc(method: Scorer, class_name: str, task: Task, batches: Batches, grids: Sequence[Tensor]) -> float:

@@ -36,12 +36,12 @@ class PromptAdTransform:
 
     def __post_init__(self) -> None:
         if min(self.image_size, self.resize, self.map_size) < 1:
-            raise UserError("a side of PromptAD's images or maps is below 1 pixel", mend="give positive numbers")
+            raise UserError("a side of PromptAD's images or maps is below 1 pixel", hint="give positive numbers")
         if self.image_size > self.resize:
             raise UserError(
                 f"the crop of {self.image_size} px is larger than the image of {self.resize} px",
                 where="img_cropsize",
-                mend="give img_resize at least the size of img_cropsize",
+                hint="give img_resize at least the size of img_cropsize",
             )
 
     def image(self, image: Image.Image) -> Tensor:

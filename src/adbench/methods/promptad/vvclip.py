@@ -54,11 +54,11 @@ class VvClip:
         )
         assert streams.local is not None
         collected = streams.post_attention if self._taps_attention else streams.blocks
-        memory = {f"memory{i}": collected[block][:, 1:] for i, block in enumerate(self.blocks, start=1)}
+        memory_bank = {f"memory{i}": collected[block][:, 1:] for i, block in enumerate(self.blocks, start=1)}
         return {
             "global": clip.project(streams.tokens[:, 0]),
             "local": clip.project(streams.local[:, 1:]),
-            **memory,
+            **memory_bank,
         }
 
     def features(self, images: Tensor) -> dict[str, Tensor]:

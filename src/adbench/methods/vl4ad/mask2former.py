@@ -143,13 +143,13 @@ def decoder_config(sizes: DecoderSizes) -> Any:
 @cache
 def load_library() -> Any:
     """transformers. Raises UserError where it is absent or of another major version."""
-    mend = "pip install 'adbench-clip[vl4ad]', or: pip install 'transformers>=5,<6'"
+    hint = "pip install 'adbench-clip[vl4ad]', or: pip install 'transformers>=5,<6'"
     try:
         library = importlib.import_module("transformers")
     except ImportError as error:
-        raise UserError("method vl4ad needs transformers >= 5, < 6, which is not installed", mend=mend) from error
+        raise UserError("method vl4ad needs transformers >= 5, < 6, which is not installed", hint=hint) from error
     if int(library.__version__.split(".")[0]) != _MAJOR:
-        raise UserError(f"method vl4ad needs transformers >= 5, < 6, and {library.__version__} is installed", mend=mend)
+        raise UserError(f"method vl4ad needs transformers >= 5, < 6, and {library.__version__} is installed", hint=hint)
     return library
 
 

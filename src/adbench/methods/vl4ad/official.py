@@ -88,7 +88,7 @@ def load_official_names(module: nn.Module, state: Mapping[str, Tensor], *, where
         raise UserError(
             f"the weights do not fit the method: {'; '.join(faults[:4])}{more}",
             where=where,
-            mend="build it with the sizes (method.num_queries, ...) and the backbone that they were trained with",
+            hint="build it with the sizes (method.num_queries, ...) and the backbone that they were trained with",
         )
     module.load_state_dict(own | from_official(state, own))
 

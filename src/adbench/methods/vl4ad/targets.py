@@ -21,7 +21,7 @@ def targets(labels: Tensor, n_classes: int, *, where: str = "") -> tuple[list[Te
             raise UserError(
                 f"a label map holds class {int(present[-1])}, the vocabulary has {n_classes} classes",
                 where=where,
-                mend="choose the data set's own words (method.vocabulary)",
+                hint="choose the data set's own words (method.vocabulary)",
             )
         masks.append((one == present[:, None, None]).float())  # float: the point sampler takes no bool
         classes.append(present)

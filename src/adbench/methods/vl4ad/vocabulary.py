@@ -108,7 +108,7 @@ def _parse(values: Mapping[str, Any], source: str) -> Vocabulary:
             raise unknown("section of a vocabulary", str(key), _SECTIONS, where=source)
     for key in ("classes", "templates"):
         if not isinstance(values.get(key), (list, tuple)) or not values[key]:
-            raise UserError(f"the vocabulary lacks {key}", where=source, mend=f"give a list called {key}")
+            raise UserError(f"the vocabulary lacks {key}", where=source, hint=f"give a list called {key}")
 
     def nested(key: str) -> dict[str, dict[str, tuple[str, ...]]]:
         return {name: {one: _words(words) for one, words in of.items()} for name, of in (values.get(key) or {}).items()}

@@ -84,7 +84,7 @@ class WinClip(Method):
     def adapt(self, class_name: str, support: Batch, features: Features | None = None) -> None:
         """Keep the unit vectors of all patches and windows of the support, position and image forgotten."""
         found = self.encode(support) if features is None else features
-        self.memory[class_name] = {
+        self.memory_bank[class_name] = {
             name: F.normalize(values, dim=-1).flatten(0, 1) for name, values in found.items() if name != "image"
         }
 
@@ -116,10 +116,10 @@ class WinClip(Method):
         """
         found: dict[str, Tensor] = {}
         for name in dict.fromkeys(batch.class_names):
-            if name not in self.memory:
+            if name not in self.memory_bank:
                 raise not_adapted(self, name)
             rows = torch.tensor([i for i, other in enumerate(batch.class_names) if other == name])
-            for key, vectors in self.memory[name].items():
+            for key, vectors in self.memory_bank[name].items():
                 values = nearest_distance(F.normalize(features[key][rows], dim=-1), vectors, 0.5).float()
                 found.setdefault(key, values.new_empty(len(batch), values.shape[1]))[rows] = values
         return found
@@ -136,7 +136,7 @@ class WinClip(Method):
     def score(self, features: Features, batch: Batch) -> Prediction:
         """Zero-shot scores and maps while the memory is empty, else their means with the few-shot ones."""
         scores, maps = self.probability(features["image"], batch), self.zero_shot_map(features, batch)
-        if self.memory:
+        if self.memory_bank:
             few_shot = self.few_shot_map(features, batch)
             scores = (scores + few_shot.flatten(1).amax(dim=1)) / 2
             maps = (maps + few_shot) / 2

@@ -188,7 +188,7 @@ def _infer(method: PromptAd, case: Mapping[str, Any], tensors: Arrays) -> Tensor
     batch = Batch(images, labels, [name] * len(images), list(map(str, range(len(images)))), "parity")
     features = method.encode(batch)
     found = dict(features)
-    if name not in method.memory:
+    if name not in method.memory_bank:
         raw = {f"{key}_unnormalised": value for key, value in method.vv_clip.raw(images).items()}
         return found | raw | _blocks(method, images)
     prediction = method.score(features, batch)

@@ -67,7 +67,7 @@ def _compute(method: WinClip, batch: Batch) -> dict[str, torch.Tensor]:
             f"zero_shot_window_scores_{scale}": scores,
             f"zero_shot_scale_map_{scale}": harmonic_to_patches(scores, side, scale),
         }
-    if not method.memory:
+    if not method.memory_bank:
         return found
     near = method.associations(features, batch)
     found |= {

@@ -10,14 +10,14 @@ from torch.nn import functional
 
 from adbench.data.contents import ContentTally
 from adbench.data.sample import Batch
+from adbench.engine.accumulators import as_array, image_scores, located
 from adbench.engine.settings import EvalSettings, MetricSet
-from adbench.engine.totals import as_array, image_scores, located
 from adbench.errors import UserError
 from adbench.methods.base import Method, Prediction
 from adbench.metrics import ROAD_METRICS, ImageMetrics, RoadMetrics
 
 
-class RoadTotals:
+class RoadAccumulator:
     """Totals of a road data set, or of a shard of it.
 
     Maps of another size than the labels are resized to them, bilinearly; labels never are. An image counts as anomalous
@@ -44,7 +44,7 @@ class RoadTotals:
             raise UserError(
                 "the method gives no anomaly maps, and road data are measured by their pixels",
                 where=batch.dataset,
-                mend="choose a method that localises",
+                hint="choose a method that localises",
             )
         labels = batch.labels.cpu().numpy()
         known = labels >= 0
@@ -62,7 +62,7 @@ class RoadTotals:
         for key, contents in zip(batch.paths, batch.contents or (), strict=False):
             self.contents.add(key, contents)
 
-    def merge(self, other: RoadTotals) -> RoadTotals:
+    def merge(self, other: RoadAccumulator) -> RoadAccumulator:
         """Add another shard of the same data; `other` stays as it is."""
         self.image_metrics.merge(other.image_metrics)
         self.road_metrics.merge(other.road_metrics)
@@ -109,23 +109,23 @@ def check_road(method: Method, metric_set: MetricSet, settings: EvalSettings, wh
     """Raise UserError where data set `where` cannot be measured with this method or these settings."""
     if metric_set.name != "road":
         if settings.protocol == "smiyc":
-            mend = "use eval.protocol=exact or official"
-            raise UserError(f"protocol smiyc is for road data, not for {where}", where="eval.protocol", mend=mend)
+            hint = "use eval.protocol=exact or official"
+            raise UserError(f"protocol smiyc is for road data, not for {where}", where="eval.protocol", hint=hint)
         return
     if settings.protocol == "official":
-        mend = "use eval.protocol=exact or smiyc"
-        raise UserError(f"protocol official is not for road data, as {where}", where="eval.protocol", mend=mend)
+        hint = "use eval.protocol=exact or smiyc"
+        raise UserError(f"protocol official is not for road data, as {where}", where="eval.protocol", hint=hint)
     if settings.metrics_mode == "constant":
         raise UserError(
             f"road data, as {where}, are measured exactly, on disk above eval.memory_limit_mib",
             where="eval.metrics_mode",
-            mend="leave out eval.metrics_mode",
+            hint="leave out eval.metrics_mode",
         )
     if not _sees_all(method.transform.describe()):
         raise UserError(
             f"method {method.name} crops its pictures, so its maps do not cover the labels of {where}",
             where="method",
-            mend="choose a method that sees the whole picture",
+            hint="choose a method that sees the whole picture",
         )
 
 

@@ -22,7 +22,7 @@ from adbench.metrics import ImageMetrics, PixelMetrics
 PIXEL = ("pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
 
 
-class ClassTotals:
+class ClassAccumulator:
     """Totals of one class, or of a shard of it: `update` per batch, `merge` shards, `metrics` at the end."""
 
     def __init__(self, settings: EvalSettings) -> None:
@@ -56,7 +56,7 @@ class ClassTotals:
         for key, contents in zip(batch.paths, batch.contents or (), strict=False):
             self.contents.add(key, contents)
 
-    def merge(self, other: ClassTotals) -> ClassTotals:
+    def merge(self, other: ClassAccumulator) -> ClassAccumulator:
         """Add another shard of the same class; `other` stays as it is."""
         self.image_metrics.merge(other.image_metrics)
         self.pixel_metrics.merge(other.pixel_metrics)
@@ -113,7 +113,7 @@ def located(batch: Batch) -> Iterator[None]:
         yield
     except UserError as error:
         images = batch.paths[0] + (f" to {batch.paths[-1]}" if len(batch) > 1 else "")
-        raise UserError(error.what, where=f"{batch.dataset}: {images}: {error.where}", mend=error.mend) from error
+        raise UserError(error.what, where=f"{batch.dataset}: {images}: {error.where}", hint=error.hint) from error
 
 
 def as_array(values: Tensor) -> NDArray[np.floating[Any]]:

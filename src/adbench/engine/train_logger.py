@@ -19,7 +19,7 @@ from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import Row
 
 
-class Journal:
+class TrainLogger:
     """The loss curve and the TensorBoard events of a run, from `step` on, with `epoch` epochs done.
 
     What a killed run has written beyond is dropped: it will be written again.
@@ -39,7 +39,7 @@ class Journal:
         with naming(run.tensorboard_dir):
             self._writer = SummaryWriter(str(run.tensorboard_dir), purge_step=step + 1)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> TrainLogger:
         return self
 
     def __exit__(

@@ -18,7 +18,7 @@ from torch import Tensor
 from adbench.data.fingerprint import fingerprint
 from adbench.data.sample import Sample
 from adbench.data.support import SupportSet
-from adbench.engine.adapt import Memory, joined
+from adbench.engine.adapt import MemoryBank, joined
 from adbench.engine.borrowed import borrowed
 from adbench.engine.names import file_name, file_names
 from adbench.engine.rows import MEAN, Draw
@@ -37,10 +37,10 @@ class Finished:
     """A class that has been evaluated: results per draw; memories per draw of a method that fits, else none."""
 
     results: list[dict[str, Any]]
-    memories: list[Memory]
+    memory_banks: list[MemoryBank]
 
 
-class Kept:
+class ClassResultCache:
     """The finished classes of one data set in a run. Files of other settings, data or weights are passed over."""
 
     def __init__(
@@ -70,22 +70,22 @@ class Kept:
             return None
         if record is None or record.get("key") != self._key(class_name, samples):
             return None
-        memories = []
+        memory_banks = []
         if self._method.fits:
             with borrowed(self._method):
                 for number in range(len(record["results"])):
                     prefix = f"{number}{_MARK}"
                     part = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
                     self._method.load_learnable_state(part)
-                    memories.append(self._method.memory)
-        return Finished(record["results"], memories)
+                    memory_banks.append(self._method.memory_bank)
+        return Finished(record["results"], memory_banks)
 
     def save(self, class_name: str, samples: Sequence[Sample], finished: Finished) -> None:
         """Keep a class, whole or not at all."""
         tensors: dict[str, Tensor] = {}
         with borrowed(self._method):
-            for number, memory in enumerate(finished.memories if self._method.fits else ()):
-                self._method.memory = memory
+            for number, memory_bank in enumerate(finished.memory_banks if self._method.fits else ()):
+                self._method.memory_bank = memory_bank
                 tensors |= {f"{number}{_MARK}{key}": value for key, value in self._method.learnable_state().items()}
         record = {"key": self._key(class_name, samples), "results": finished.results}
         write_tensors(self._path(class_name), tensors, record)
@@ -134,12 +134,12 @@ def _fitted_name(dataset: str, k: int | None, seed: int | str | None) -> str:
 
 
 def save_fitted(
-    run: RunFolder, method: Method, data: EvalData, memories: Mapping[Draw, Sequence[Memory]], seed: int
+    run: RunFolder, method: Method, data: EvalData, memory_banks: Mapping[Draw, Sequence[MemoryBank]], seed: int
 ) -> None:
     """Write, for each (K, seed) of support sets, what `method` has fitted to all classes, as a weights file."""
     with borrowed(method):
-        for (k, support_seed), by_class in memories.items():
-            method.memory = joined(by_class)
+        for (k, support_seed), by_class in memory_banks.items():
+            method.memory_bank = joined(by_class)
             sets = data.supports[k, support_seed]
             record = WeightsRecord(
                 method=method.name,

@@ -69,7 +69,7 @@ class ClassMemory:
                 raise UserError(
                     "the checkpoint remembers other support images than the one that was loaded before for its class",
                     where=where,
-                    mend="give checkpoints of both tasks that were trained on the same images",
+                    hint="give checkpoints of both tasks that were trained on the same images",
                 )
         return ClassMemory(self.galleries, self.prompts | other.prompts)
 
@@ -92,14 +92,14 @@ def misfit(what: str, where: str = "") -> UserError:
     return UserError(
         f"the weights do not fit the method: {what}",
         where=where,
-        mend="build the method with the settings and the backbone that the weights were made with",
+        hint="build the method with the settings and the backbone that the weights were made with",
     )
 
 
-def as_tensors(class_name: str, memory: ClassMemory) -> dict[str, Tensor]:
+def as_tensors(class_name: str, memory_bank: ClassMemory) -> dict[str, Tensor]:
     """The tensors of a class under `class/...`, the authors' names where they have any."""
-    state = {f"{class_name}/{GALLERY_KEY}{i}": gallery for i, gallery in enumerate(memory.galleries, start=1)}
-    for task, prompts in memory.prompts.items():
+    state = {f"{class_name}/{GALLERY_KEY}{i}": gallery for i, gallery in enumerate(memory_bank.galleries, start=1)}
+    for task, prompts in memory_bank.prompts.items():
         parts = {TEXT_KEY: prompts.prototypes, EPOCHS_KEY: prompts.per_epoch}
         named = {} if prompts.contexts is None else prompts.contexts.named()
         state |= {f"{class_name}/{task}/{key}": value for key, value in {**parts, **named}.items() if value is not None}

@@ -27,7 +27,7 @@ def check_supervision(method: Method, data: Mapping[str, str]) -> None:
                 f"method {method.name} learns from {gives[method.supervision]}, and data set {name} "
                 + (f"holds {holds}" if holds else "is for evaluation only"),
                 where="data",
-                mend="choose a data set to train on that fits (see datasets.md), or another method",
+                hint="choose a data set to train on that fits (see datasets.md), or another method",
             )
 
 
@@ -37,17 +37,17 @@ def check_shots(method: Method, settings: TrainSettings) -> None:
         raise UserError(
             f"method {method.name} takes no support images",
             where=f"support.k={settings.shots}",
-            mend="leave out support.k",
+            hint="leave out support.k",
         )
     if method.in_context and not settings.shots:
         raise UserError(
             f"method {method.name} learns from normal images given with every query, and K is 0",
             where="support.k",
-            mend="give support.k=2",
+            hint="give support.k=2",
         )
 
 
-class Feed:
+class TrainBatches:
     """Batches of a training, as `EpisodePlan` lays them out.
 
     Where the method's features suffice and nothing changes images between epochs, every image is loaded and encoded

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from adbench.data.support import SupportSettings, draw_supports
+from adbench.engine.class_results import tidy
 from adbench.engine.evaluate import evaluate
-from adbench.engine.kept import tidy
 from adbench.engine.rows import METRICS
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings
@@ -41,23 +41,23 @@ class Fitting(TinyMethod):
         if class_name == self.fail_at:
             raise KeyboardInterrupt
         self.fitted.append(class_name)
-        self.memory[class_name] = support.images.mean(dim=(0, 2, 3))
+        self.memory_bank[class_name] = support.images.mean(dim=(0, 2, 3))
 
     def select_on_test(self, class_name, batches):
-        self.memory[class_name] = self.memory[class_name] + sum(len(batch) for _, batch in batches)
+        self.memory_bank[class_name] = self.memory_bank[class_name] + sum(len(batch) for _, batch in batches)
 
     def score(self, features, batch):
         if not all(self.remembers(name) for name in batch.class_names):
             raise not_adapted(self, batch.class_names[0])
-        means = torch.stack([self.memory[name] for name in batch.class_names])[:, :, None, None]
+        means = torch.stack([self.memory_bank[name] for name in batch.class_names])[:, :, None, None]
         prediction = super().score({"patches": features["patches"] - means}, batch)
         return replace(prediction)
 
     def learnable_state(self):
-        return {f"memory.{name}": value for name, value in self.memory.items()}
+        return {f"memory.{name}": value for name, value in self.memory_bank.items()}
 
     def load_learnable_state(self, state):
-        self.memory = {name.removeprefix("memory."): value for name, value in state.items()}
+        self.memory_bank = {name.removeprefix("memory."): value for name, value in state.items()}
 
 
 def build(**settings):
@@ -220,7 +220,7 @@ class OfOthers(Fitting):
     official_selects_on_test = True
 
     def load_official(self, path):
-        self.memory = {name: torch.zeros(3) for name in ("dots", "lines")}
+        self.memory_bank = {name: torch.zeros(3) for name in ("dots", "lines")}
 
     def shots(self, class_name):
         return {"dots": 4, "lines": 2}[class_name]
