@@ -9,7 +9,7 @@ import torch
 
 from adbench.data.support import SupportSettings, draw_supports
 from adbench.engine.adapt import build_memory_banks
-from adbench.engine.evaluate import evaluate, measure, sample_pictures
+from adbench.engine.evaluate import accumulate, evaluate, sample_pictures
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, TrainData, TrainSettings
 from adbench.engine.train import train
@@ -89,7 +89,7 @@ def test_an_evaluation_leaves_the_method_as_it_was(data, where, after, training)
 def test_so_do_measuring_and_pictures(data, where, training):
     settings = EvalSettings(batch_size=2)
     calls = (
-        lambda method: measure(method, data.samples, settings, device=CPU, with_masks=True),
+        lambda method: accumulate(method, data.samples, settings, device=CPU, with_masks=True),
         lambda method: sample_pictures(method, data, settings, 2, device=CPU),
         lambda method: build_memory_banks(method, [data.supports[1, 0]["dots"]] * 2, settings, device=CPU),
     )

@@ -10,7 +10,7 @@ import torch
 
 from adbench.data.support import SupportSettings, draw_supports
 from adbench.data.transforms import ClipTransform
-from adbench.engine.class_results import ClassResultCache, Finished
+from adbench.engine.class_results import ClassResultCache, FinishedClass
 from adbench.engine.resume import check_same_training, clear, deciding_settings
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, MetricSet, TrainSettings
@@ -113,7 +113,7 @@ def test_what_a_class_has_fitted_is_kept_draw_by_draw(tmp_path):
     method = Remembering(fake_clip())
     method.memory_bank = {"before": torch.zeros(1)}
     kept = ClassResultCache(one.run, method, data, EvalSettings(), None)
-    kept.save("dots", samples, Finished([{}, {}], [{"dots": torch.ones(2)}, {"dots": torch.full((3,), 2.0)}]))
+    kept.save("dots", samples, FinishedClass([{}, {}], [{"dots": torch.ones(2)}, {"dots": torch.full((3,), 2.0)}]))
     found = kept.load("dots", samples)
     assert [{name: value.tolist() for name, value in memory_bank.items()} for memory_bank in found.memory_banks] == [
         {"dots": [1.0, 1.0]},
@@ -125,9 +125,9 @@ def test_what_a_class_has_fitted_is_kept_draw_by_draw(tmp_path):
 def test_a_kept_class_is_of_one_evaluation_only(tmp_path):
     one = Evaluation(tmp_path)
     samples = [sample for sample in one.samples if sample.class_name == "dots"]
-    one.kept().save("dots", samples, Finished([{"metrics": {"image_ap": 0.5}}], []))
+    one.kept().save("dots", samples, FinishedClass([{"metrics": {"image_ap": 0.5}}], []))
     found = one.kept().load("dots", samples)
-    assert found == Finished([{"metrics": {"image_ap": 0.5}}], [])
+    assert found == FinishedClass([{"metrics": {"image_ap": 0.5}}], [])
     changes = [
         *({"clip": "other"}, {"gain": 2.0}, {"side": 32}, {"sha256": "1" * 64}, {"draw": (2, 0)}, {"which": 1}),
         {"road": True},

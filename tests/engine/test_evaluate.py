@@ -14,7 +14,7 @@ from PIL import Image
 
 from adbench.data.loading import load_batch
 from adbench.data.support import SupportSettings, draw_supports
-from adbench.engine.evaluate import evaluate, measure
+from adbench.engine.evaluate import accumulate, evaluate
 from adbench.engine.rows import METRICS
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings
@@ -77,8 +77,8 @@ def test_a_class_does_not_depend_on_its_companions(data):
 def test_shards_of_a_class_merge(data):
     method = build_method()
     samples = data.samples[:8]
-    whole = measure(method, samples, SETTINGS, device=CPU, with_masks=True)
-    parts = [measure(method, samples[i::2], SETTINGS, device=CPU, with_masks=True) for i in (0, 1)]
+    (whole,) = accumulate(method, samples, SETTINGS, device=CPU, with_masks=True)
+    parts = [accumulate(method, samples[i::2], SETTINGS, device=CPU, with_masks=True)[0] for i in (0, 1)]
 
     merged = parts[0].merge(pickle.loads(pickle.dumps(parts[1]))).result()  # as from another process
     assert {**merged, "seconds": 0} == {**whole.result(), "seconds": 0}

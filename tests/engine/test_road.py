@@ -14,7 +14,7 @@ from PIL import Image
 
 from adbench.data.sample import Sample
 from adbench.data.segmentation import SegmentationTransform
-from adbench.engine.evaluate import evaluate, measure
+from adbench.engine.evaluate import accumulate, evaluate
 from adbench.engine.pictures import Shortlist
 from adbench.engine.road_accumulator import RoadAccumulator
 from adbench.engine.run_folder import RunFolder
@@ -110,7 +110,7 @@ def test_results_depend_neither_on_batches_nor_on_shards(tmp_path):
     rows = [evaluate(SceneMethod(fake_clip()), data, replace(settings, batch_size=size), device=CPU) for size in (1, 4)]
     assert all(rows[0][0][key] == pytest.approx(rows[1][0][key]) for key in ROAD_METRICS)
     first, second = (
-        measure(SceneMethod(fake_clip()), part, settings, device=CPU, with_masks=True, metric_set=ROAD)
+        accumulate(SceneMethod(fake_clip()), part, settings, device=CPU, with_masks=True, metric_set=ROAD)[0]
         for part in (data.samples[:2], data.samples[2:])
     )
     merged = first.merge(second).result()
@@ -223,7 +223,7 @@ def test_pictures_leave_padding_and_unknown_pixels_out(tmp_path):
     method = SceneMethod(fake_clip())
     shortlist = Shortlist(1, method)
     samples = scenes(tmp_path, held_back=(3,))[2:4]
-    measure(method, samples, EvalSettings(), device=CPU, with_masks=True, metric_set=ROAD, shortlist=shortlist)
+    accumulate(method, samples, EvalSettings(), device=CPU, with_masks=True, metric_set=ROAD, shortlist=shortlist)
     normal, unknown = shortlist.pictures()
     assert (normal.label, unknown.label) == (0, -1)
     assert normal.image.shape[:2] == method.transform.content_size(30, 48)

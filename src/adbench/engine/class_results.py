@@ -33,7 +33,7 @@ _MARK = "|"  # between the number of a draw and a tensor's name
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class FinishedClass:
     """A class that has been evaluated: results per draw; memories per draw of a method that fits, else none."""
 
     results: list[dict[str, Any]]
@@ -59,7 +59,7 @@ class ClassResultCache:
             "settings": {key: value for key, value in asdict(settings).items() if key not in ("workers", "heat_maps")},
         }
 
-    def load(self, class_name: str, samples: Sequence[Sample]) -> Finished | None:
+    def load(self, class_name: str, samples: Sequence[Sample]) -> FinishedClass | None:
         """What was kept of the class; None if it has to be evaluated."""
         path = self._path(class_name)
         if not path.is_file():
@@ -78,9 +78,9 @@ class ClassResultCache:
                     part = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
                     self._method.load_learnable_state(part)
                     memory_banks.append(self._method.memory_bank)
-        return Finished(record["results"], memory_banks)
+        return FinishedClass(record["results"], memory_banks)
 
-    def save(self, class_name: str, samples: Sequence[Sample], finished: Finished) -> None:
+    def save(self, class_name: str, samples: Sequence[Sample], finished: FinishedClass) -> None:
         """Keep a class, whole or not at all."""
         tensors: dict[str, Tensor] = {}
         with borrowed(self._method):

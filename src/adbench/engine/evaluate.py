@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,14 +14,14 @@ from adbench.data.support import SupportSet
 from adbench.engine.accumulators import ClassAccumulator
 from adbench.engine.adapt import MemoryBank, build_memory_banks, check_support, joined
 from adbench.engine.borrowed import borrowed
-from adbench.engine.class_results import ClassResultCache, Finished, restored_supports, save_fitted
+from adbench.engine.class_results import ClassResultCache, FinishedClass, restored_supports, save_fitted
 from adbench.engine.device import autocast, check_amp
 from adbench.engine.names import file_name, file_names
 from adbench.engine.pictures import Painter, Picture, Shortlist, save_pictures
 from adbench.engine.progress import Advance, Quiet, Reporter
 from adbench.engine.rng import capture_streams, restore_streams, seed_streams
 from adbench.engine.road_accumulator import RoadAccumulator, check_road
-from adbench.engine.rows import Draw, build_rows, summarise_seeds
+from adbench.engine.rows import Draw, build_rows, image_records, summarise_seeds
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, MetricSet, Row
 from adbench.engine.weights import WeightsRecord
@@ -30,6 +29,8 @@ from adbench.engine.zero_shot import find_overlap
 from adbench.methods.base import Features, Method
 
 Accumulator = ClassAccumulator | RoadAccumulator
+_Encoded = tuple[Batch, Features, float]
+"""A batch, its frozen features, and the seconds that loading and encoding took."""
 
 
 @told_of_dead_workers()
@@ -67,48 +68,38 @@ def evaluate(
     supports = restored or data.supports or {(0, None): {}}
     results: dict[Draw, dict[str, Any]] = {draw: {} for draw in supports}
     fitted: dict[Draw, list[MemoryBank]] = {draw: [] for draw in supports}
-    kept = ClassResultCache(run, method, data, settings, record) if run else None
+    cache = ClassResultCache(run, method, data, settings, record) if run else None
     seen = find_overlap(record, data.samples)
-    n_kept, names = 0, file_names(data.classes)
+    n_before, names = 0, file_names(data.classes)
     with reporter.track(f"evaluate {data.name}", len(data.samples)) as advance:
         for name in data.classes:
             samples = [sample for sample in data.samples if sample.class_name == name]
-            done = kept.load(name, samples) if kept else None
-            if done is None:
+            finished = cache.load(name, samples) if cache else None
+            if finished is None:
+                sets = [by_class.get(name) for by_class in supports.values()] if method.adapts and shots else None
                 shortlist = Shortlist(settings.heat_maps, method) if run and painter and settings.heat_maps else None
-                with borrowed(method):
-                    done = _evaluate_class(
-                        method,
-                        samples,
-                        settings,
-                        [by_class.get(name) for by_class in supports.values()] if method.adapts and shots else None,
-                        device=device,
-                        with_masks=has_masks(data.samples),
-                        metric_set=data.metric_set,
-                        shortlist=shortlist,
-                        advance=advance,
-                    )
+                finished = _evaluate_class(
+                    method, data, samples, settings, sets, device=device, shortlist=shortlist, advance=advance
+                )
                 if run and painter:
                     pictures = shortlist.pictures() if shortlist else []
                     save_pictures(pictures, painter, run.heatmaps_dir / file_name(data.name), names[name])
-                if kept:
-                    kept.save(name, samples, done)
+                if cache:
+                    cache.save(name, samples, finished)
             else:
-                n_kept += 1
+                n_before += 1
                 advance(len(samples), {})
             for number, draw in enumerate(supports):
-                results[draw][name] = done.results[number]
+                results[draw][name] = finished.results[number]
                 if method.adapts and not (shots or restored):
-                    results[draw][name] = {**done.results[number], "shots": method.shots(name)}
-                fitted[draw] += done.memory_banks[number : number + 1]
-                if scores is not None:
-                    of_draw = {"shots": results[draw][name].get("shots", draw[0]), "support_seed": draw[1]}
-                    own = {"dataset": data.name, "class_name": name}
-                    scores += [{**own, **image, **of_draw} for image in done.results[number]["images"]]
-    if n_kept:
-        reporter.say(f"{data.name}: {n_kept} of {len(data.classes)} classes were finished before")
+                    results[draw][name] = {**finished.results[number], "shots": method.shots(name)}
+                fitted[draw] += finished.memory_banks[number : number + 1]
+    if n_before:
+        reporter.say(f"{data.name}: {n_before} of {len(data.classes)} classes were finished before")
     if run and method.fits and shots:
         save_fitted(run, method, data, fitted, settings.seed)
+    if scores is not None:
+        scores += image_records(data.name, results)
     rows = [
         row
         for draw, by_class in supports.items()
@@ -130,103 +121,89 @@ def evaluate(
 
 def _evaluate_class(
     method: Method,
+    data: EvalData,
     samples: Sequence[Sample],
     settings: EvalSettings,
-    sets: Sequence[SupportSet | None] | None,
+    supports: Sequence[SupportSet | None] | None,
     *,
     device: torch.device,
-    with_masks: bool,
-    metric_set: MetricSet,
     shortlist: Shortlist | None,
     advance: Advance | None,
-) -> Finished:
-    """Adapt to each of the support sets (None: keep the memory there is) and measure."""
-    memory_banks = None if sets is None else build_memory_banks(method, sets, settings, device=device)
-    batches: Iterable[Encoded] = _encoded(method, samples, settings, device=device, with_masks=with_masks)
-    if method.selects_on_test:
-        batches = list(batches)
-        for memory_bank in [method.memory_bank] if memory_banks is None else memory_banks:
-            method.memory_bank = memory_bank
-            method.select_on_test(samples[0].class_name, [(one.features, one.batch) for one in batches])
-    empty = _empty_totals(settings, metric_set)
-    totals = _measure(
-        method, batches, settings, memory_banks, empty, device=device, shortlist=shortlist, advance=advance
+) -> FinishedClass:
+    """Adapt to each of the support sets (None: keep the memory bank there is) and score the samples of a class."""
+    banks = None if supports is None else build_memory_banks(method, supports, settings, device=device)
+    accumulators = accumulate(
+        method,
+        samples,
+        settings,
+        device=device,
+        with_masks=has_masks(data.samples),
+        memory_banks=banks,
+        metric_set=data.metric_set,
+        shortlist=shortlist,
+        advance=advance,
     )
-    results = [one.result() for one in totals]
+    results = [accumulator.result() for accumulator in accumulators]
     if method.selects_on_test:
         for result in results:
             result["selected_on_test"] = True
             result["notes"].append(f"not held out: {method.name} chose among its states by these results")
-    return Finished(results, memory_banks if memory_banks is not None and method.fits else [])
+    return FinishedClass(results, banks if banks is not None and method.fits else [])
 
 
-def measure(
+def accumulate(
     method: Method,
     samples: Sequence[Sample],
     settings: EvalSettings,
     *,
     device: torch.device,
     with_masks: bool,
-    metric_set: MetricSet | None = None,
-    shortlist: Shortlist | None = None,
-) -> Accumulator:
-    """Totals of one class, or of a shard of its samples (shards merge), with the memory that the method has."""
-    (totals,) = measure_each(
-        method,
-        samples,
-        settings,
-        None,
-        device=device,
-        with_masks=with_masks,
-        metric_set=metric_set,
-        shortlist=shortlist,
-    )
-    return totals
-
-
-def measure_each(
-    method: Method,
-    samples: Sequence[Sample],
-    settings: EvalSettings,
-    memory_banks: Sequence[MemoryBank] | None,
-    *,
-    device: torch.device,
-    with_masks: bool,
+    memory_banks: Sequence[MemoryBank] | None = None,
     metric_set: MetricSet | None = None,
     shortlist: Shortlist | None = None,
     advance: Advance | None = None,
 ) -> list[Accumulator]:
-    """Totals of one class for each of `memories`; every image is loaded and encoded once for all of them.
+    """Score the samples of one class, or a shard of them (shards merge): an accumulator for each of `memory_banks`.
 
-    None: one result, with the memory that the method has. Random streams are seeded at the start and kept apart:
-    no result depends on the others. Pictures are of the last. `seconds` is what each result alone would have taken.
+    None: one, with the memory bank that the method has. Every image is loaded and encoded once for all of them. Random
+    streams are seeded at the start and kept apart: no result depends on the others. Pictures are of the last bank.
+    `seconds` is what each result alone would have taken.
     """
-    batches = _encoded(method, samples, settings, device=device, with_masks=with_masks)
-    empty = _empty_totals(settings, metric_set or MetricSet())
+    metric_set = metric_set or MetricSet()
+    batches: Iterable[_Encoded] = _encoded(method, samples, settings, device=device, with_masks=with_masks)
     with borrowed(method):
-        return _measure(
-            method, batches, settings, memory_banks, empty, device=device, shortlist=shortlist, advance=advance
-        )
-
-
-def _empty_totals(settings: EvalSettings, metric_set: MetricSet) -> Callable[[], Accumulator]:
-    if metric_set.name == "road":
-        return lambda: RoadAccumulator(settings, metric_set)
-    return lambda: ClassAccumulator(settings)
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A batch, its frozen features, and the seconds that loading and encoding took."""
-
-    batch: Batch
-    features: Features
-    seconds: float
+        banks = [method.memory_bank] if memory_banks is None else list(memory_banks)
+        if method.selects_on_test:
+            batches = list(batches)
+            for bank in banks:
+                method.memory_bank = bank
+                method.select_on_test(samples[0].class_name, [(features, batch) for batch, features, _ in batches])
+        accumulators: list[Accumulator] = [
+            RoadAccumulator(settings, metric_set) if metric_set.name == "road" else ClassAccumulator(settings)
+            for _ in banks
+        ]
+        seed_streams(settings.seed, method)
+        streams = [capture_streams(method)] * len(banks)
+        for batch, features, seconds in batches:
+            for number, bank in enumerate(banks):
+                begin = time.perf_counter()
+                restore_streams(streams[number], method)
+                method.memory_bank = bank
+                with torch.no_grad(), autocast(settings.amp, device):
+                    prediction = method.score(features, batch)
+                accumulators[number].update(prediction, batch)
+                streams[number] = capture_streams(method)
+                accumulators[number].seconds += seconds + time.perf_counter() - begin
+            if shortlist is not None:
+                shortlist.offer(prediction, batch)
+            if advance is not None:
+                advance(len(batch), {})
+    return accumulators
 
 
 def _encoded(
     method: Method, samples: Sequence[Sample], settings: EvalSettings, *, device: torch.device, with_masks: bool
-) -> Iterator[Encoded]:
+) -> Iterator[_Encoded]:
     method.eval()
     size = 1 if method.mixes_batch else settings.batch_size
     loader = make_loader(samples, method.transform, batch_size=size, workers=settings.workers, with_masks=with_masks)
@@ -235,42 +212,8 @@ def _encoded(
         batch = batch.to(device)
         with torch.no_grad(), autocast(settings.amp, device):
             features = method.encode(batch)
-        yield Encoded(batch, features, time.perf_counter() - start)
+        yield batch, features, time.perf_counter() - start
         start = time.perf_counter()
-
-
-def _measure(
-    method: Method,
-    batches: Iterable[Encoded],
-    settings: EvalSettings,
-    memory_banks: Sequence[MemoryBank] | None,
-    empty: Callable[[], Accumulator],
-    *,
-    device: torch.device,
-    shortlist: Shortlist | None,
-    advance: Advance | None,
-) -> list[Accumulator]:
-    choices = [method.memory_bank] if memory_banks is None else list(memory_banks)
-    totals = [empty() for _ in choices]
-    seed_streams(settings.seed, method)
-    streams = [capture_streams(method)] * len(choices)
-    for one in batches:
-        for number, memory_bank in enumerate(choices):
-            begin = time.perf_counter()
-            if len(choices) > 1:
-                restore_streams(streams[number], method)
-            method.memory_bank = memory_bank
-            with torch.no_grad(), autocast(settings.amp, device):
-                prediction = method.score(one.features, one.batch)
-            totals[number].update(prediction, one.batch)
-            if len(choices) > 1:
-                streams[number] = capture_streams(method)
-            totals[number].seconds += one.seconds + time.perf_counter() - begin
-        if shortlist is not None:
-            shortlist.offer(prediction, one.batch)
-        if advance is not None:
-            advance(len(one.batch), {})
-    return totals
 
 
 def sample_pictures(
@@ -288,7 +231,7 @@ def sample_pictures(
                 build_memory_banks(method, [sets.get(name)], settings, device=device)[0] for name in data.classes
             )
         if chosen:
-            measure(
+            accumulate(
                 method,
                 chosen,
                 settings,

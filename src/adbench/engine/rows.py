@@ -104,6 +104,19 @@ def build_rows(
     return rows
 
 
+def image_records(dataset: str, results: Mapping[Draw, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """One record per draw, class and image: dataset, class_name, path, label, score, map_max, shots, support_seed."""
+    return [
+        {
+            **{"dataset": dataset, "class_name": name, **image},
+            **{"shots": result.get("shots", shots), "support_seed": support_seed},
+        }
+        for (shots, support_seed), by_class in results.items()
+        for name, result in by_class.items()
+        for image in result["images"]
+    ]
+
+
 def summarise_seeds(rows: Sequence[Row]) -> list[Row]:
     """For each class and K with several support seeds: mean and sample standard deviation of every metric."""
     groups: dict[tuple[str, int], list[Row]] = {}
