@@ -22,23 +22,29 @@ from typing import Annotated, Any, TypeVar
 from adbench.errors import UserError, unknown
 
 _Made = TypeVar("_Made")
+MOST = 2**31 - 1
+"""Of what is counted: beyond it, other libraries fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Bounds of a number, inclusive; with `above` the lower one is not."""
+    """Bounds of a number, inclusive; with `above` the lower one is not, with `below` the upper one."""
 
     least: float = -math.inf
     most: float = math.inf
     above: bool = False
+    below: bool = False
 
-    def __str__(self) -> str:
-        lower = "" if math.isinf(self.least) else f"{'above' if self.above else 'of at least'} {self.least:g}"
-        upper = "" if math.isinf(self.most) else f"{'at most' if lower else 'of at most'} {self.most:g}"
-        return " and ".join(filter(None, (lower, upper)))
+    def in_words(self, value: float) -> str:
+        """The bounds in words; one that is there only for what machines can count, where `value` is beyond it."""
+        lower = "" if math.isinf(self.least) else f"{'above' if self.above else 'of at least'} {self.least:.10g}"
+        word = "below" if self.below else "at most" if lower else "of at most"
+        hidden = math.isinf(self.most) or (self.most >= MOST and value <= self.most)
+        return " and ".join(filter(None, (lower, "" if hidden else f"{word} {self.most:.10g}")))
 
     def __contains__(self, value: float) -> bool:
-        return self.least <= value <= self.most and not (self.above and value == self.least)
+        inside = self.least <= value <= self.most
+        return inside and not (self.above and value == self.least) and not (self.below and value == self.most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,8 @@ class Length:
         return f"of at least {self.least}" if math.isinf(self.most) else f"of {self.least} to {self.most:g}"
 
 
-PositiveInt = Annotated[int, Range(1)]
-NonNegativeInt = Annotated[int, Range(0)]
+PositiveInt = Annotated[int, Range(1, MOST)]
+NonNegativeInt = Annotated[int, Range(0, MOST)]
 PositiveFloat = Annotated[float, Range(0, above=True)]
 NonNegativeFloat = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
@@ -109,6 +115,22 @@ def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], whe
     return _checked(_annotations(function), values, where)
 
 
+def check_value(wanted: Any, value: Any, where: str) -> Any:
+    """`value` as an annotation wants it; of a TypedDict, further keys are kept. Raises UserError as `make` does."""
+    return _value(wanted, value, where)
+
+
+def check_fields(instance: Any, where: str, **places: str) -> None:
+    """Check the fields of a dataclass, made by hand or by `make`, and give them their types; for `__post_init__`.
+
+    `places`: names of fields that are set elsewhere than in section `where`. Raises UserError as `make` does.
+    """
+    cls: Callable[..., Any] = type(instance)
+    for name, wanted in _annotations(cls).items():
+        place = places.get(name, f"{where}.{name}")
+        object.__setattr__(instance, name, _value(wanted, getattr(instance, name), place))
+
+
 @functools.cache
 def _annotations(owner: Callable[..., Any]) -> dict[str, Any]:
     """The annotation of each field of a dataclass, or of each keyword-only parameter."""
@@ -137,8 +159,8 @@ def _value(wanted: Any, value: Any, where: str) -> Any:
         for bound in arguments[1:]:
             measured = len(checked) if isinstance(bound, Length) else checked
             if checked is not None and measured not in bound:
-                kind = "a list" if isinstance(bound, Length) else "a number"
-                raise UserError(f"{where} is {_shown(value)}", hint=f"give {kind} {bound}")
+                wants = f"a list {bound}" if isinstance(bound, Length) else f"a number {bound.in_words(measured)}"
+                raise UserError(f"{where} is {_shown(value)}", hint=f"give {wants}")
         return checked
     if origin in (typing.Union, types.UnionType):
         return _first(arguments, value, where)
@@ -148,12 +170,19 @@ def _value(wanted: Any, value: Any, where: str) -> Any:
         value = value.value
     if dataclasses.is_dataclass(wanted) and isinstance(value, Mapping):
         return make(wanted, value, where)  # type: ignore[arg-type]
+    if typing.is_typeddict(wanted) and isinstance(value, Mapping):
+        missing = sorted(wanted.__required_keys__ - value.keys())
+        if missing:
+            raise UserError(f"{where} lacks {missing[0]}")
+        entries = typing.get_type_hints(wanted, include_extras=True).items()
+        return {**value, **{key: _value(hint, value[key], f"{where}.{key}") for key, hint in entries if key in value}}
     if origin is tuple and isinstance(value, (list, tuple)):
-        wants = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
-        if len(wants) == len(value):
-            return tuple(_value(one, item, where) for one, item in zip(wants, value, strict=True))
-    elif origin is collections.abc.Sequence and isinstance(value, (list, tuple)):
-        return type(value)(_value(arguments[0], item, where) for item in value)
+        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(kinds) == len(value):
+            return tuple(_value(kind, item, where) for kind, item in zip(kinds, value, strict=True))
+    elif origin in (list, collections.abc.Sequence) and isinstance(value, (list, tuple)):
+        places = [f"{where}[{at}]" if origin is list else where for at in range(len(value))]
+        return type(value)(_value(arguments[0], item, place) for item, place in zip(value, places, strict=True))
     elif origin in (dict, collections.abc.Mapping) and isinstance(value, Mapping):
         return {_name(key, where): _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     return _scalar(wanted, value, where)
@@ -224,10 +253,12 @@ def _described(wanted: Any) -> str:
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
     if origin is tuple and arguments[-1] is not Ellipsis:
         return f"a list of {len(arguments)}"
-    if origin in (tuple, collections.abc.Sequence):
+    if origin in (tuple, list, collections.abc.Sequence):
         return "a list, as in [a,b]"
+    if typing.is_typeddict(wanted):
+        return f"an object with {', '.join(sorted(wanted.__required_keys__))}"
     return "{name: value} as in the YAML"
 
 
 def _shown(value: Any) -> str:
-    return value.text if isinstance(value, Written) else repr(value)
+    return value.text if isinstance(value, Written) else f"{value!r:.80}"

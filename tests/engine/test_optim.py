@@ -120,9 +120,9 @@ def test_training_starts_from_given_weights(tmp_path):
 
 def test_impossible_settings_are_refused():
     for change, message in (
-        ({"schedule": "cosine"}, "unknown schedule 'cosine'"),
-        ({"clip_norm": -1.0}, "largest norm of gradients is -1"),
-        ({"power": -0.5}, "power is -0.5"),
+        ({"schedule": "cosine"}, r"unknown value 'cosine' \(trainer.optimizer.schedule\)"),
+        ({"clip_norm": -1.0}, "trainer.optimizer.clip_norm is -1"),
+        ({"power": -0.5}, "trainer.optimizer.power is -0.5"),
     ):
         with pytest.raises(UserError, match=message):
             OptimizerSpec(**change)

@@ -12,17 +12,27 @@ from engine.tiny_engine import write_dataset
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: OptimizerSpec(name="adamww"), "unknown optimizer 'adamww'.*Did you mean 'adamw'"),
-        (lambda: OptimizerSpec(lr=-1.0), r"learning rate is -1.0 \(trainer.optimizer.lr\)"),
-        (lambda: OptimizerSpec(lr=float("nan")), "learning rate is nan"),
-        (lambda: OptimizerSpec(betas=(0.9, 1.0)), r"betas are \[0.9, 1.0\]"),
-        (lambda: TrainSettings(epochs=0), r"number of epochs is 0 \(trainer.epochs\)"),
-        (lambda: TrainSettings(batch_size=1.5), "batch size is 1.5.*whole number"),
-        (lambda: TrainSettings(amp="fp8"), "unknown amp mode 'fp8'"),
-        (lambda: TrainSettings(select="best"), "unknown selection 'best'.*best_on_test"),
-        (lambda: TrainSettings(mosaic={"mvtec": 2.0}), r"mosaic probability is 2.0 \(trainer.mosaic.mvtec\)"),
-        (lambda: EvalSettings(protocol="papers"), "unknown protocol 'papers'"),
-        (lambda: EvalSettings(memory_limit_mib=0), "memory limit is 0"),
+        (
+            lambda: OptimizerSpec(name="adamww"),
+            r"unknown value 'adamww' \(trainer.optimizer.name\).*Did you mean 'adamw'",
+        ),
+        (lambda: OptimizerSpec(lr=-1.0), "trainer.optimizer.lr is -1.0. Give a number of at least 0"),
+        (lambda: OptimizerSpec(lr=float("nan")), "trainer.optimizer.lr is nan. Give a number"),
+        (
+            lambda: OptimizerSpec(betas=(0.9, 1.0)),
+            "trainer.optimizer.betas is 1.0. Give a number of at least 0 and below 1",
+        ),
+        (lambda: TrainSettings(epochs=0), "trainer.epochs is 0. Give a number of at least 1$"),
+        (lambda: TrainSettings(batch_size=1.5), "trainer.batch_size is 1.5. Give a whole number"),
+        (lambda: TrainSettings(amp="fp8"), r"unknown value 'fp8' \(trainer.amp\)"),
+        (lambda: TrainSettings(select="best"), "unknown value 'best'.*best_on_test"),
+        (
+            lambda: TrainSettings(mosaic={"mvtec": 2.0}),
+            "trainer.mosaic.mvtec is 2.0. Give a number of at least 0 and at most 1",
+        ),
+        (lambda: EvalSettings(protocol="papers"), r"unknown value 'papers' \(eval.protocol\)"),
+        (lambda: EvalSettings(heat_maps=2**31), "eval.heat_maps is 2147483648. Give a number .* at most 2147483647"),
+        (lambda: EvalSettings(memory_limit_mib=0), "eval.memory_limit_mib is 0. Give a number of at least 1"),
         (lambda: TrainData(name="mvtec", samples=[]), "no images of data set 'mvtec'"),
     ],
 )

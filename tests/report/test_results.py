@@ -193,13 +193,13 @@ def test_several_support_seeds_are_printed_as_mean_and_deviation():
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"image_auroc": 97.1}, "image_auroc is 97.1, not a number from 0 to 1"),
-        ({"pixel_ap": "0.5"}, "pixel_ap is '0.5', not a number"),
+        ({"image_auroc": 97.1}, "image_auroc is 97.1. Give a number of at least 0 and at most 1"),
+        ({"pixel_ap": "0.5"}, "pixel_ap is '0.5'"),
         ({"pixel_ap": True}, "pixel_ap is True"),
         ({"method": 3}, "method is 3"),
         ({"shots": "many"}, "shots is 'many'"),
-        ({"notes": "a note"}, "notes is 'a note', not a list of texts"),
-        ({"trained_on": [1]}, "trained_on is"),
+        ({"notes": "a note"}, "notes is 'a note'. Give a list"),
+        ({"trained_on": [1]}, "trained_on[0] is 1"),
         ({"zero_shot": "yes"}, "zero_shot is 'yes'"),
     ],
 )
@@ -207,7 +207,7 @@ def test_rows_that_no_evaluation_wrote_are_refused(tmp_path, change, fault):
     text = json.dumps({"run": {}, "rows": [make_row(), make_row(**change)]})
     (tmp_path / "results.json").write_text(text)
 
-    with pytest.raises(UserError, match=re.escape(f"row 2: {fault}")):
+    with pytest.raises(UserError, match=re.escape(f"rows[1].{fault}")):
         read_results(tmp_path)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from pathlib import Path
+from typing import Any, TypedDict, get_type_hints
+
+from adbench.errors import UserError
+from adbench.typed import check_value
 
 
 class _Backbone(TypedDict):
@@ -94,56 +96,43 @@ class Adaptation(TypedDict):
     supports: list[Support]
 
 
-_NESTED: dict[str, Any] = {
-    "backbone": Backbone,
-    "data": list[TrainingSet] | None,
-    "selection": Selection | None,
-    "start": Start | None,
-    "adaptation": Adaptation | None,
-}
-_WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
+class _Record(TypedDict):
+    method: str
+    hyperparameters: dict[str, Any]
+    backbone: Backbone
+    data: list[TrainingSet] | None
 
 
-def fault_of(found: Mapping[str, Any], fields: Mapping[str, Any], required: typing.Iterable[str]) -> str:
-    """What is wrong with a record of these `fields` (name -> type); empty if nothing is.
+class Record(_Record, total=False):
+    """What stands inside a weights file (see `engine.weights.WeightsRecord`)."""
+
+    transform: dict[str, Any] | None
+    training: dict[str, Any] | None
+    seed: int | None
+    epoch: int | None
+    step: int | None
+    selection: Selection | None
+    adaptation: Adaptation | None
+    start: Start | None
+    remarks: list[str]
+    adbench_version: str
+    sha256: str
+    source: str
+
+
+def checked_record(content: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The record that a weights file holds. Raises UserError naming the first field that is wrong, or is unknown.
 
     Entries within may have further keys; the record itself may not: this version would not know what they change.
     """
-    for name in found:
-        if name not in fields:
-            return f"its field {name:.100} is unknown to this version"
-    for name in required:
-        if name not in found:
-            return f"its field {name} is missing"
-    for name, value in found.items():
-        fault = _fault(value, _NESTED.get(name, fields[name]), name)
-        if fault:
-            return fault
-    return ""
-
-
-def _fault(value: Any, wanted: Any, place: str) -> str:
-    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if wanted is Any:
-        return ""
-    if origin in (typing.Union, types.UnionType):
-        faults = [_fault(value, one, place) for one in arguments if (value is None) == (one is type(None))]
-        return next((fault for fault in faults if fault), "") if faults else f"its {place} must not be null"
-    if typing.is_typeddict(wanted):
-        if not isinstance(value, dict):
-            return f"its {place} is no object with {', '.join(sorted(wanted.__required_keys__))}"
-        missing = sorted(wanted.__required_keys__ - value.keys())
-        if missing:
-            return f"its {place} lacks {missing[0]}"
-        hints = typing.get_type_hints(wanted)
-        faults = [_fault(value[key], hint, f"{place}.{key}") for key, hint in hints.items() if key in value]
-        return next((fault for fault in faults if fault), "")
-    if origin is list:
-        if not isinstance(value, list):
-            return f"its {place} is no list"
-        faults = [_fault(item, arguments[0], f"{place}[{index}]") for index, item in enumerate(value)]
-        return next((fault for fault in faults if fault), "")
-    if origin is dict:
-        return "" if isinstance(value, dict) else f"its {place} is no object"
-    fits = type(value) is wanted or (wanted is float and type(value) is int)
-    return "" if fits else f"its {place} is not {_WORDS[wanted]}"
+    try:
+        unknown = sorted(content.keys() - get_type_hints(Record).keys())
+        if unknown:
+            raise UserError(f"its field {unknown[0]:.100} is unknown to this version")
+        return dict(check_value(Record, content, "the record"))
+    except UserError as error:
+        raise UserError(
+            f"the record inside the weights file is damaged, or of another version: {error}",
+            where=str(file),
+            hint="copy the file again, or train the weights again",
+        ) from error

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from adbench.data.episodes import Sampler
 from adbench.data.sample import Sample
 from adbench.data.support import SupportSet
 from adbench.errors import UserError, unknown
 from adbench.metrics.table import MEAN
+from adbench.typed import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    Range,
+    check_fields,
+)
 
 Row = dict[str, Any]
 """One line of a result table, keyed by name (see `engine.rows`)."""
@@ -25,6 +32,10 @@ Protocol = Literal["exact", "official", "smiyc"]
 MetricsMode = Literal["exact", "constant"]
 AuxNormals = Literal["test_only", "train_and_test"]
 Unannotated = Literal["leave_out", "as_normal"]
+
+Seed = Annotated[int, Range(0, 2**32 - 1)]
+Workers = Annotated[int, Range(0, 1024)]
+Beta = Annotated[float, Range(0, 1, below=True)]
 
 Supports = Mapping[tuple[int, int | None], Mapping[str, SupportSet]]
 """(K, seed) -> class -> support set; an empty mapping of classes stands for K = 0."""
@@ -40,32 +51,17 @@ class OptimizerSpec:
     """
 
     name: OptimizerName = "adamw"
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.01
-    momentum: float = 0.0
+    lr: NonNegativeFloat = 1e-3
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    eps: NonNegativeFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.01
+    momentum: NonNegativeFloat = 0.0
     schedule: Schedule = "constant"
-    power: float = 0.9
-    clip_norm: float | None = None
+    power: NonNegativeFloat = 0.9
+    clip_norm: NonNegativeFloat | None = None
 
     def __post_init__(self) -> None:
-        _choice("optimizer", self.name, get_args(OptimizerName), "trainer.optimizer.name")
-        object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))  # YAML gives lists
-        _at_least("learning rate", self.lr, 0.0, "trainer.optimizer.lr")
-        _at_least("eps", self.eps, 0.0, "trainer.optimizer.eps")
-        _at_least("weight decay", self.weight_decay, 0.0, "trainer.optimizer.weight_decay")
-        _at_least("momentum", self.momentum, 0.0, "trainer.optimizer.momentum")
-        _choice("schedule", self.schedule, get_args(Schedule), "trainer.optimizer.schedule")
-        _at_least("power", self.power, 0.0, "trainer.optimizer.power")
-        if self.clip_norm is not None:
-            _at_least("largest norm of gradients", self.clip_norm, 0.0, "trainer.optimizer.clip_norm")
-        if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
-            raise UserError(
-                f"betas are {list(self.betas)}",
-                where="trainer.optimizer.betas",
-                hint="give two numbers of at least 0 and below 1",
-            )
+        check_fields(self, "trainer.optimizer")
 
     def lr_at(self, step: int, n_steps: int) -> float:
         """Learning rate of step number `step` (from 0) of `n_steps`."""
@@ -104,60 +100,34 @@ class TrainSettings:
     cache_dir                folder of caches on disk; None: outputs/cache
     """
 
-    epochs: int = 1
-    batch_size: int = 1
+    epochs: PositiveInt = 1
+    batch_size: PositiveInt = 1
     optimizer: OptimizerSpec = field(default_factory=OptimizerSpec)
-    seed: int = 111
+    seed: Seed = 111
     amp: Amp = "off"
-    workers: int = 0
-    checkpoint_minutes: float | None = 10.0
-    checkpoint_steps: int | None = None
-    log_every: int = 10
+    workers: Workers = 0
+    checkpoint_minutes: NonNegativeFloat | None = 10.0
+    checkpoint_steps: PositiveInt | None = None
+    log_every: PositiveInt = 10
     select: Selection = "last"
     select_metric: str = "pixel_f1max"
-    validate_every: int = 1
-    heat_maps: int = 0
-    mosaic: Mapping[str, float] = field(default_factory=dict)
+    validate_every: PositiveInt = 1
+    heat_maps: NonNegativeInt = 0
+    mosaic: Mapping[str, Fraction] = field(default_factory=dict)
     sampler: Sampler = "shuffle"
-    steps_per_epoch: int | None = None
-    shots: int = 0
+    steps_per_epoch: PositiveInt | None = None
+    shots: NonNegativeInt = 0
     exclude_query: bool = True
     unannotated: Unannotated = "leave_out"
     aux_normals: AuxNormals = "test_only"
     aux_skip_upper_jpg: bool = False
     cache: Cache = "auto"
-    cache_mib: int | None = None
+    cache_mib: NonNegativeInt | None = None
     cache_dir: str | None = None
     init_from: str | None = None
 
     def __post_init__(self) -> None:
-        _at_least("number of epochs", self.epochs, 1, "trainer.epochs")
-        _at_least("batch size", self.batch_size, 1, "trainer.batch_size")
-        _at_least("seed", self.seed, 0, "seed", most=2**32 - 1)
-        _choice("amp mode", self.amp, get_args(Amp), "trainer.amp")
-        _at_least("number of workers", self.workers, 0, "trainer.workers", most=1024)
-        if self.checkpoint_minutes is not None:
-            _at_least("time between checkpoints", self.checkpoint_minutes, 0.0, "trainer.checkpoint_minutes")
-        if self.checkpoint_steps is not None:
-            _at_least("steps between checkpoints", self.checkpoint_steps, 1, "trainer.checkpoint_steps")
-        _at_least("log interval", self.log_every, 1, "trainer.log_every")
-        _choice("selection", self.select, get_args(Selection), "trainer.select")
-        _at_least("validation interval", self.validate_every, 1, "trainer.validate_every")
-        _at_least("number of heat maps", self.heat_maps, 0, "trainer.heat_maps")
-        _choice("sampler", self.sampler, get_args(Sampler), "trainer.sampler")
-        if self.steps_per_epoch is not None:
-            _at_least("number of steps per epoch", self.steps_per_epoch, 1, "trainer.steps_per_epoch")
-        _at_least("number of support images", self.shots, 0, "support.k")
-        _choice("treatment", self.unannotated, get_args(Unannotated), "trainer.unannotated")
-        _choice("kind of auxiliary normals", self.aux_normals, get_args(AuxNormals), "trainer.aux_normals")
-        _choice("cache of features", self.cache, get_args(Cache), "trainer.cache")
-        if self.cache_mib is not None:
-            _at_least("size of the feature cache", self.cache_mib, 0, "trainer.cache_mib")
-        for name, probability in self.mosaic.items():
-            if not 0.0 <= probability <= 1.0:
-                raise UserError(
-                    f"mosaic probability is {probability}", where=f"trainer.mosaic.{name}", hint="give 0 to 1"
-                )
+        check_fields(self, "trainer", seed="seed", shots="support.k")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,25 +147,18 @@ class EvalSettings:
     memory_limit_mib     exact pixel metrics of a class spill to disk above this much memory
     """
 
-    batch_size: int = 1
-    workers: int = 0
-    seed: int = 111
+    batch_size: PositiveInt = 1
+    workers: Workers = 0
+    seed: Seed = 111
     amp: Amp = "off"
     protocol: Protocol = "exact"
     aupro200: bool = False
-    heat_maps: int = 0
+    heat_maps: NonNegativeInt = 0
     metrics_mode: MetricsMode = "exact"
-    memory_limit_mib: int = 4096
+    memory_limit_mib: PositiveInt = 4096
 
     def __post_init__(self) -> None:
-        _at_least("batch size", self.batch_size, 1, "eval.batch_size")
-        _at_least("number of workers", self.workers, 0, "eval.workers", most=1024)
-        _at_least("seed", self.seed, 0, "seed", most=2**32 - 1)
-        _choice("amp mode", self.amp, get_args(Amp), "eval.amp")
-        _choice("protocol", self.protocol, get_args(Protocol), "eval.protocol")
-        _at_least("number of heat maps", self.heat_maps, 0, "eval.heat_maps")
-        _choice("metrics mode", self.metrics_mode, get_args(MetricsMode), "eval.metrics_mode")
-        _at_least("memory limit", self.memory_limit_mib, 1, "eval.memory_limit_mib")
+        check_fields(self, "eval", seed="seed")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,21 +211,6 @@ class EvalData:
             raise UserError(f"a class is called {MEAN!r}, as the row of means is", where=self.name, hint=hint)
         if self.name.partition(":")[0] == MEAN:
             raise UserError("a data set is called as rows of means are", where=self.name, hint="rename it")
-
-
-def _choice(kind: str, value: str, choices: Sequence[str], where: str) -> None:
-    if value not in choices:
-        raise unknown(kind, str(value), choices, where=where)
-
-
-def _at_least(kind: str, value: float, least: float, where: str, *, most: int = 2**31 - 1) -> None:
-    """Refuse what is not finite or below `least`; where that is whole, what is no whole number or above `most`."""
-    whole = isinstance(least, int)
-    wrong_type = whole and (isinstance(value, bool) or not isinstance(value, int))
-    if wrong_type or not math.isfinite(value) or value < least or (whole and value > most):
-        number = "a whole number" if whole else "a number"
-        limit = f" and at most {most}" if whole and value > most else ""
-        raise UserError(f"the {kind} is {value}", where=where, hint=f"give {number} of at least {least:g}{limit}")
 
 
 def _not_empty(name: str, samples: Sequence[Sample]) -> None:

@@ -6,14 +6,14 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from torch import Tensor
 
 from adbench.atomic import write_json
-from adbench.engine.record_check import fault_of
+from adbench.engine.record_check import checked_record
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.tensor_file import read_tensors, write_tensors
 from adbench.errors import UserError
@@ -211,17 +211,7 @@ def _record(found: Mapping[str, Any], file: Path) -> WeightsRecord:
             where=str(file),
             hint=f"go on with the same `train` and {shlex.quote(f'out={file.parent}')}, then give that folder",
         )
-    hints = get_type_hints(WeightsRecord)
-    fault = fault_of(
-        found, hints, [one.name for one in fields(WeightsRecord) if one.default is one.default_factory is MISSING]
-    )
-    if fault:
-        raise UserError(
-            f"the record inside the weights file is damaged, or of another version: {fault}",
-            where=str(file),
-            hint="copy the file again, or train the weights again",
-        )
-    record = WeightsRecord(**found)
+    record = WeightsRecord(**checked_record(found, file))
     digest, note = file_sha256(file), file.with_suffix(".json")
     if note.exists() and _noted_sha256(note) != digest:
         raise UserError(

@@ -14,7 +14,7 @@ from adbench.atomic import write_json, write_text
 from adbench.engine.rows import ALL_METRICS, STD
 from adbench.engine.settings import Row
 from adbench.errors import UserError
-from adbench.report.schema import fault_in_results
+from adbench.report.schema import checked_results
 from adbench.report.table import build_table, condensed, is_mean
 from adbench.structured import read_json
 
@@ -44,10 +44,11 @@ def read_results(path: Path) -> tuple[dict[str, Any], list[Row]]:
     if not file.exists():
         raise UserError("there are no readable results", where=str(file), hint="run `eval` first")
     content = read_json(file, hint=_MEND)
-    fault = fault_in_results(content)
-    if fault:
-        raise UserError(f"there are no readable results: {fault}", where=str(file), hint=_MEND)
-    return content["run"], [{key: _with_nan(key, value) for key, value in row.items()} for row in content["rows"]]
+    try:
+        run, rows = checked_results(content)
+    except UserError as error:
+        raise UserError(f"there are no readable results: {error}", where=str(file), hint=_MEND) from error
+    return run, [{key: _with_nan(key, value) for key, value in row.items()} for row in rows]
 
 
 def to_csv(rows: Sequence[Row]) -> str:
