@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.metrics.inputs import Scores
-from adbench.metrics.ordering import ordered_bits
+from adbench.metrics.ordering import from_ordered_bits, ordered_bits
 from adbench.metrics.ranking import Counts, Curve, after
 
 N_BINS = 1 << 20
@@ -72,6 +72,7 @@ class BinnedPixels:
                 n_positives=n_positives,
                 n_negatives=n_negatives,
                 coverage=after(coverage, coverage + np.cumsum(self.coverage[block][::-1][points]) / self.n_regions),
+                thresholds=_lower_edges(stop - 1 - points),
             )
             yield part
             hits, alarms = int(part.hits[-1]), int(part.alarms[-1])
@@ -92,6 +93,12 @@ class BinnedPixels:
         self.positives += state["positives"]
         self.coverage += state["coverage"]
         self.n_regions += int(state["n_regions"])
+
+
+def _lower_edges(numbers: Counts) -> Scores:
+    """Return the lowest score of each bin; that of the lowest infinity is itself, below which lie no numbers."""
+    edges = from_ordered_bits(numbers.astype(np.uint32) << _DROPPED_BITS)
+    return np.where(np.isnan(edges), np.float32(-np.inf), edges)
 
 
 def _count(scores: Scores, counts: Counts) -> None:

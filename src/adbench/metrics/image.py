@@ -39,11 +39,15 @@ class ImageMetrics:
         self._labels += other._labels
         return self
 
-    def compute(self) -> dict[str, float]:
-        """Return the metrics in [0, 1]; NaN where only one label occurs. Further updates may follow."""
+    def compute(self, *, thresholds: bool = False) -> dict[str, float]:
+        """Return the metrics in [0, 1]; NaN where only one label occurs. Further updates may follow.
+
+        With `thresholds` image_f1max_threshold too: image_f1max is that of `score >= threshold`.
+        """
         state = self.state()
         values = measure(curve(state["scores"], state["labels"]))
-        return {f"image_{name}": values[name] for name in ("auroc", "ap", "f1max")}
+        names = ("auroc", "ap", "f1max") + (("f1max_threshold",) if thresholds else ())
+        return {f"image_{name}": values[name] for name in names}
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the content as plain arrays."""

@@ -71,16 +71,22 @@ class PixelMetrics:
                 raise UserError(f"cannot merge mode={other.mode!r} into mode={self.mode!r}", hint="use one mode")
         return self
 
-    def compute(self) -> dict[str, float]:
-        """Return the metrics in [0, 1]; NaN where only one label occurs. Further updates may follow."""
+    def compute(self, *, thresholds: bool = False) -> dict[str, float]:
+        """Return the metrics in [0, 1]; NaN where only one label occurs. Further updates may follow.
+
+        With `thresholds` pixel_f1max_threshold too: pixel_f1max is that of `score >= threshold` (in constant mode the
+        lower edge of a bin).
+        """
         values = self._measure("tied")
+        if not thresholds:
+            del values["pixel_f1max_threshold"]
         if self.aupro200:
             values["pixel_aupro200"] = area(self.threshold_curve(self.grid), PAPERS_FPR_LIMIT)
         return values
 
     def error_bounds(self) -> dict[str, float]:
         """Return by how much each value of `compute` can differ from the exact one at most: 0 in exact mode."""
-        values = self._measure("tied")
+        values = self.compute()
         if self.mode == "exact":
             return {name: value * 0.0 for name, value in values.items()}
         worst, best = self._measure("worst"), self._measure("best")

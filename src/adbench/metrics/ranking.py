@@ -4,13 +4,15 @@ Between two neighbouring positive scores only the false positives grow, so a `Cu
 positive score holds every metric exactly, ties included:
     AUROC   share of (positive, negative) pairs in the right order, a tie counts half (Mann-Whitney)
     AP      sum of (recall step) x precision, not interpolated, as scikit-learn's `average_precision_score`
-    max-F1  largest 2 TP / (positives + TP + FP); the best threshold is always a positive score
+    max-F1  largest 2 TP / (positives + TP + FP), predicted positive iff score >= threshold; its threshold is always a
+            positive score, and the highest where several thresholds give the same F1
     AUPRO   area under `coverage` (mean share of a region found) over FPR up to a limit, divided by the limit
 A curve may come in stretches (each starts at the point where the last one ended), so memory stays bounded.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -59,6 +61,7 @@ def curve(scores: ArrayLike, labels: ArrayLike) -> Iterator[Curve]:
         alarms_above=len(negatives) - np.searchsorted(negatives, thresholds, "right"),
         n_positives=int(hits[-1]),
         n_negatives=len(negatives),
+        thresholds=thresholds,
     )
 
 
@@ -78,26 +81,29 @@ def f1_max(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def measure(stretches: Iterable[Curve], fpr_limit: float = 1.0, inside: Inside = "tied") -> dict[str, float]:
-    """Return auroc, ap, f1max and aupro (0 to 1) of a curve given in stretches; all NaN if there is none.
+    """Return auroc, ap, f1max, aupro (0 to 1) and f1max_threshold of a curve in stretches; all NaN if there is none.
 
     `inside` says how scores that the curve holds for equal are counted: "tied", or in the "worst" or "best" order they
     could have had (for binned scores: bounds that hold for the scores before binning).
     """
     misranked = ap = pro = f1 = 0.0
+    threshold = math.nan
     last: Curve | None = None
     for part in stretches:
         misranked += _misranked_share(part, inside)
         ap += _precision_mass(part, inside) / part.n_positives
-        f1 = max(f1, _best_f1(part, inside))
+        best, at = _best_f1(part, inside)
+        f1, threshold = (best, at) if best > f1 else (f1, threshold)
         pro += 0.0 if part.coverage is None else _covered_area(part, part.coverage, fpr_limit, inside)
         last = part
     if last is None:
-        return dict.fromkeys(("auroc", "ap", "f1max", "aupro"), float("nan"))
+        return dict.fromkeys(("auroc", "ap", "f1max", "aupro", "f1max_threshold"), math.nan)
     # beyond the lowest positive score every region is covered: level 1 up to the limit
     pro += max(fpr_limit - float(last.alarms[-1]) / last.n_negatives, 0.0)
-    aupro = pro / fpr_limit if last.coverage is not None else float("nan")
+    aupro = pro / fpr_limit if last.coverage is not None else math.nan
     values = {"auroc": 1.0 - misranked, "ap": ap, "f1max": f1, "aupro": aupro}
-    return {name: float(np.clip(value, 0.0, 1.0)) for name, value in values.items()}  # rounding may step outside
+    shares = {name: float(np.clip(value, 0.0, 1.0)) for name, value in values.items()}  # rounding may step outside
+    return {**shares, "f1max_threshold": threshold}
 
 
 def after(first: float, values: NDArray[Any]) -> NDArray[Any]:
@@ -146,8 +152,11 @@ def _precision_mass(part: Curve, inside: Inside) -> float:
     return float(np.sum(np.maximum(new - shortfall, 0.0)))
 
 
-def _best_f1(part: Curve, inside: Inside) -> float:
+def _best_f1(part: Curve, inside: Inside) -> tuple[float, float]:
+    """The largest F1 of a stretch and the highest threshold that gives it (NaN where the curve has none)."""
     # every point is a threshold one can really choose, so the "worst" order still reaches it
     alarms = part.alarms_above if inside == "best" else part.alarms[1:]
     hits = part.hits[1:]
-    return float(np.max(2 * hits / (part.n_positives + hits + alarms)))
+    f1 = 2 * hits / (part.n_positives + hits + alarms)
+    best = int(f1.argmax())
+    return float(f1[best]), math.nan if part.thresholds is None else float(part.thresholds[best])

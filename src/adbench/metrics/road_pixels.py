@@ -96,33 +96,32 @@ class RoadPixels:
         """Return the metrics and the thresholds of the curve."""
         if isinstance(self._pixels, BinnedCurve):
             return self._pixels.curve()
-        marks = _Marks()
-        values = measure(marks.watch(self._pixels.stretches()))
-        return RoadCurve(ap=values["ap"], auroc=values["auroc"], **asdict(marks))
+        recall = _RecallPoint()
+        values = measure(recall.watch(self._pixels.stretches()))
+        return RoadCurve(
+            ap=values["ap"],
+            auroc=values["auroc"],
+            fpr95=recall.fpr,
+            threshold95=recall.threshold,
+            best_f1=values["f1max"],
+            best_threshold=values["f1max_threshold"],
+        )
 
 
 @dataclass(slots=True)
-class _Marks:
-    """The thresholds of an exact curve, noted while its stretches pass by."""
+class _RecallPoint:
+    """The first point of an exact curve with recall >= 0.95, noted while its stretches pass by."""
 
-    fpr95: float = float("nan")
-    threshold95: float = float("nan")
-    best_f1: float = float("nan")
-    best_threshold: float = float("nan")
+    fpr: float = float("nan")
+    threshold: float = float("nan")
 
     def watch(self, stretches: Iterable[Curve]) -> Iterator[Curve]:
         """Yield the stretches as they are."""
         for part in stretches:
-            thresholds = np.asarray(part.thresholds)
-            hits, alarms = part.hits[1:], part.alarms[1:]
-            reached = np.flatnonzero(hits / part.n_positives >= RECALL)
-            if len(reached) and np.isnan(self.fpr95):
-                self.fpr95 = float(alarms[reached[0]] / part.n_negatives)
-                self.threshold95 = float(thresholds[reached[0]])
-            f1 = 2 * hits / (part.n_positives + hits + alarms)
-            best = int(f1.argmax())
-            if not f1[best] <= self.best_f1:
-                self.best_f1, self.best_threshold = float(f1[best]), float(thresholds[best])
+            reached = np.flatnonzero(part.hits[1:] / part.n_positives >= RECALL)
+            if len(reached) and np.isnan(self.fpr):
+                self.fpr = float(part.alarms[1:][reached[0]] / part.n_negatives)
+                self.threshold = float(np.asarray(part.thresholds)[reached[0]])
             yield part
 
 
