@@ -70,7 +70,7 @@ def test_scores_of_single_images_give_the_metric(clip: object, gloss: adbench.Da
     assert len(results.scores) == results.mean["n_images"] == 14
     assert results.rows[0]["image_auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     assert set(results.scores[0]) == {
-        *("dataset", "class_name", "path", "label", "score", "map_max", "shots", "support_seed")
+        *("dataset", "class_name", "path", "defect", "label", "score", "map_max", "shots", "support_seed")
     }
     assert {one["path"] for one in results.scores} == {sample.key for sample in gloss.test}
 

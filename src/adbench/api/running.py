@@ -42,7 +42,7 @@ class Results:
 
     rows    one per class, then "mean", for each K and seed of support sets; metrics in [0, 1], NaN where undefined
             (`adbench.engine.rows` names every key)
-    scores  one per image and draw: dataset, class_name, path, label (1 anomalous, 0 normal, -1 unknown), score
+    scores  one per image and draw: dataset, class_name, path, defect, label (1 anomalous, 0 normal, -1 unknown), score
             (None where the method gives none), map_max (None without maps), shots, support_seed
     """
 

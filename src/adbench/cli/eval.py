@@ -21,10 +21,10 @@ HELP = """\
 usage  python -m adbench eval method=NAME data=NAME [checkpoint=RUN] [key=value ...] [--show]
        python -m adbench eval [benchmark=NAME] [method=NAME] [checkpoint=RUN] [key=value ...] [--show]
 
-Scores the test images of a data set, class by class, and leaves results.json, .csv and .md and report.html in
-outputs/eval/METHOD/DATA/TIME. Hyperparameters and backbone are those that the checkpoint was trained with, unless
-they are given here; with a checkpoint, method=NAME may be left out. Classes that the weights were trained on are marked
-as not zero-shot.
+Scores the test images of a data set, class by class, and leaves results.json, .csv and .md, report.html and scores.csv
+(a row per image) in outputs/eval/METHOD/DATA/TIME. Hyperparameters and backbone are those that the checkpoint was
+trained with, unless they are given here; with a checkpoint, method=NAME may be left out. Classes that the weights were
+trained on are marked as not zero-shot.
 
 A benchmark is several data sets in one command and one table, with means over the data sets of each domain and over
 all: zeroshot14 (the default), fewshot, generalist, road, or a YAML file of your own. Data sets that are not there are

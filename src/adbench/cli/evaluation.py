@@ -78,11 +78,11 @@ def carry_out(plan: Plan, words: Sequence[str], reporter: Reporter) -> Evaluated
         reporter.say(f"device       {components.device_line(device)}")
         reporter.say(f"run          {folder.path}")
         try:
-            rows = _rows(ready, plan, device, reporter, folder)
+            rows, scores = _measured(ready, plan, device, reporter, folder)
         except KeyboardInterrupt as interrupt:
             raise with_advice(interrupt, _how_to_go_on(plan, words, folder.path)) from interrupt
         folder.write_config(config)
-        return _written(rows, _provenance(plan, ready, left_out, words, device), ready, folder)
+        return _written(rows, scores, _provenance(plan, ready, left_out, words, device), ready, folder)
 
 
 def _prepared(plan: Plan, device: torch.device, reporter: Reporter) -> tuple[list[_Ready], dict[str, str]]:
@@ -161,16 +161,17 @@ def _unfinished(plan: Plan) -> list[RunFolder]:
     return sorted(found, key=lambda run: str(run.facts()["created"]), reverse=True)
 
 
-def _rows(
+def _measured(
     ready: Sequence[_Ready], plan: Plan, device: torch.device, reporter: Reporter, folder: RunFolder
-) -> list[Row]:
-    """Rows of all data sets in the plan's order and, of a benchmark, of the means over them."""
+) -> tuple[list[Row], list[dict[str, Any]]]:
+    """Rows of all data sets in the plan's order and, of a benchmark, of the means over them; scores of all images."""
     from adbench.data import catalogue
     from adbench.engine.evaluate import evaluate
     from adbench.engine.means import mean_rows
     from adbench.report.heatmaps import paint
 
     by_name: dict[str, list[Row]] = {}
+    scores: dict[str, list[dict[str, Any]]] = {}
     for one in ready:
         for data in one.data:
             by_name[data.name] = evaluate(
@@ -182,11 +183,12 @@ def _rows(
                 reporter=reporter,
                 run=folder,
                 painter=paint,
+                scores=scores.setdefault(data.name, []),
             )
     rows = [row for name in plan.order for row in by_name.get(name, [])]
-    if plan.benchmark is None:
-        return rows
-    return rows + mean_rows(rows, {name: catalogue.get(name).domain for name in by_name})
+    if plan.benchmark is not None:
+        rows += mean_rows(rows, {name: catalogue.get(name).domain for name in by_name})
+    return rows, [score for name in plan.order for score in scores.get(name, [])]
 
 
 def _provenance(
@@ -226,12 +228,22 @@ def _described(one: _Ready) -> dict[str, Any]:
     }
 
 
-def _written(rows: list[Row], provenance: dict[str, Any], ready: Sequence[_Ready], folder: RunFolder) -> Evaluated:
+def _written(
+    rows: list[Row],
+    scores: Sequence[dict[str, Any]],
+    provenance: dict[str, Any],
+    ready: Sequence[_Ready],
+    folder: RunFolder,
+) -> Evaluated:
     from adbench.engine.class_results import tidy
+    from adbench.engine.weights import file_sha256
     from adbench.report.html import write_html
     from adbench.report.results import write_results
+    from adbench.report.scores import write_scores
 
-    files = write_results(folder.path, rows, provenance)
+    scores_file = write_scores(folder.path, scores)  # first: where results.json stands, the run is complete
+    provenance["scores_sha256"] = file_sha256(scores_file)
+    files = [*write_results(folder.path, rows, provenance), scores_file]
     tidy(folder, rows)
     trained_in = [one.part.checkpoint.path for one in ready if one.part.checkpoint.path is not None]
     training = trained_in[0] if len(trained_in) == 1 and trained_in[0].is_dir() else None

@@ -78,9 +78,9 @@ class ClassAccumulator:
         metrics: dict[str, float] = {}
         notes = self.contents.notes()
         if self.has_scores:
-            metrics |= self.image_metrics.compute()
+            metrics |= self.image_metrics.compute(thresholds=True)
         if self.has_maps and self.has_masks:
-            metrics |= self.pixel_metrics.compute()
+            metrics |= self.pixel_metrics.compute(thresholds=True)
             if self.pixel_metrics.mode == "constant":
                 bounds = [bound for bound in self.pixel_metrics.error_bounds().values() if not math.isnan(bound)]
                 notes.append(f"pixel metrics in constant memory: exact to {max(bounds, default=0.0):.1e}")

@@ -54,7 +54,7 @@ def evaluate(
     rows that are not zero-shot. With `run`, finished classes are kept there, and an interrupted evaluation goes on
     behind them; what the method fits is written there as weights. With `run` and `painter`, heat maps go to
     run.path/heatmaps/<data set>/. To `scores`, where a list is given, one record per image and draw is appended:
-    dataset, class_name, path, label, score, map_max, shots, support_seed.
+    dataset, class_name, path, defect, label, score, map_max, shots, support_seed.
     Raises UserError for missing support, for support that is to be scored too, for a precision that the device lacks,
     for NaN predictions.
     """
@@ -99,7 +99,7 @@ def evaluate(
     if run and method.fits and shots:
         save_fitted(run, method, data, fitted, settings.seed)
     if scores is not None:
-        scores += image_records(data.name, results)
+        scores += image_records(data, results)
     rows = [
         row
         for draw, by_class in supports.items()

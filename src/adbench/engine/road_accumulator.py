@@ -1,4 +1,4 @@
-"""What is kept of a road data set while its images stream by: the same calls as `totals.ClassTotals`."""
+"""What is kept of a road data set while its images stream by: the same calls as `ClassAccumulator`."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class RoadAccumulator:
         labels = batch.labels.cpu().numpy()
         known = labels >= 0
         with located(batch):
-            if prediction.scores is not None and known.all():
-                self.image_metrics.update(as_array(prediction.scores), labels)
+            if prediction.scores is not None and known.any():
+                self.image_metrics.update(as_array(prediction.scores)[known], labels[known])
                 self.has_scores = True
             if batch.masks is not None:
                 maps = [at_label_size(map_, mask) for map_, mask in zip(prediction.maps, batch.masks, strict=True)]
@@ -80,7 +80,7 @@ class RoadAccumulator:
         metrics: dict[str, float] = {}
         notes = self.contents.notes()
         if self.has_scores:
-            metrics |= self.image_metrics.compute()
+            metrics |= self.image_metrics.compute(thresholds=True)
         if self.n_unknown == self.n_images:
             metrics |= dict.fromkeys(ROAD_METRICS, math.nan)
         else:

@@ -6,6 +6,8 @@ shots                          K; None: the memory that came with the weights do
 support_seed, support_source, support_id   see `data.support`; the id of the mean is over those of the classes
 seed (of the training where it is known), eval_seed, protocol
 image_auroc ... pixel_aupro    in [0, 1], NaN where undefined
+image_f1max_threshold, pixel_f1max_threshold   of single classes: F1-max is that of predicting anomalous iff the score
+                               is at or above it, the highest such threshold; NaN where undefined
 pixel_fpr95, component_...     of road data instead (see `metrics.road`), with image metrics only where there are any;
                                n_anomalous is None there where labels are held back
 trained_on                     names of the data sets that the weights were trained on; None: unknown
@@ -27,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adbench.data.support import SupportSet, listing_sha256
-from adbench.engine.settings import EvalSettings, MetricSet, Row
+from adbench.engine.settings import EvalData, EvalSettings, MetricSet, Row
 from adbench.engine.weights import WeightsRecord, backbone
 from adbench.engine.zero_shot import Overlap, marks, trained_on
 from adbench.methods.base import Method
@@ -38,6 +40,7 @@ from adbench.metrics.table import Protocol as TableProtocol
 METRICS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
 OPTIONAL_METRICS = ("pixel_aupro200",)
 ALL_METRICS = tuple(dict.fromkeys(METRICS + OPTIONAL_METRICS + ROAD_METRICS))
+THRESHOLDS = ("image_f1max_threshold", "pixel_f1max_threshold")
 STD = "_std"
 Draw = tuple[int, int | None]
 """K and seed of support sets."""
@@ -96,6 +99,7 @@ def build_rows(
                 "n_images": n_images,
                 "n_anomalous": result["n_anomalous"],
                 **{metric: table[name].get(metric, math.nan) for metric in metrics},
+                **{key: value for key, value in result.get("metrics", {}).items() if key in THRESHOLDS},
                 **_marks(dataset, classes, record, result, note, seen or Overlap()),
                 "seconds": seconds,
                 "images_per_second": n_images / seconds if seconds else math.nan,
@@ -104,11 +108,17 @@ def build_rows(
     return rows
 
 
-def image_records(dataset: str, results: Mapping[Draw, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """One record per draw, class and image: dataset, class_name, path, label, score, map_max, shots, support_seed."""
+def image_records(data: EvalData, results: Mapping[Draw, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """One record per draw, class and image of `data`, ordered by them.
+
+    dataset, class_name, path, defect, label, score, map_max, shots, support_seed
+    """
+    defects = {(sample.class_name, sample.key): sample.defect for sample in data.samples}
     return [
         {
-            **{"dataset": dataset, "class_name": name, **image},
+            **{"dataset": data.name, "class_name": name, "path": image["path"]},
+            "defect": defects[name, image["path"]],
+            **image,
             **{"shots": result.get("shots", shots), "support_seed": support_seed},
         }
         for (shots, support_seed), by_class in results.items()
@@ -125,7 +135,8 @@ def summarise_seeds(rows: Sequence[Row]) -> list[Row]:
     several = [group for group in groups.values() if len(group) > 1]
     found = []
     for group in sorted(several, key=lambda group: group[0]["shots"]):
-        row = {**group[0], "support_seed": MEAN, "support_id": None, "n_support_seeds": len(group)}
+        single = {key: value for key, value in group[0].items() if key not in THRESHOLDS}
+        row = {**single, "support_seed": MEAN, "support_id": None, "n_support_seeds": len(group)}
         for metric in ALL_METRICS:
             if metric in row:
                 values = [one[metric] for one in group]

@@ -10,6 +10,7 @@ outputs/<command>/<method>/<data>/<time>/
     classes/                finished classes of an unfinished evaluation
     benchmark.json          of a benchmark: what tells whether another command evaluates the same
     weights_*.safetensors   what a method has fitted to support images, with weights_*.json (evaluation only)
+    scores.csv              a row per image and draw
     results.json/.csv/.md, report.html, heatmaps/
 """
 

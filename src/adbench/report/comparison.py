@@ -82,7 +82,7 @@ def to_markdown(comparison: Comparison) -> str:
 
 
 def to_csv(comparison: Comparison) -> str:
-    """One line per run, row, metric and published figure, under FIELDS; values in percent at full precision."""
+    """One line per run, row, metric and published figure, under FIELDS; values in [0, 1] as in results.csv."""
     text = io.StringIO()
     writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -95,12 +95,13 @@ def to_csv(comparison: Comparison) -> str:
         }
         facts = {key: guarded(value) for key, value in facts.items()}
         if line.kind == "ours":
-            for metric, value in line.values.items():
+            for metric in line.values:
+                value = float(row[metric])
                 writer.writerow({**facts, "metric": metric, "ours": "" if math.isnan(value) else repr(value)})
         for one in line.published:
-            own = 100 * row.get(one.metric, math.nan)
-            compared = {} if math.isnan(own) else {"ours": repr(own), "difference": repr(own - one.value)}
-            shown = {"published": one.value, "paper": one.paper, "setting": one.setting, "source": one.source}
+            own, published = float(row.get(one.metric, math.nan)), round(one.value / 100, 6)  # papers give percent
+            compared = {} if math.isnan(own) else {"ours": repr(own), "difference": repr(own - published)}
+            shown = {"published": published, "paper": one.paper, "setting": one.setting, "source": one.source}
             writer.writerow({**facts, "metric": one.metric, **compared, **shown})
     return text.getvalue()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench.atomic import write_json, write_text
-from adbench.engine.rows import ALL_METRICS, STD
+from adbench.engine.rows import ALL_METRICS, STD, THRESHOLDS
 from adbench.engine.settings import Row
 from adbench.errors import UserError
 from adbench.report.schema import checked_results
@@ -132,7 +132,17 @@ def _csv_cell(value: Any) -> Any:
 
 def guarded(value: Any) -> Any:
     """A cell of a CSV file; texts that a spreadsheet would run as a formula get an apostrophe in front."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
+    return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
+
+
+def unguarded(text: str) -> str:
+    """The text that `guarded` was given."""
+    return text[1:] if text[:1] == "'" and _is_formula(text[1:]) else text
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a formula begins here, behind as many apostrophes as there are."""
+    return text.lstrip("'")[:1] in FORMULA
 
 
 def _without_nan(value: Any) -> Any:
@@ -140,8 +150,8 @@ def _without_nan(value: Any) -> Any:
         return {key: _without_nan(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value  # thresholds may be infinite
 
 
 def _with_nan(key: str, value: Any) -> Any:
-    return math.nan if value is None and key.removesuffix(STD) in ALL_METRICS else value
+    return math.nan if value is None and (key in THRESHOLDS or key.removesuffix(STD) in ALL_METRICS) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, TypedDict
 
-from adbench.engine.rows import ALL_METRICS, STD
+from adbench.engine.rows import ALL_METRICS, STD, THRESHOLDS
 from adbench.typed import Fraction, Length, check_value
 
 
@@ -54,4 +54,6 @@ def checked_results(content: Mapping[str, Any]) -> tuple[dict[str, Any], list[di
         for key, value in row.items():
             if key.removesuffix(STD) in ALL_METRICS:
                 check_value(Fraction | None, value, f"results.json.rows[{number}].{key}")
+            elif key in THRESHOLDS:
+                check_value(float | None, value, f"results.json.rows[{number}].{key}")
     return results["run"], results["rows"]
