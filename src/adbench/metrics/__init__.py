@@ -6,6 +6,7 @@ Accumulators, for results that arrive batch by batch or from several processes:
     `RoadMetrics`   maps and labels with ignored pixels -> pixel_ap, pixel_auroc, pixel_fpr95 and component metrics
 Functions, for arrays at hand: `auroc`, `average_precision`, `f1_max`, `aupro`, `aupro200`.
 Tables: `summarise` adds the mean over the classes of a data set.
+How sure they are: `adbench.metrics.intervals`, bootstrap over images and DeLong.
 
 All values lie in [0, 1]; NaN means undefined (one label only). A higher score means more anomalous.
 """
