@@ -7,11 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adbench.cli.config import train_config
+from adbench.cli.overrides import Overrides
 from adbench.cli.plan import preview
-from adbench.cli.words import Words
 from adbench.errors import UserError
 
-READ = {"train": lambda words: train_config(Words("train", words)), "eval": lambda words: preview(Words("eval", words))}
+READ = {
+    "train": lambda words: train_config(Overrides("train", words)),
+    "eval": lambda words: preview(Overrides("eval", words)),
+}
 METHODS = st.sampled_from(["adaclip", "anomalyclip", "promptad", "median_colour"])
 KEYS = st.sampled_from(
     [

@@ -18,9 +18,9 @@ import yaml
 
 from adbench.cli.benchmark import load_benchmark
 from adbench.cli.main import main
-from adbench.cli.overrides import choices
+from adbench.cli.override_parser import choices
+from adbench.cli.overrides import Overrides
 from adbench.cli.plan import make_plan, preview
-from adbench.cli.words import Words
 from adbench.data import catalogue
 from cli.few_pictures import TRAIN
 from cli.tiny_sets import DATA, write_sets
@@ -62,8 +62,8 @@ def means(results: dict) -> dict[str, dict]:
 def test_a_shipped_benchmark_names_data_sets_that_there_are(name: str) -> None:
     benchmark = load_benchmark(name, "")
     assert set(benchmark.data) <= set(catalogue.names())
-    assert preview(Words("eval", [f"benchmark={name}", "method=adaclip"])).benchmark == name
-    assert [data.name for data in preview(Words("eval", [f"data={name}", "method=adaclip"])).data] == list(
+    assert preview(Overrides("eval", [f"benchmark={name}", "method=adaclip"])).benchmark == name
+    assert [data.name for data in preview(Overrides("eval", [f"data={name}", "method=adaclip"])).data] == list(
         benchmark.data
     )
 
@@ -268,7 +268,7 @@ def test_a_faulty_file_of_ones_own(text: str, said: str, tmp_path: Path, capsys:
 
 def test_the_checkpoints_of_a_file_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("data: [btad, mvtec]\ncheckpoint: {btad: a b.pth, default: 'c''d'}\n")
-    config = preview(Words("eval", [f"benchmark={tmp_path / 'mine.yaml'}", "method=adaclip"]))
+    config = preview(Overrides("eval", [f"benchmark={tmp_path / 'mine.yaml'}", "method=adaclip"]))
     assert config.checkpoint == {"btad": "a b.pth", "default": "c'd"}
 
 
@@ -277,9 +277,9 @@ def test_the_run_remembers_its_shots(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     words = ["method=inctrl", "clip=demo", "data=mvtec", f"data_dir={sets}", "trainer.epochs=1", f"out={run}"]
     assert main(["train", *words, "trainer.steps_per_epoch=1", "trainer.batch_size=2", "support.k=1"]) == 0
     monkeypatch.setenv("ADBENCH_DATA", str(sets))
-    assert make_plan(Words("eval", [f"checkpoint={run}"])).config.support.k == (1,)
-    assert make_plan(Words("eval", [f"checkpoint={run}", "support.k=2"])).config.support.k == (2,)
-    assert make_plan(Words("eval", [f"checkpoint={run}", "data=fewshot"])).config.support.k == (1, 2, 4)
+    assert make_plan(Overrides("eval", [f"checkpoint={run}"])).config.support.k == (1,)
+    assert make_plan(Overrides("eval", [f"checkpoint={run}", "support.k=2"])).config.support.k == (2,)
+    assert make_plan(Overrides("eval", [f"checkpoint={run}", "data=fewshot"])).config.support.k == (1, 2, 4)
 
 
 def test_a_killed_benchmark_goes_on_behind_what_is_finished(

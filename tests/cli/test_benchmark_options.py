@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from adbench.cli.overrides import Overrides
 from adbench.cli.plan import make_plan, preview
-from adbench.cli.words import Words
 from adbench.errors import UserError
 
 
 def options(*words: str, benchmark: object = "generalist") -> dict[str, object]:
-    config = preview(Words("eval", [f"benchmark={benchmark}", "method=winclip", *words]))
+    config = preview(Overrides("eval", [f"benchmark={benchmark}", "method=winclip", *words]))
     return {f"{one.name}.{key}": value for one in config.data for key, value in one.options.items() if key != "broken"}
 
 
@@ -31,10 +31,10 @@ def test_a_part_of_the_data_sets_takes_its_own_checkpoints_alone(tmp_path: Path)
     words = [f"benchmark={tmp_path / 'own.yaml'}", "method=adaclip", "clip=demo", "data=[headct]"]
     (tmp_path / "headct" / "yes").mkdir(parents=True)
     for named in ([], ["checkpoint={mvtec: other.pth, default: untrained}"]):
-        (part,) = make_plan(Words("eval", [*words, *named, f"data_dir={tmp_path}"])).parts
+        (part,) = make_plan(Overrides("eval", [*words, *named, f"data_dir={tmp_path}"])).parts
         assert (part.checkpoint.path, [one.name for one in part.config.data]) == (None, ["headct"])
     with pytest.raises(UserError, match="unknown data set 'visa'"):
-        make_plan(Words("eval", [*words, "checkpoint={visa: other.pth, default: untrained}"]))
+        make_plan(Overrides("eval", [*words, "checkpoint={visa: other.pth, default: untrained}"]))
 
 
 def test_the_command_line_has_the_last_word() -> None:

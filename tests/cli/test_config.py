@@ -9,18 +9,18 @@ import yaml
 
 from adbench.cli.config import EvalConfig, TrainConfig, eval_config, train_config
 from adbench.cli.layers import Layer
-from adbench.cli.overrides import choices
+from adbench.cli.override_parser import choices
+from adbench.cli.overrides import Overrides
 from adbench.cli.plan import preview
-from adbench.cli.words import Words
 from adbench.errors import UserError
 
 
 def train(*words: str) -> TrainConfig:
-    return train_config(Words("train", words))
+    return train_config(Overrides("train", words))
 
 
 def evaluation(*words: str) -> EvalConfig:
-    return preview(Words("eval", words))
+    return preview(Overrides("eval", words))
 
 
 @pytest.mark.parametrize("method", choices("method"))
@@ -102,7 +102,7 @@ def test_the_data_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_checkpoint_stands_between_the_files_and_the_command_line() -> None:
-    words = Words("eval", ["method=adaclip", "data=mvtec", "method.prompting_depth=2", "clip.image_size=96"])
+    words = Overrides("eval", ["method=adaclip", "data=mvtec", "method.prompting_depth=2", "clip.image_size=96"])
     restored = Layer(
         {"method": "adaclip", "clip": "ViT-B-16"},
         {

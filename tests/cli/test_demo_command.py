@@ -9,7 +9,7 @@ import pytest
 
 from adbench.cli import demo
 from adbench.cli.main import main
-from adbench.cli.words import Words
+from adbench.cli.overrides import Overrides
 from cli.few_pictures import TRAIN, write_pictures
 
 
@@ -44,5 +44,5 @@ def test_the_demo_takes_few_settings(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_each_demo_has_its_own_folder() -> None:
-    assert demo.choose_folder(Words("demo", ["out=~/here"])) == Path("~/here").expanduser()
-    assert demo.choose_folder(Words("demo", [])).parent == Path("outputs") / "demo"
+    assert demo.choose_folder(Overrides("demo", ["out=~/here"])) == Path("~/here").expanduser()
+    assert demo.choose_folder(Overrides("demo", [])).parent == Path("outputs") / "demo"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adbench.cli.main import main
-from adbench.cli.overrides import choices
+from adbench.cli.override_parser import choices
 
 
 @pytest.mark.parametrize(("topic", "group"), [("methods", "method"), ("clip", "clip")])

@@ -8,8 +8,8 @@ import shlex
 import pytest
 
 from adbench.cli.config import TrainConfig, train_config
-from adbench.cli.overrides import parse
-from adbench.cli.words import Words
+from adbench.cli.override_parser import parse
+from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
 
 # fmt: off
@@ -24,7 +24,7 @@ WITH_COMMAS = ["a,b", "true,false", "a b,c"]
 
 
 def train(*words: str) -> TrainConfig:
-    return train_config(Words("train", ["method=anomalyclip", "data=folder", *words]))
+    return train_config(Overrides("train", ["method=anomalyclip", "data=folder", *words]))
 
 
 def pasted(error: UserError) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adbench.cli.overrides import choices, parse
-from adbench.cli.words import unknown_setting
+from adbench.cli.override_parser import choices, parse
+from adbench.cli.overrides import unknown_setting
 from adbench.errors import UserError
 from adbench.shipped import configs_dir
 from adbench.typed import read

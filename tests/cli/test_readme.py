@@ -12,8 +12,8 @@ from adbench.cli import demo
 from adbench.cli.config import EvalConfig, TrainConfig, train_config
 from adbench.cli.main import SETTINGS, command_names
 from adbench.cli.main import main as run_command_line
+from adbench.cli.overrides import Overrides
 from adbench.cli.plan import preview
-from adbench.cli.words import Words
 from adbench.shipped import configs_dir
 
 REPOSITORY = Path(__file__).parents[2]
@@ -38,10 +38,10 @@ def compose(command: str) -> TrainConfig | EvalConfig:
         words = [word.partition(",")[0] for word in words if word != "-m" and not word.startswith("hydra/")]
     words = [word for word in words if not word.startswith("--")]
     if name == "train":
-        return train_config(Words(name, words))
+        return train_config(Overrides(name, words))
     if not any(word.startswith("method=") for word in words):
         words.append("method=adaclip")  # as the checkpoint would say
-    return preview(Words(name, words))
+    return preview(Overrides(name, words))
 
 
 def shown(*texts: str) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adbench.cli.main import main
-from adbench.cli.overrides import as_sweep
+from adbench.cli.override_parser import as_sweep
 from adbench.errors import UserError
 from cli.tiny_sets import write_sets
 

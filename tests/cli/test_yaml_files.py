@@ -12,9 +12,9 @@ import yaml
 from adbench import methods
 from adbench.cli.config import train_config
 from adbench.cli.list import read_header
-from adbench.cli.overrides import choices
+from adbench.cli.override_parser import choices
+from adbench.cli.overrides import Overrides
 from adbench.cli.plan import preview
-from adbench.cli.words import Words
 from adbench.clip.presets import PRESETS
 from adbench.data import catalogue
 from adbench.data.support_sources import SOURCES
@@ -63,7 +63,7 @@ def test_entries_without_yaml_come_from_the_registries() -> None:
     assert choices("data") == catalogue.names()
     assert choices("support") == sorted(SOURCES)
     words = ["method=winclip", "data=lostandfound", "support=promptad", "support.k=2"]
-    config = preview(Words("eval", words))
+    config = preview(Overrides("eval", words))
     assert config.data[0].options == {"known": True, "split": "test", "broken": "error"}
     assert (config.support.source, config.support.k) == ("promptad", (2,))
 
@@ -92,7 +92,7 @@ def test_a_recipe_is_for_a_method_on_a_backbone(name: str) -> None:
     method, _, clip = name.partition("_on_")
     assert method in choices("method")
     assert clip in choices("clip")
-    assert train_config(Words("train", [f"method={method}", f"clip={clip}", "data=demo"])).clip.name == clip
+    assert train_config(Overrides("train", [f"method={method}", f"clip={clip}", "data=demo"])).clip.name == clip
 
 
 @pytest.mark.parametrize("name", choices("words"))
@@ -100,5 +100,5 @@ def test_words_are_for_a_method_and_a_data_set(name: str) -> None:
     method, _, data = name.partition("_for_")
     assert method in choices("method")
     _, values = read_header("words", name)
-    found = train_config(Words("train", [f"method={method}", "clip=demo", f"data={data}"])).hyperparameters
+    found = train_config(Overrides("train", [f"method={method}", "clip=demo", f"data={data}"])).hyperparameters
     assert values["method"].items() <= found.items()

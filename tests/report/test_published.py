@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adbench.cli.overrides import choices
+from adbench.cli.override_parser import choices
 from adbench.data import catalogue
 from adbench.engine.rows import ALL_METRICS
 from adbench.report import published

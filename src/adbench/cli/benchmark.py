@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adbench.cli.layers import Layer
-from adbench.cli.overrides import choices
-from adbench.cli.words import Words
+from adbench.cli.override_parser import choices
+from adbench.cli.overrides import Overrides
 from adbench.errors import UserError, unknown
 from adbench.shipped import configs_dir
 from adbench.typed import make
@@ -77,23 +77,23 @@ def load_benchmark(name: str, where: str = "") -> Benchmark:
     return benchmark
 
 
-def chosen_benchmark(words: Words) -> Benchmark | None:
+def chosen_benchmark(overrides: Overrides) -> Benchmark | None:
     """The benchmark that `benchmark=NAME`, `data=NAME` or no data at all stand for; None where data sets are named.
 
     Raises UserError for data=... of a benchmark that does not hold it.
     """
-    asked = words.get("benchmark")
+    asked = overrides.get("benchmark")
     if asked is None:
-        if not words.data:
+        if not overrides.data:
             return load_benchmark(DEFAULT)
-        (first, *others) = words.data
+        (first, *others) = overrides.data
         if others or first in choices("data"):
             return None
         if first not in choices("benchmark"):
-            raise unknown("data set", first, [*choices("data"), *choices("benchmark")], where=words.word("data"))
-        return load_benchmark(first, words.word("data"))
-    benchmark = load_benchmark(str(asked), words.word("benchmark"))
-    for name in words.data:
+            raise unknown("data set", first, [*choices("data"), *choices("benchmark")], where=overrides.word("data"))
+        return load_benchmark(first, overrides.word("data"))
+    benchmark = load_benchmark(str(asked), overrides.word("benchmark"))
+    for name in overrides.data:
         if name not in benchmark.data:
-            raise unknown(f"data set of benchmark {benchmark.name}", name, benchmark.data, where=words.word("data"))
+            raise unknown(f"data set of benchmark {benchmark.name}", name, benchmark.data, where=overrides.word("data"))
     return benchmark

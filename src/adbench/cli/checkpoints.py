@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench.cli.layers import Layer
-from adbench.cli.overrides import choices
-from adbench.cli.words import Words
+from adbench.cli.override_parser import choices
+from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ UNTRAINED, LATEST = "untrained", "latest"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class ChosenCheckpoint:
     """Where weights come from. `path` None: fresh or no weights. `record` None: the file does not say."""
 
     method: str
@@ -31,18 +31,18 @@ class Checkpoint:
         """Whether the weights have been fitted to support images already, so that they take no others."""
         return self.path is not None and _class(self.method).fits
 
-    def layer(self, words: Words) -> Layer:
+    def layer(self, overrides: Overrides) -> Layer:
         """What the weights were trained with: method and, unless one was typed, backbone.
 
         Raises UserError where another backbone was typed: before one that cannot serve is downloaded.
         """
         if self.record is None:
             return Layer({"method": self.method})
-        name, typed = self.record.backbone.get("name"), words.get("clip")
+        name, typed = self.record.backbone.get("name"), overrides.get("clip")
         if typed not in (None, name):
             raise UserError(
                 f"these weights were trained on the backbone {name}, not {typed}",
-                where=words.word("clip"),
+                where=overrides.word("clip"),
                 hint=f"leave out clip, or give weights that were trained on {typed}",
             )
         values: dict[str, Any] = {"method": dict(self.record.hyperparameters)}
@@ -74,13 +74,13 @@ class Checkpoint:
         return RunFolder(self.path if self.path.is_dir() else self.path.parent).config()
 
 
-def find_checkpoint(asked: str | None, words: Words) -> Checkpoint:
+def find_checkpoint(asked: str | None, overrides: Overrides) -> ChosenCheckpoint:
     """Resolve checkpoint=RUN|FILE|latest|untrained for the method that was typed, or that the weights are of.
 
     None: a method that is trained takes the latest run of its own. Raises UserError where there is none, and where
     method and checkpoint do not belong together.
     """
-    method = words.method
+    method = overrides.method
     if method is None:
         if asked in (None, UNTRAINED):
             raise UserError(
@@ -88,14 +88,14 @@ def find_checkpoint(asked: str | None, words: Words) -> Checkpoint:
                 hint=f"add method=NAME ({', '.join(choices('method'))}) or checkpoint=RUN",
             )
     elif asked == UNTRAINED or (asked is None and _class(method).supervision == "none"):
-        return Checkpoint(method)
+        return ChosenCheckpoint(method)
     elif _class(method).supervision == "none" and not _class(method).fits:
         raise UserError(
             f"method {method} is not trained: it has no weights to load",
-            where=words.word("checkpoint"),
+            where=overrides.word("checkpoint"),
             hint="leave out checkpoint",
         )
-    outputs = Path(str(words.get("outputs", "outputs"))).expanduser()
+    outputs = Path(str(overrides.get("outputs", "outputs"))).expanduser()
     path = _latest(outputs, method) if asked in (None, LATEST) else Path(str(asked)).expanduser()
     return _read(path, method)
 
@@ -106,7 +106,7 @@ def _class(method: str) -> type[Method]:
     return method_class(method)
 
 
-def _read(path: Path, method: str | None) -> Checkpoint:
+def _read(path: Path, method: str | None) -> ChosenCheckpoint:
     from adbench.engine.weights import read_record
 
     record = read_record(path)
@@ -118,7 +118,7 @@ def _read(path: Path, method: str | None) -> Checkpoint:
             where=str(path),
             hint=f"use method={record.method}, or weights of {method}",
         )
-    return Checkpoint(record.method if record is not None else str(method), path, record)
+    return ChosenCheckpoint(record.method if record is not None else str(method), path, record)
 
 
 def _latest(outputs: Path, method: str | None) -> Path:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from adbench.cli.layers import Layer, Tree, data_defaults, lay_over, settle
-from adbench.cli.overrides import choices
-from adbench.cli.words import Words, check_choice, unknown_setting
+from adbench.cli.override_parser import choices
+from adbench.cli.overrides import Overrides, check_choice, unknown_setting
 from adbench.data import catalogue
 from adbench.data.support import SupportSettings
 from adbench.engine.settings import EvalSettings, TrainSettings
@@ -115,11 +115,11 @@ class EvalConfig(Config):
         return {**tree, "eval": {key: value for key, value in tree["eval"].items() if key != "seed"}}
 
 
-def train_config(words: Words) -> TrainConfig:
+def train_config(overrides: Overrides) -> TrainConfig:
     """The settings of `train`. Raises UserError for an unknown key, choice or type of value."""
-    if not words.data:
+    if not overrides.data:
         raise UserError("train needs data", hint=f"add data=NAME, one of {', '.join(choices('data'))}")
-    tree = settled(words, words.data)
+    tree = settled(overrides, overrides.data)
     support = support_settings(tree["support"])
     if len(support.k) > 1:
         shown = ",".join(map(str, support.k))
@@ -133,27 +133,34 @@ def train_config(words: Words) -> TrainConfig:
 
 
 def eval_config(
-    words: Words, data: Sequence[str], layers: Sequence[Layer] = (), *, named: Sequence[str] = (), **decided: Any
+    overrides: Overrides,
+    data: Sequence[str],
+    layers: Sequence[Layer] = (),
+    *,
+    named: Sequence[str] = (),
+    **decided: Any,
 ) -> EvalConfig:
     """The settings of `eval` for the data sets `data`, of those `named` by the command (by default these are all).
 
     `layers` lie between the YAML files and what was typed; `decided`: checkpoint, benchmark and missing.
     """
-    tree = {**settled(words, data, layers, named=named), **decided}
+    tree = {**settled(overrides, data, layers, named=named), **decided}
     tree["eval"] = {**tree["eval"], "seed": tree["seed"]}
     return _typed(EvalConfig, tree)
 
 
-def settled(words: Words, data: Sequence[str], layers: Sequence[Layer] = (), *, named: Sequence[str] = ()) -> Tree:
+def settled(
+    overrides: Overrides, data: Sequence[str], layers: Sequence[Layer] = (), *, named: Sequence[str] = ()
+) -> Tree:
     """YAML files, `layers` and what was typed, as one dictionary. Raises UserError for a key that there is not."""
-    typed = words.layer(data, named)
+    typed = overrides.layer(data, named)
     for name in data:
-        check_choice("data", name, words.word("data"))
+        check_choice("data", name, overrides.word("data"))
     if not any("method" in layer.choices for layer in (*layers, typed)):
         known = ", ".join(choices("method"))
-        raise UserError(f"{words.command} needs a method", hint=f"add method=NAME, one of {known}")
-    below = settle(words.command, [*layers, Layer(typed.choices)], data)
-    words.check_known(below)
+        raise UserError(f"{overrides.command} needs a method", hint=f"add method=NAME, one of {known}")
+    below = settle(overrides.command, [*layers, Layer(typed.choices)], data)
+    overrides.check_known(below)
     return lay_over(below, typed.values)
 
 
@@ -176,12 +183,12 @@ def _typed(cls: type[_Config], tree: Tree) -> _Config:
     return make(cls, {one.name: values[one.name] for one in dataclasses.fields(cls)}, "")
 
 
-def data_config(words: Words, name: str) -> DataConfig:
+def data_config(overrides: Overrides, name: str) -> DataConfig:
     """The settings of one data set, for commands that take nothing else. Raises UserError for an option it lacks."""
-    check_choice("data", name, words.word("data") or name)
-    below, typed = data_defaults(name), words.layer([name]).values.get("data", {}).get(name, {})
+    check_choice("data", name, overrides.word("data") or name)
+    below, typed = data_defaults(name), overrides.layer([name]).values.get("data", {}).get(name, {})
     for key in (f"data.{option}" for option in typed if option not in below):
-        raise unknown_setting(words.word(key), key, [f"data.{one}" for one in below], words.command)
+        raise unknown_setting(overrides.word(key), key, [f"data.{one}" for one in below], overrides.command)
     return _data_config(name, lay_over(below, typed), "data")
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adbench.cli.console import print_table
-from adbench.cli.overrides import choices
-from adbench.cli.words import Words
+from adbench.cli.override_parser import choices
+from adbench.cli.overrides import Overrides
 from adbench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -55,15 +55,15 @@ _KEYS = {
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench data` with these words."""
-    actions: dict[str, Callable[[Words, list[str]], int]] = {"list": _list, "check": _check, "show": _show}
+    actions: dict[str, Callable[[Overrides, list[str]], int]] = {"list": _list, "check": _check, "show": _show}
     if not argv:
         print(HELP, end="")
         return 0
-    action, *words = argv
+    action, *overrides = argv
     if action not in actions:
         raise unknown("action", action, actions, where="data")
-    names = [word for word in words if "=" not in word and not word.startswith("-")]
-    typed = Words(f"data {action}", [word for word in words if word not in names])
+    names = [word for word in overrides if "=" not in word and not word.startswith("-")]
+    typed = Overrides(f"data {action}", [word for word in overrides if word not in names])
     typed.only(*_KEYS[action])
     return actions[action](typed, [*names, *typed.data])
 
@@ -89,18 +89,18 @@ def has_masks(spec: DatasetSpec) -> bool:
     return "localisation" in spec.task or spec.metric_set == "road"
 
 
-def _named(words: Words, names: Sequence[str], *, one: bool = False) -> list[DataConfig]:
+def _named(overrides: Overrides, names: Sequence[str], *, one: bool = False) -> list[DataConfig]:
     """The data sets that are named, with their settings. Raises UserError for none, and for settings of several."""
     from adbench.cli.config import data_config
 
     if not names:
-        raise UserError(f"{words.command} needs a data set", hint=f"name one: {', '.join(choices('data'))}")
-    if len(names) > 1 and (one or any(key.startswith("data.") for key in words.overrides)):
+        raise UserError(f"{overrides.command} needs a data set", hint=f"name one: {', '.join(choices('data'))}")
+    if len(names) > 1 and (one or any(key.startswith("data.") for key in overrides.by_key)):
         raise UserError(f"{len(names)} data sets are named", where=" ".join(names), hint="name one")
-    return [data_config(words, name) for name in names]
+    return [data_config(overrides, name) for name in names]
 
 
-def _list(words: Words, names: Sequence[str]) -> int:
+def _list(overrides: Overrides, names: Sequence[str]) -> int:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -114,7 +114,7 @@ def _list(words: Words, names: Sequence[str]) -> int:
         table.add_column(header, justify="right" if header in ("classes", "images") else "left")
     for name in catalogue.names():
         spec = catalogue.get(name)
-        here, where = whereabouts(spec, words.data_dir)
+        here, where = whereabouts(spec, overrides.data_dir)
         n_images = spec.n_published
         cells = [spec.title, spec.domain, str(len(spec.classes) or "any"), f"{n_images:,}" if n_images else ""]
         cells += ["yes" if has_masks(spec) else "no", spec.licence]
@@ -123,11 +123,11 @@ def _list(words: Words, names: Sequence[str]) -> int:
     return 0
 
 
-def _check(words: Words, names: Sequence[str]) -> int:
-    decode = words.get("decode", False)
+def _check(overrides: Overrides, names: Sequence[str]) -> int:
+    decode = overrides.get("decode", False)
     if not isinstance(decode, bool):
         raise UserError(f"decode is {decode!r}", where="data check", hint="give true or false")
-    return max([_check_one(data, words.data_dir, decode) for data in _named(words, names)])
+    return max([_check_one(data, overrides.data_dir, decode) for data in _named(overrides, names)])
 
 
 def _check_one(data: DataConfig, data_dir: Path, decode: bool) -> int:
@@ -185,16 +185,16 @@ def _print_counts(spec: DatasetSpec, checked: Checked, root: Path) -> None:
     print_table(table)
 
 
-def _show(words: Words, names: Sequence[str]) -> int:
+def _show(overrides: Overrides, names: Sequence[str]) -> int:
     from adbench.atomic import replacing
     from adbench.data import catalogue
     from adbench.report.contact_sheet import contact_sheet
 
-    (data,) = _named(words, names, one=True)
-    name, count = data.name, words.get("images", 3)
+    (data,) = _named(overrides, names, one=True)
+    name, count = data.name, overrides.get("images", 3)
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise UserError(f"images is {count!r}", where="data show", hint="give a whole number of at least 1")
-    out = Path(str(words.get("out", f"{name}.png"))).expanduser()
+    out = Path(str(overrides.get("out", f"{name}.png"))).expanduser()
     if out.suffix.lower() != ".png":
         raise UserError(
             "the picture is a PNG", where=f"out={out}", hint="write " + shlex.quote(f"out={out.with_suffix('.png')}")
@@ -203,7 +203,7 @@ def _show(words: Words, names: Sequence[str]) -> int:
         spec, samples = catalogue.open_dataset(
             name,
             root=data.root,
-            data_dir=words.data_dir,
+            data_dir=overrides.data_dir,
             classes=data.classes or None,
             options=data.options,
             progress=progress,

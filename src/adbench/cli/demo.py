@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from adbench.cli import eval as eval_command
 from adbench.cli import train as train_command
 from adbench.cli.console import print_table
-from adbench.cli.words import Words
+from adbench.cli.overrides import Overrides
 
 if TYPE_CHECKING:
     from adbench.engine.progress import Reporter
@@ -49,13 +49,13 @@ def run(argv: Sequence[str]) -> int:
     from adbench.engine.run_folder import RunFolder
     from adbench.report.results import console_table
 
-    words = Words("demo", argv)
-    words.only(*KEYS)
+    overrides = Overrides("demo", argv)
+    overrides.only(*KEYS)
     start = time.monotonic()
     reporter = make_reporter()
-    folder = choose_folder(words)
+    folder = choose_folder(overrides)
     with RunFolder.claim("demo", "adaclip", "demo+piped_mini", out=folder):
-        rows, files = run_steps(words, folder, reporter)
+        rows, files = run_steps(overrides, folder, reporter)
     means = [row for row in rows if row["class_name"] == "mean"]
     print_table(console_table(means, title="mean over classes, none of them seen in training"))
     print("\n".join(str(file) for file in files))
@@ -64,30 +64,30 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def run_steps(typed: Words, folder: Path, reporter: Reporter) -> tuple[list[Row], list[Path]]:
+def run_steps(typed: Overrides, folder: Path, reporter: Reporter) -> tuple[list[Row], list[Path]]:
     """Train, evaluate each of STEPS, and write the rows of all of them, labelled, into `folder`."""
     from adbench.report.html import write_html
     from adbench.report.results import write_results
 
-    shared = [one.word for one in typed.overrides.values() if one.key != "out"]
-    words = [*TRAIN.split(), f"out={folder / 'train'}", *shared]
-    reporter.say(f"$ python -m adbench train {shlex.join(words)}")
-    trained = train_command.execute(words, reporter)
+    shared = [one.word for one in typed.by_key.values() if one.key != "out"]
+    overrides = [*TRAIN.split(), f"out={folder / 'train'}", *shared]
+    reporter.say(f"$ python -m adbench train {shlex.join(overrides)}")
+    trained = train_command.execute(overrides, reporter)
     rows: list[Row] = []
     for label, step in STEPS.items():
         own = folder / label.replace(" (", "_").rstrip(")")
-        words = [word.replace("TRAINED", str(trained.run.path)) for word in step.split()]
-        words += [*DATA.split(), f"out={own}", *shared]
-        reporter.say(f"\n$ python -m adbench eval {shlex.join(words)}")
-        evaluated = eval_command.execute(words, reporter)
+        overrides = [word.replace("TRAINED", str(trained.run.path)) for word in step.split()]
+        overrides += [*DATA.split(), f"out={own}", *shared]
+        reporter.say(f"\n$ python -m adbench eval {shlex.join(overrides)}")
+        evaluated = eval_command.execute(overrides, reporter)
         rows += [{**row, "method": label} for row in evaluated.rows]
-    command = ["adbench", "demo", *(one.word for one in typed.overrides.values())]
+    command = ["adbench", "demo", *(one.word for one in typed.by_key.values())]
     files = write_results(folder, rows, {"command": command})
     return rows, [*files, write_html(folder, training=trained.run.path), *folder.glob("adaclip/report.html")]
 
 
-def choose_folder(words: Words) -> Path:
+def choose_folder(overrides: Overrides) -> Path:
     """`out`, or a new folder named after the time."""
-    if "out" in words:
-        return Path(str(words.get("out"))).expanduser()
+    if "out" in overrides:
+        return Path(str(overrides.get("out"))).expanduser()
     return Path("outputs") / "demo" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from adbench.cli.console import print_table
 from adbench.cli.hydra_options import show_info
+from adbench.cli.overrides import Overrides, read_options
 from adbench.cli.rerun import with_rerun
 from adbench.cli.sweep import sweep
-from adbench.cli.words import Words, read_options
 
 if TYPE_CHECKING:
     from adbench.cli.evaluation import Evaluated
@@ -90,31 +90,31 @@ def run(argv: Sequence[str]) -> int:
     from adbench.engine.progress import make_reporter
     from adbench.report.results import console_table
 
-    asked = read_options(argv)
-    words = with_rerun("eval", asked.words)
-    if asked.info is not None:
-        show_info("eval", words, asked.info)
+    options = read_options(argv)
+    overrides = with_rerun("eval", options.overrides)
+    if options.info is not None:
+        show_info("eval", overrides, options.info)
         return 0
-    if asked.sweep:
-        return sweep("eval", words)
-    typed = Words("eval", words)
-    if asked.show:
+    if options.sweep:
+        return sweep("eval", overrides)
+    typed = Overrides("eval", overrides)
+    if options.show:
         from adbench.cli.plan import make_plan, preview
 
         # What a checkpoint remembers is shown where one is named; otherwise nothing needs to be there.
         remembers = "checkpoint" in typed or "method" not in typed
         print((make_plan(typed) if remembers else preview(typed)).to_yaml(), end="")
         return 0
-    evaluated = execute(words, make_reporter())
+    evaluated = execute(overrides, make_reporter())
     print_table(console_table(evaluated.rows))
     for file in evaluated.files:
         print(file)
     return 0
 
 
-def execute(words: Sequence[str], reporter: Reporter) -> Evaluated:
+def execute(overrides: Sequence[str], reporter: Reporter) -> Evaluated:
     """Evaluate as the words after `eval` say."""
     from adbench.cli.evaluation import carry_out
     from adbench.cli.plan import make_plan
 
-    return carry_out(make_plan(Words("eval", words)), words, reporter)
+    return carry_out(make_plan(Overrides("eval", overrides)), overrides, reporter)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench.cli.config import ClipConfig
-from adbench.cli.plan import Part, Plan
+from adbench.cli.plan import CheckpointPlan, Plan
 from adbench.errors import UserError
 from adbench.interrupts import with_advice
 
@@ -49,7 +49,7 @@ class Evaluated:
 class _Ready:
     """A part of a plan with everything that it takes in memory."""
 
-    part: Part
+    part: CheckpointPlan
     method: Method
     record: WeightsRecord | None
     clip: Clip
@@ -57,7 +57,7 @@ class _Ready:
     data: list[EvalData]
 
 
-def carry_out(plan: Plan, words: Sequence[str], reporter: Reporter) -> Evaluated:
+def carry_out(plan: Plan, overrides: Sequence[str], reporter: Reporter) -> Evaluated:
     """Evaluate as planned; `words` are those after `eval`, for the record and for how to go on."""
     from adbench.cli import components
     from adbench.engine.device import resolve_device
@@ -66,23 +66,23 @@ def carry_out(plan: Plan, words: Sequence[str], reporter: Reporter) -> Evaluated
     for name, place in plan.absent.items():
         reporter.say(f"not there    {name}: looked for {place}")
     ready, left_out = _prepared(plan, device, reporter)
-    with _run_folder(plan, words) as folder:
+    with _run_folder(plan, overrides) as folder:
         config = plan.to_yaml()
         if not (folder.path / "results.json").exists():  # finished results keep theirs until there are new ones
             folder.write_config(config)
-        for one in ready:
-            reporter.say(f"method       {plan.config.method}, weights {_weights_line(one)}")
-            reporter.say(f"backbone     {components.clip_line(one.clip)}")
-            for opened in one.opened:
+        for prepared in ready:
+            reporter.say(f"method       {plan.config.method}, weights {_weights_line(prepared)}")
+            reporter.say(f"backbone     {components.clip_line(prepared.clip)}")
+            for opened in prepared.opened:
                 reporter.say(f"evaluate on  {components.data_line(opened.name, opened.test)}")
         reporter.say(f"device       {components.device_line(device)}")
         reporter.say(f"run          {folder.path}")
         try:
             rows, scores = _measured(ready, plan, device, reporter, folder)
         except KeyboardInterrupt as interrupt:
-            raise with_advice(interrupt, _how_to_go_on(plan, words, folder.path)) from interrupt
+            raise with_advice(interrupt, _how_to_go_on(plan, overrides, folder.path)) from interrupt
         folder.write_config(config)
-        return _written(rows, scores, _provenance(plan, ready, left_out, words, device), ready, folder)
+        return _written(rows, scores, _provenance(plan, ready, left_out, overrides, device), ready, folder)
 
 
 def _prepared(plan: Plan, device: torch.device, reporter: Reporter) -> tuple[list[_Ready], dict[str, str]]:
@@ -93,7 +93,7 @@ def _prepared(plan: Plan, device: torch.device, reporter: Reporter) -> tuple[lis
     backbones: dict[ClipConfig, Clip] = {}
     ready, left_out = [], {}
     opened = [
-        [components.open_data(one, part.config.data_dir, reporter) for one in part.config.data] for part in plan.parts
+        [components.open_data(data, part.config.data_dir, reporter) for data in part.config.data] for part in plan.parts
     ]
     for part, found in zip(plan.parts, opened, strict=True):
         config, checkpoint = part.config, part.checkpoint
@@ -103,23 +103,23 @@ def _prepared(plan: Plan, device: torch.device, reporter: Reporter) -> tuple[lis
         method = components.build_method(config, clip, device)
         record = None if checkpoint.path is None else load_weights(method, checkpoint.path)
         fitting = []
-        for one in found:
-            lacking = one.lacks_support(config.support, method) if config.missing == "skip" else None
+        for dataset in found:
+            lacking = dataset.lacks_support(config.support, method) if config.missing == "skip" else None
             if lacking is None:
-                fitting.append(one)
+                fitting.append(dataset)
             else:
-                left_out[one.name] = lacking
-                reporter.say(f"left out     {one.name}: {lacking}")
-        data = [one.evaluation(config.support, method) for one in fitting]
+                left_out[dataset.name] = lacking
+                reporter.say(f"left out     {dataset.name}: {lacking}")
+        data = [dataset.evaluation(config.support, method) for dataset in fitting]
         ready.append(_Ready(part, method, record, clip, fitting, data))
-    if not any(one.data for one in ready):
+    if not any(prepared.data for prepared in ready):
         name, why = next(iter(left_out.items()))
         raise UserError(f"no data set is left to evaluate: {name}, for one, {why}", hint="give a smaller support.k")
     return ready, left_out
 
 
 @contextlib.contextmanager
-def _run_folder(plan: Plan, words: Sequence[str]) -> Iterator[RunFolder]:
+def _run_folder(plan: Plan, overrides: Sequence[str]) -> Iterator[RunFolder]:
     """The folder of the run: a new one, `out`, or that of the same benchmark where it was interrupted."""
     from adbench.atomic import write_json
     from adbench.engine.provenance import origin
@@ -127,7 +127,7 @@ def _run_folder(plan: Plan, words: Sequence[str]) -> Iterator[RunFolder]:
 
     config = plan.config
     claim = RunFolder.claim(
-        "eval", config.method, plan.label, outputs=config.outputs, out=config.out, origin=origin("eval", words)
+        "eval", config.method, plan.label, outputs=config.outputs, out=config.out, origin=origin("eval", overrides)
     )
     if plan.benchmark is None:
         with claim as new:
@@ -172,14 +172,14 @@ def _measured(
 
     by_name: dict[str, list[Row]] = {}
     scores: dict[str, list[dict[str, Any]]] = {}
-    for one in ready:
-        for data in one.data:
+    for prepared in ready:
+        for data in prepared.data:
             by_name[data.name] = evaluate(
-                one.method,
+                prepared.method,
                 data,
-                one.part.config.eval,
+                prepared.part.config.eval,
                 device=device,
-                record=one.record,
+                record=prepared.record,
                 reporter=reporter,
                 run=folder,
                 painter=paint,
@@ -192,11 +192,11 @@ def _measured(
 
 
 def _provenance(
-    plan: Plan, ready: Sequence[_Ready], left_out: dict[str, str], words: Sequence[str], device: torch.device
+    plan: Plan, ready: Sequence[_Ready], left_out: dict[str, str], overrides: Sequence[str], device: torch.device
 ) -> dict[str, Any]:
     from adbench.engine.provenance import describe_run
 
-    described = [_described(one) for one in ready]
+    described = [_described(prepared) for prepared in ready]
     facts: dict[str, Any] = described[0] if len(described) == 1 else {"parts": described}
     if plan.benchmark is not None:
         missing = {name: f"looked for {folder}" for name, folder in plan.absent.items()}
@@ -206,24 +206,26 @@ def _provenance(
             "left_out": {**missing, **left_out},
         }
     return describe_run(
-        command=["adbench", "eval", *words],
+        command=["adbench", "eval", *overrides],
         seed=plan.config.seed,
         device=str(device),
-        data={opened.name: opened.test for one in ready for opened in one.opened},
+        data={opened.name: opened.test for prepared in ready for opened in prepared.opened},
         method=plan.config.method,
         **facts,
     )
 
 
-def _described(one: _Ready) -> dict[str, Any]:
+def _described(prepared: _Ready) -> dict[str, Any]:
     """What the rows of one part were made with."""
-    fitted = one.record.adaptation["supports"] if one.record is not None and one.record.adaptation else []
-    drawn = [held.record() for data in one.data for sets in data.supports.values() for held in sets.values()]
+    fitted = (
+        prepared.record.adaptation["supports"] if prepared.record is not None and prepared.record.adaptation else []
+    )
+    drawn = [support.record() for data in prepared.data for sets in data.supports.values() for support in sets.values()]
     return {
-        "evaluated": [data.name for data in one.data],
-        "hyperparameters": one.part.config.hyperparameters,
-        "backbone": one.clip.describe(),
-        "checkpoint": str(one.part.checkpoint.path or "untrained"),
+        "evaluated": [data.name for data in prepared.data],
+        "hyperparameters": prepared.part.config.hyperparameters,
+        "backbone": prepared.clip.describe(),
+        "checkpoint": str(prepared.part.checkpoint.path or "untrained"),
         "supports": drawn or fitted,
     }
 
@@ -245,21 +247,21 @@ def _written(
     provenance["scores_sha256"] = file_sha256(scores_file)
     files = [*write_results(folder.path, rows, provenance), scores_file]
     tidy(folder, rows)
-    trained_in = [one.part.checkpoint.path for one in ready if one.part.checkpoint.path is not None]
+    trained_in = [prepared.part.checkpoint.path for prepared in ready if prepared.part.checkpoint.path is not None]
     training = trained_in[0] if len(trained_in) == 1 and trained_in[0].is_dir() else None
     files.append(write_html(folder.path, training=training))
     return Evaluated(rows, folder.path, files)
 
 
-def _how_to_go_on(plan: Plan, words: Sequence[str], folder: Path) -> str:
-    again = list(words)
+def _how_to_go_on(plan: Plan, overrides: Sequence[str], folder: Path) -> str:
+    again = list(overrides)
     if plan.benchmark is None:
         again = [word for word in again if not word.lstrip("+").startswith("out=")] + [f"out={folder}"]
     return f"What is finished is kept. Go on with: {shlex.join(['python', '-m', 'adbench', 'eval', *again])}"
 
 
-def _weights_line(one: _Ready) -> str:
-    path = one.part.checkpoint.path
+def _weights_line(prepared: _Ready) -> str:
+    path = prepared.part.checkpoint.path
     if path is not None:
         return str(path)
-    return "none needed" if one.method.supervision == "none" else "untrained"
+    return "none needed" if prepared.method.supervision == "none" else "untrained"

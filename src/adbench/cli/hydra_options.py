@@ -7,27 +7,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from adbench.cli.layers import hydra_on_configs
-from adbench.cli.overrides import choices
-from adbench.cli.words import Words
+from adbench.cli.override_parser import choices
+from adbench.cli.overrides import Overrides
 from adbench.errors import UserError, unknown
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 SHELLS = ("bash", "fish", "zsh")
 
 
-def show_info(command: str, words: Sequence[str], topic: str) -> None:
+def show_info(command: str, overrides: Sequence[str], topic: str) -> None:
     """Print what Hydra's --info TOPIC says of `command` with the groups that these words choose."""
     if topic not in INFO:
         raise unknown("topic of --info", topic, INFO, where=command)
-    read = Words(command, words)
+    read = Overrides(command, overrides)
     groups = [f"{group}={name}" for group, name in read.layer(read.data or ["data"]).choices.items()]
     with hydra_on_configs() as hydra:
         hydra.show_info(topic, config_name=command, overrides=[*groups, *(f"data={name}" for name in read.data[:1])])
 
 
-def complete_shell(words: Sequence[str], commands: Sequence[str]) -> None:
+def complete_shell(overrides: Sequence[str], commands: Sequence[str]) -> None:
     """Carry out -sc install=SHELL, uninstall=SHELL or query=SHELL (as the installed script asks, see `_query`)."""
-    action, _, shell = (words[0] if len(words) == 1 else "").partition("=")
+    action, _, shell = (overrides[0] if len(overrides) == 1 else "").partition("=")
     if action not in ("install", "uninstall", "query") or shell not in SHELLS:
         example = 'eval "$(adbench-clip -sc install=bash)"'
         raise UserError("the shell is missing", where="-sc", hint=f"write {example} (or zsh, fish)")

@@ -101,14 +101,14 @@ def _compose(command: str, choices: Mapping[str, str]) -> Tree:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    words = [f"{group}={name}" for group, name in choices.items()]
+    overrides = [f"{group}={name}" for group, name in choices.items()]
     try:
         with hydra_on_configs():
-            return OmegaConf.to_container(compose(command, overrides=words), resolve=True)  # type: ignore[return-value]
+            return OmegaConf.to_container(compose(command, overrides=overrides), resolve=True)  # type: ignore[return-value]
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(
             f"the settings do not compose: {str(error.__cause__ or error).splitlines()[0]}",
-            where=" ".join(words),
+            where=" ".join(overrides),
             hint=f"all settings: python -m adbench {command} --help",
         ) from error
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from adbench.cli import data as data_command
-from adbench.cli.overrides import choices
+from adbench.cli.override_parser import choices
 from adbench.errors import UserError, unknown
 from adbench.shipped import configs_dir
 

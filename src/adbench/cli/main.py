@@ -109,16 +109,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     0, 1 (a comparison failed), 2 (bad input, a file that the system refuses), or after a signal 128 and its number:
     130 (Ctrl-C), 143 (SIGTERM), 129 (SIGHUP).
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    overrides = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in overrides
+    overrides = [word for word in overrides if word != "--debug"]
     # torch and scikit-learn each bring OpenMP threads of their own. Waiting busily, those of one starve the other's:
     # k-means between two passes of the towers becomes ten times as slow. Read when the libraries load.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with watched():
             check_distribution()
-            return dispatch(words)
+            return dispatch(overrides)
     except UserError as error:
         if debug:
             raise

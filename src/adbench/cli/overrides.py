@@ -1,224 +1,211 @@
-"""The words of a command line, each read once by Hydra's own parser: key=value, +key=value, ~key."""
+"""The words of one command: which entries of groups they choose, which data sets, and what they set, as a layer."""
 
 from __future__ import annotations
 
-import re
+import difflib
+import os
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+from adbench.cli.layers import KINDS, Deleted, Layer, Tree, dotted_keys, lay_over, nested
+from adbench.cli.override_parser import Override, choices, parse
 from adbench.errors import UserError, unknown
-from adbench.shipped import configs_dir
-from adbench.typed import Written
+from adbench.typed import Written, expanded, read
 
-if TYPE_CHECKING:
-    from hydra.core.override_parser.types import Override as HydraOverride
-
-OPTIONS = ("--cfg", "--debug", "--help", "--info", "--multirun", "--show", "-m")
-
-# Free text: taken as typed, whatever blanks, brackets, commas and signs are in it.
-_TEXTS = (
-    *("data_dir", "outputs", "out", "checkpoint", "benchmark", "rerun"),
-    *("clip.checkpoint", "clip.name", "support.path"),
-)
-# Several numbers, one result for each: a list, although Hydra reads commas as several runs.
-_LISTS = ("support.k", "support.seed")
+# Set by the group's choice: method=NAME, data=NAME and support=NAME.
+_FIXED = ("method.name", "support.source")
+# What a method's YAML sets for the other command.
+_NOT_OURS = {"train": "eval", "eval": "trainer"}
+# Sections that take keys of any name.
+_OPEN = ("trainer.mosaic",)
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
-    """One word, as it was typed: `key`, and `value` as Hydra reads it, with the text of what may be a name (`Written`).
+class Overrides:
+    """What was typed after the command, each word read once.
 
-    `action`: "set" (key=value, ++key=value), "add" (+key=value: a key that a mapping does not have) or "delete" (~key).
+    command     its name, for messages
+    overrides   by key
+    data        names of the data sets, as typed; empty where none are
     """
 
-    key: str
-    value: Any
-    word: str
-    action: Literal["set", "add", "delete"] = "set"
+    def __init__(self, command: str, overrides: Sequence[str]) -> None:
+        self.command = command
+        self.by_key: dict[str, Override] = {override.key: override for override in parse(overrides, command)}
+        self.data = self._data()
+        for group, kind in KINDS.items():
+            override = self.by_key.get(group)
+            if override is None or group == "data":
+                continue
+            name = read(override.value)
+            if not isinstance(name, str):
+                raise UserError(f"{override.word} names no {kind}", where=command, hint=f"write {group}=NAME")
+            check_choice(group, name, override.word)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.by_key
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key, `default` where it was not typed or is null."""
+        value = read(self.by_key[key].value) if key in self.by_key else None
+        return default if value is None else value
+
+    def word(self, key: str) -> str:
+        """The word that sets a key, as it was typed; empty where none does."""
+        override = self.by_key.get(key)
+        return "" if override is None else override.word
+
+    @property
+    def method(self) -> str | None:
+        """The method's name, where one was typed."""
+        return self.get("method")  # type: ignore[no-any-return]
+
+    @property
+    def data_dir(self) -> Path:
+        """Where data sets lie: data_dir, else $ADBENCH_DATA, else ./data."""
+        return expanded(str(self.get("data_dir") or os.environ.get("ADBENCH_DATA", "data")))
+
+    def only(self, *keys: str) -> None:
+        """Raise UserError, with the nearest key, for a word that is none of `keys` ("data.*": any of a data set)."""
+        for key, override in self.by_key.items():
+            if key not in keys and not ("data.*" in keys and key.startswith("data.")):
+                known = [key for key in keys if key != "data.*"]
+                raise unknown_setting(
+                    override.word, key, known + ["data.root", "data.classes"] * ("data.*" in keys), self.command
+                )
+
+    def layer(self, data: Sequence[str], named: Sequence[str] = ()) -> Layer:
+        """What was typed, for the data sets `data`: a part of those that the command names (`named`, or all of them).
+
+        Raises UserError for a setting of data that does not say whose it is, and for one of a data set that is not
+        named.
+        """
+        named = named or data
+        values: Tree = {}
+        for key, override in self.by_key.items():
+            value = Deleted if override.action == "delete" else override.value
+            if isinstance(value, Written) and isinstance(value.value, dict):
+                value = value.value  # joined with what is below, key by key
+            if key.startswith("data."):
+                owner, option = self._owner(override, named)
+                if owner in data:
+                    values = lay_over(values, {"data": {owner: {option: value}}})
+            elif key.startswith("method.") and isinstance(value, Written):
+                values = lay_over(values, nested({key: replace(value, may_name=False)}))
+            elif key not in KINDS and key not in ("checkpoint", "benchmark"):
+                values = lay_over(values, nested({key: value}))
+        chosen = {group: str(self.get(group)) for group in KINDS if group in self and group != "data"}
+        return Layer(chosen, values)
+
+    def check_known(self, tree: Mapping[str, Any]) -> None:
+        """Raise UserError, with the nearest key, for a typed key that the composed settings `tree` do not have."""
+        groups = set(KINDS) - {_NOT_OURS[self.command]}
+        known = {
+            key
+            for key in dotted_keys({k: v for k, v in tree.items() if k != "data"})
+            if not key.startswith(f"{_NOT_OURS[self.command]}.")
+        } - {*_FIXED}
+        names = list(tree["data"])
+        for name, options in tree["data"].items():
+            known |= {f"data.{name}.{option}" for option in options}
+            known |= {f"data.{option}" for option in options} if len(names) == 1 else set()
+        for key, override in self.by_key.items():
+            if key in groups or (key in known and override.action == "set"):
+                continue
+            self._check_action(override, known | groups)
+
+    def _check_action(self, override: Override, known: set[str]) -> None:
+        parent = override.key.rpartition(".")[0]
+        if override.action == "set" or (parent not in _OPEN and override.key not in known):
+            raise unknown_setting(override.word, override.key, known, self.command)
+        if override.action == "add" and override.key in known:
+            raise UserError(
+                f"{override.key} is there already",
+                where=override.word,
+                hint=f"write {shlex.quote(override.word.lstrip('+'))}",
+            )
+        if override.action == "delete" and parent not in _OPEN:
+            raise UserError(
+                f"{override.key} cannot be deleted",
+                where=override.word,
+                hint=f"set it: {override.key}=null, or leave it",
+            )
+
+    def _data(self) -> list[str]:
+        if "data" not in self:
+            return []
+        value, word = read(self.by_key["data"].value), self.word("data")
+        names = [str(name) for name in (value if isinstance(value, list) else [value])]
+        if not names:
+            raise UserError("no data set is named", where=word, hint="write data=NAME or 'data=[a,b]'")
+        for name in names:
+            if names.count(name) > 1:
+                raise UserError(f"data set {name!r} is named twice", where=word, hint="name it once")
+        return names
+
+    def _owner(self, override: Override, names: Sequence[str]) -> tuple[str, str]:
+        """The data set that a setting data.OPTION or data.NAME.OPTION is for, and the option."""
+        first, _, option = override.key.removeprefix("data.").partition(".")
+        if option:
+            if first not in names:
+                known = [f"data.{name}.{option}" for name in names]
+                raise unknown_setting(override.word, override.key, known, self.command)
+            return first, option
+        if len(names) > 1:
+            raise UserError(
+                f"{override.key} does not say which of {', '.join(names)} it is for",
+                where=override.word,
+                hint="write " + shlex.quote(f"data.{names[0]}.{first}={override.word.partition('=')[2]}"),
+            )
+        return names[0], first
 
 
-def choices(group: str) -> list[str]:
-    """The names that `group=NAME` takes, sorted: those of YAML files or, of data sets and supports, registered ones."""
-    if group == "data":
-        from adbench.data import catalogue
+@dataclass(frozen=True)
+class Options:
+    """The words of a command without its options, and what these ask for instead of the run."""
 
-        return catalogue.names()
-    if group == "support":
-        from adbench.data.support_sources import SOURCES
-
-        return sorted(SOURCES)
-    return sorted(file.stem for file in (configs_dir() / group).glob("*.yaml"))
+    overrides: list[str]
+    show: bool
+    sweep: bool
+    info: str | None
 
 
-def parse(words: Sequence[str], command: str) -> list[Override]:
-    """Read the words after the command. Raises UserError for a word that is no setting, or names a key twice."""
-    by_key: dict[str, Override] = {}
-    for word in words:
-        one = _override(word, command)
-        other = by_key.setdefault(one.key, one)
-        if other is not one:
-            raise UserError(f"{one.key} is given twice", where=f"{other.word} and {word}", hint="leave one out")
-    return list(by_key.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """A word of a sweep: its value in Hydra's grammar, and whether it lists the values of several runs."""
-
-    text: str
-    is_sweep: bool
-
-
-def as_sweep(words: Sequence[str], command: str) -> dict[str, Swept]:
-    """Read the words of a sweep, by key: commas separate the values of different runs, as in Hydra.
-
-    Raises UserError for a word that is no setting, and for one that is outside of Hydra's grammar.
-    """
-    from hydra.errors import HydraException
-
-    found = {}
-    for word in words:
-        _, key, text = split_word(word, command)
-        if is_text(key):
-            text = ",".join(part if part[:1] in ("'", '"') else _quoted(part) for part in text.split(","))
-        try:
-            found[key] = Swept(text, _parsed(f"{key}={text}").is_sweep_override())
-        except HydraException as error:
-            hint = "put names in quotes: " + shlex.quote(f"{key}={_quoted(text)}")
-            raise UserError(f"cannot read the setting {word!r}", where=f"{command} -m", hint=hint) from error
-    return found
-
-
-def split_word(word: str, command: str) -> tuple[str, str, str]:
-    """The sign ("", "+", "++", "~"), key and text of a word. Raises UserError for a word that is no setting."""
-    if word.startswith("-"):
-        raise unknown("option", word, OPTIONS, where=f"{command}; settings are written key=value")
-    sign, key, equals, text = re.fullmatch(r"(\+{0,2}|~)([^=]*)(=?)(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
-    if not re.fullmatch(r"[A-Za-z][\w./-]*", key) or not (equals or sign == "~"):
-        hint = f"write key=value; all settings: python -m adbench {command} --help"
-        raise UserError(f"{word!r} is not a setting", where=command, hint=hint)
-    return sign, key, text
-
-
-def is_text(key: str) -> bool:
-    """Whether values of `key` are free text, which commas and brackets do not end."""
-    return key in _TEXTS or key.endswith(".root")
-
-
-def _override(word: str, command: str) -> Override:
-    sign, key, text = split_word(word, command)
-    if sign == "~":
-        return Override(key, None, word, "delete")
-    if is_text(key):
-        value = _text(key, text, word)
-    elif key in _LISTS and "," in text and not text.startswith("["):
-        value = _value(key, f"[{text}]", word, command)
-    else:
-        value = _value(key, text, word, command)
-    return Override(key, value, word, "add" if sign == "+" else "set")
-
-
-def _text(key: str, text: str, word: str) -> Any:
-    if key == "checkpoint" and re.fullmatch(r"\{.*:.*\}", text):
-        return _by_name(word)
-    if re.fullmatch(r"'[^']*'|\"[^\"]*\"", text):
-        return text[1:-1]
-    return None if text == "null" else text
-
-
-def _value(key: str, text: str, word: str, command: str) -> Any:
-    """A value in Hydra's grammar with its text beside it; in a list each element by itself.
-
-    Quoted text is text alone. What is outside of the grammar may be a name: the error waits for who wants none.
-    """
-    from hydra.errors import HydraException
-
-    if text[:1] == "[" and text[-1:] == "]":
-        parts = _elements(text[1:-1])
-        if parts is not None:
-            return Written([_value(key, part, word, command) for part in parts], text)
-    try:
-        parsed = _parsed(f"{key}={text}")
-    except HydraException as error:
-        return Written(text, text, _unreadable(key, text, word, command, str(error).splitlines()[0]))
-    if parsed.is_sweep_override():
-        problem = _sweeps(key, text, word, command)
-        if "," in text:  # a sweep that was forgotten to be called one, rather than a name
-            raise problem
-        return Written(text, text, problem)
-    value = _plain(parsed.value())
-    if isinstance(value, str) and (text.startswith(("'", '"')) or "\\" in text):
-        return value  # quoted or escaped: no longer what was written
-    return Written(value, text)
-
-
-def _unreadable(key: str, text: str, word: str, command: str, reason: str) -> UserError:
-    name = f"[{_quoted('A')},{_quoted('B')}]" if text[:1] == "[" else _quoted(text)
-    hint = "close its brackets and quotes, or put names in quotes: " + shlex.quote(f"{key}={name}")
-    return UserError(f"cannot read the setting {word!r}: {reason}", where=command, hint=hint)
-
-
-def _sweeps(key: str, text: str, word: str, command: str) -> UserError:
-    single, several = shlex.quote(f"{key}={_quoted(text)}"), shlex.quote(f"{key}=[{text}]")
-    hint = f"add -m for a run each; a list is written {several}, a name with a comma in it {single}"
-    return UserError(f"{word!r} asks for several runs at once", where=command, hint=hint)
-
-
-def _parsed(hydra: str) -> HydraOverride:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    return OverridesParser.create().parse_override(hydra)
-
-
-def _elements(text: str) -> list[str] | None:
-    """The elements of a list or mapping, between commas; None where one begins with a quote or bracket that stays open.
-
-    Such an element goes on to where that is closed.
-    """
-    parts, open_, quote = [""], 0, ""
-    for before, sign in zip(f" {text}", text, strict=False):
-        begins = not parts[-1].strip() or parts[-1].endswith(": ")
-        if quote:
-            quote = "" if sign == quote and before != "\\" else quote
-        elif sign in "'\"" and (begins or open_):
-            quote = sign
-        elif begins or open_:
-            open_ += (sign in "[{") - (sign in "]}" and open_ > 0)
-        if sign == "," and not quote and not open_:
-            parts.append("")
+def read_options(argv: Sequence[str]) -> Options:
+    """Take --show (or --cfg job), --multirun (or -m) and --info TOPIC out of the words, wherever they stand."""
+    overrides, rest, values_of = [], list(argv), {"--cfg": "", "--info": ""}
+    flags = set()
+    while rest:
+        word = rest.pop(0)
+        if word in ("--show", "-m", "--multirun"):
+            flags.add(word)
+        elif word in values_of:
+            values_of[word] = rest.pop(0) if rest else ""
+            if word == "--cfg" and values_of[word] != "job":
+                raise unknown("settings to show", values_of[word], ("job",), where="--cfg")
         else:
-            parts[-1] += sign
-    if quote or open_:
-        return None
-    return [part.strip() for part in parts] if text.strip() else []
+            overrides.append(word)
+    info = values_of["--info"] if "--info" in argv else None
+    return Options(overrides, "--show" in flags or bool(values_of["--cfg"]), bool(flags - {"--show"}), info)
 
 
-def _by_name(word: str) -> dict[str, str]:
-    """The mapping that a word such as "checkpoint={visa: RUN, default: FILE}" holds; paths need no quotes."""
-    key, _, text = word.partition("=")
-    pairs = [part.partition(": ") for part in _elements(text[1:-1]) or []]
-    found = {_text("", name.strip(), word): _text("", path.strip(), word) for name, _, path in pairs}
-    if not found or len(found) < len(pairs) or not all(name and path for name, path in found.items()):
-        raise UserError(
-            f"cannot read the setting {word!r}",
-            hint=f"write {key}='{{DATA: RUN, default: RUN}}', blanks behind the colons",
-        )
-    return found
+def check_choice(group: str, name: str, where: str) -> None:
+    """Raise UserError, with the nearest name, where a group has no such entry."""
+    known = choices(group)
+    if name not in known:
+        raise unknown(KINDS[group], name, known, where=where)
 
 
-def _quoted(text: str) -> str:
-    """Text as a quoted string of Hydra's grammar, where a backslash is special only before a quote or at the end."""
-    escaped = re.sub(r"(\\*)(')", r"\1\1\\\2", text)
-    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
-    return f"'{escaped}'"
-
-
-def _plain(value: Any) -> Any:
-    """Hydra's quoted strings as plain ones, lists and dicts all the way down."""
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(_plain(key)): _plain(item) for key, item in value.items()}
-    return getattr(value, "text", value)
+def unknown_setting(word: str, key: str, known: Iterable[str], command: str) -> UserError:
+    """Describe a key that does not exist: the nearest one; `epochs` is near `trainer.epochs`."""
+    keys = sorted(known)
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
+    if not near:
+        last_parts = {full.rpartition(".")[2]: full for full in reversed(keys)}
+        close = difflib.get_close_matches(key.rpartition(".")[2], last_parts, n=1, cutoff=0.6)
+        near = [last_parts[part] for part in close]
+    nearest = f"did you mean {near[0]}? " if near else ""
+    return UserError(
+        f"unknown setting {key!r}", where=word, hint=f"{nearest}all settings: python -m adbench {command} --help"
+    )

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from adbench.cli.benchmark import EVERY_OTHER, Benchmark, chosen_benchmark
-from adbench.cli.checkpoints import LATEST, UNTRAINED, Checkpoint, find_checkpoint
+from adbench.cli.checkpoints import LATEST, UNTRAINED, ChosenCheckpoint, find_checkpoint
 from adbench.cli.config import EvalConfig, eval_config
-from adbench.cli.words import Words, check_choice
+from adbench.cli.overrides import Overrides, check_choice
 from adbench.data import catalogue
 from adbench.data.tree import is_occupied
 from adbench.errors import UserError, unknown
@@ -22,18 +22,18 @@ _FREE = ("data", "out", "outputs", "device", "workers", "heat_maps")
 
 
 @dataclass(frozen=True)
-class Part:
+class CheckpointPlan:
     """The data sets that one checkpoint serves: `config.data`."""
 
     config: EvalConfig
-    checkpoint: Checkpoint
+    checkpoint: ChosenCheckpoint
 
 
 @dataclass(frozen=True)
 class Plan:
     """An evaluation. `order`: all data sets as they were named; `absent`: those that are not there, and where not."""
 
-    parts: list[Part]
+    parts: list[CheckpointPlan]
     order: list[str]
     absent: dict[str, str]
     benchmark: Benchmark | None
@@ -68,35 +68,35 @@ class Plan:
         return yaml.safe_dump({"parts": parts}, sort_keys=False, allow_unicode=True)
 
 
-def make_plan(words: Words) -> Plan:
+def make_plan(overrides: Overrides) -> Plan:
     """Resolve the words of `eval`: benchmark, checkpoints, what these remember, and which data sets there are.
 
     Raises UserError where nothing can be evaluated.
     """
-    benchmark = chosen_benchmark(words)
-    order = _order(words, benchmark)
-    words.layer(order)  # says now what is wrong with settings of data
-    served = _served(words, order, benchmark)
+    benchmark = chosen_benchmark(overrides)
+    order = _order(overrides, benchmark)
+    overrides.layer(order)  # says now what is wrong with settings of data
+    served = _served(overrides, order, benchmark)
     # Weights first: a command without any would fail on every data set.
-    checkpoints = {asked: find_checkpoint(asked, words) for asked in dict.fromkeys(served.values())}
-    skip = _skips(words, benchmark)
-    absent = _absent(order, words)
+    checkpoints = {asked: find_checkpoint(asked, overrides) for asked in dict.fromkeys(served.values())}
+    skip = _skips(overrides, benchmark)
+    absent = _absent(order, overrides)
     if not skip:
         _refuse_absent(absent, len(order))
         absent = {}
     present = [name for name in order if name not in absent]
     if not present:
-        raise _nothing_there(order, words, benchmark)
+        raise _nothing_there(order, overrides, benchmark)
     parts = []
     for asked, checkpoint in checkpoints.items():
         data = [name for name in present if served[name] == asked]
         if data:
-            layers = [checkpoint.layer(words)]
+            layers = [checkpoint.layer(overrides)]
             if benchmark is not None:
                 of_benchmark = benchmark.layer(checkpoint.method, data, fitted=checkpoint.is_fitted)
                 layers = [checkpoint.shots(), of_benchmark, *layers]
             config = eval_config(
-                words,
+                overrides,
                 data,
                 layers,
                 named=order,
@@ -104,46 +104,46 @@ def make_plan(words: Words) -> Plan:
                 benchmark=None if benchmark is None else benchmark.name,
                 missing="skip" if skip else "error",
             )
-            parts.append(Part(config, checkpoint))
+            parts.append(CheckpointPlan(config, checkpoint))
     return Plan(parts, order, absent, benchmark)
 
 
-def preview(words: Words) -> EvalConfig:
+def preview(overrides: Overrides) -> EvalConfig:
     """The settings that the words and YAML files alone come to: no weights, and no data, need to be there."""
-    benchmark = chosen_benchmark(words)
-    order = _order(words, benchmark)
+    benchmark = chosen_benchmark(overrides)
+    order = _order(overrides, benchmark)
     layers = []
-    if benchmark is not None and words.method is not None:
-        layers = [benchmark.layer(words.method, order)]
+    if benchmark is not None and overrides.method is not None:
+        layers = [benchmark.layer(overrides.method, order)]
     return eval_config(
-        words,
+        overrides,
         order,
         layers,
-        checkpoint=words.get("checkpoint") or (benchmark and benchmark.checkpoint) or LATEST,
+        checkpoint=overrides.get("checkpoint") or (benchmark and benchmark.checkpoint) or LATEST,
         benchmark=None if benchmark is None else benchmark.name,
-        missing="skip" if _skips(words, benchmark) else "error",
+        missing="skip" if _skips(overrides, benchmark) else "error",
     )
 
 
-def _order(words: Words, benchmark: Benchmark | None) -> list[str]:
+def _order(overrides: Overrides, benchmark: Benchmark | None) -> list[str]:
     """The data sets in the table's order: as they were typed, or all of the benchmark."""
-    if benchmark is None or "benchmark" in words:
-        return words.data or list(benchmark.data if benchmark is not None else ())
+    if benchmark is None or "benchmark" in overrides:
+        return overrides.data or list(benchmark.data if benchmark is not None else ())
     return list(benchmark.data)
 
 
-def _served(words: Words, order: Sequence[str], benchmark: Benchmark | None) -> dict[str, str | None]:
+def _served(overrides: Overrides, order: Sequence[str], benchmark: Benchmark | None) -> dict[str, str | None]:
     """Data set -> the checkpoint that serves it, as written; None: whatever is the default of the method.
 
     Of a benchmark any of its data sets may be mapped, whichever part of it is evaluated.
     """
-    asked: Any = words.get("checkpoint")
+    asked: Any = overrides.get("checkpoint")
     if asked is None and benchmark is not None:
-        asked = benchmark.checkpoint or (None if words.method else LATEST)
+        asked = benchmark.checkpoint or (None if overrides.method else LATEST)
     if not isinstance(asked, Mapping):
         return dict.fromkeys(order, None if asked is None else str(asked))
     known = [*(order if benchmark is None else benchmark.data), EVERY_OTHER]
-    word = words.word("checkpoint")
+    word = overrides.word("checkpoint")
     for name in asked:
         if name not in known:
             raise unknown("data set", name, known, where=word)
@@ -153,21 +153,21 @@ def _served(words: Words, order: Sequence[str], benchmark: Benchmark | None) -> 
     return {name: str(asked.get(name, asked.get(EVERY_OTHER))) for name in order}
 
 
-def _skips(words: Words, benchmark: Benchmark | None) -> bool:
-    missing = words.get("missing")
+def _skips(overrides: Overrides, benchmark: Benchmark | None) -> bool:
+    missing = overrides.get("missing")
     if missing not in (None, "skip", "error"):
-        raise unknown("value", str(missing), ("skip", "error"), where=words.word("missing"))
+        raise unknown("value", str(missing), ("skip", "error"), where=overrides.word("missing"))
     return benchmark is not None if missing is None else bool(missing == "skip")
 
 
-def _absent(order: Sequence[str], words: Words) -> dict[str, str]:
+def _absent(order: Sequence[str], overrides: Overrides) -> dict[str, str]:
     """The data sets whose folder is missing or empty, with that folder. Sets that render themselves are there."""
     absent = {}
     for name in order:
-        check_choice("data", name, words.word("data"))
+        check_choice("data", name, overrides.word("data"))
         spec = catalogue.get(name)
-        given = words.get(f"data.{name}.root") or words.get("data.root")
-        folder = spec.default_root(words.data_dir) if given is None else Path(str(given)).expanduser()
+        given = overrides.get(f"data.{name}.root") or overrides.get("data.root")
+        folder = spec.default_root(overrides.data_dir) if given is None else Path(str(given)).expanduser()
         if spec.prepare_root is None and not is_occupied(folder):
             absent[name] = str(folder)
     return absent
@@ -183,10 +183,10 @@ def _refuse_absent(absent: Mapping[str, str], n_named: int) -> None:
         )
 
 
-def _nothing_there(order: Sequence[str], words: Words, benchmark: Benchmark | None) -> UserError:
+def _nothing_there(order: Sequence[str], overrides: Overrides, benchmark: Benchmark | None) -> UserError:
     what = f"of benchmark {benchmark.name} " if benchmark is not None else ""
     return UserError(
         f"none of the {len(order)} data sets {what}is there: {', '.join(order)}",
-        where=f"looked for them in {words.data_dir}",
+        where=f"looked for them in {overrides.data_dir}",
         hint="put one into data_dir/NAME (python -m adbench data list), give data_dir=DIR, or name another data=NAME",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adbench.cli.console import print_table
-from adbench.cli.words import Words
+from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def run(argv: Sequence[str]) -> int:
 
 def _words(argv: Sequence[str]) -> tuple[Path | None, list[Path]]:
     folders = [word for word in argv if Path(word).exists() or not ("=" in word or word.startswith("-"))]
-    words = Words("report", [word for word in argv if word not in folders])
-    words.only("out")
-    out = Path(str(words.get("out"))).expanduser() if "out" in words else None
+    overrides = Overrides("report", [word for word in argv if word not in folders])
+    overrides.only("out")
+    out = Path(str(overrides.get("out"))).expanduser() if "out" in overrides else None
     if not folders:
         raise UserError(
             "report needs a run", hint="name folders of evaluations: python -m adbench report RUN, or latest"

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from adbench.cli.overrides import split_word
+from adbench.cli.override_parser import split_word
 from adbench.errors import UserError
 
 # What would lead the new run into the old one's folder, or on from where it stopped.
 _NOT_AGAIN = ("out", "resume", "rerun")
 
 
-def with_rerun(command: str, words: Sequence[str]) -> list[str]:
+def with_rerun(command: str, overrides: Sequence[str]) -> list[str]:
     """The words of `command`, those that `rerun=RUN` stands for before them where no further word sets their key.
 
     Raises UserError for a folder that is no run, and for a run of another command.
     """
     from adbench.engine.run_folder import RunFolder
 
-    asked = [word for word in words if word.startswith("rerun=")]
+    asked = [word for word in overrides if word.startswith("rerun=")]
     if not asked:
-        return list(words)
-    further = [word for word in words if word not in asked]
+        return list(overrides)
+    further = [word for word in overrides if word not in asked]
     path = Path(asked[-1].partition("=")[2].strip("'\"")).expanduser()
     facts = RunFolder.open(path).facts()
     before = facts.get("overrides")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adbench.cli.overrides import choices
-from adbench.cli.words import Words
+from adbench.cli.override_parser import choices
+from adbench.cli.overrides import Overrides
 from adbench.errors import UserError, unknown
 
 SUMMARY = "write the support sets of a data set to a file"
@@ -51,41 +51,41 @@ def run(argv: Sequence[str]) -> int:
     from adbench.data.support import draw_supports
     from adbench.engine.progress import make_reporter
 
-    words = Words("support", _as_settings(argv))
-    words.only("data", "data_dir", "data.*", "support", "support.k", "support.seed", "support.path", "out")
-    if "support.k" not in words:
+    overrides = Overrides("support", _as_settings(argv))
+    overrides.only("data", "data_dir", "data.*", "support", "support.k", "support.seed", "support.path", "out")
+    if "support.k" not in overrides:
         raise UserError("support needs the number of images per class", hint="add support.k=1,2,4")
-    if not words.data:
+    if not overrides.data:
         raise UserError("support needs data", hint=f"add data=NAME, one of {', '.join(choices('data'))}")
-    data = data_config(words, words.data[0])
-    asked = {key: words.get(f"support.{key}", default) for key, default in (("k", 0), ("seed", 0), ("path", None))}
-    settings = support_settings({"source": words.get("support", "seeded"), **asked})
-    found = components.open_data(data, words.data_dir, make_reporter())
+    data = data_config(overrides, overrides.data[0])
+    asked = {key: overrides.get(f"support.{key}", default) for key, default in (("k", 0), ("seed", 0), ("path", None))}
+    settings = support_settings({"source": overrides.get("support", "seeded"), **asked})
+    found = components.open_data(data, overrides.data_dir, make_reporter())
     supports = draw_supports(settings, found.pools, dataset=found.name)
     for seed in dict.fromkeys(seed for _, seed in supports):
         of_seed = {k: sets for (k, one), sets in supports.items() if one == seed}
         text = json.dumps(_file(found.name, settings.source, seed, of_seed), indent=1, ensure_ascii=False)
-        _write(text, words.get("out"), seed, several=len({one for _, one in supports}) > 1)
+        _write(text, overrides.get("out"), seed, several=len({one for _, one in supports}) > 1)
     return 0
 
 
 def _as_settings(argv: Sequence[str]) -> list[str]:
     """Options such as --k 1,2 as key=value."""
-    words, rest = [], list(argv)
+    overrides, rest = [], list(argv)
     while rest:
         word = rest.pop(0)
         option, equals, value = word.partition("=")
         if option not in _OPTIONS:
             if word.startswith("--"):
                 raise unknown("option", option, _OPTIONS, where="support")
-            words.append(word)
+            overrides.append(word)
             continue
         if not equals and not rest:
             raise UserError(f"{option} lacks its value", where="support", hint=f"write {option} VALUE")
         value = value if equals else rest.pop(0)
         listed = option == "--classes" and not value.startswith("[")
-        words.append(f"{_OPTIONS[option]}={f'[{value}]' if listed else value}")
-    return words
+        overrides.append(f"{_OPTIONS[option]}={f'[{value}]' if listed else value}")
+    return overrides
 
 
 def _file(dataset: str, source: str, seed: int | None, sets: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

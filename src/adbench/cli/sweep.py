@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adbench.cli.overrides import as_sweep, parse
-from adbench.cli.words import Words
+from adbench.cli.override_parser import as_sweep, parse
+from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
 
 _CONFIG = "adbench_sweep"
@@ -46,15 +46,24 @@ class _Job:
         from adbench.atomic import write_json, write_text
         from adbench.engine.names import file_name
 
-        words = [_from_hydra(word) for word in HydraConfig.get().overrides.task]
-        swept = {one.key: one.word.partition("=")[2] for one in parse(words, self.command) if one.key not in self.fixed}
+        overrides = [_from_hydra(word) for word in HydraConfig.get().overrides.task]
+        swept = {
+            one.key: one.word.partition("=")[2] for one in parse(overrides, self.command) if one.key not in self.fixed
+        }
         name = ",".join(f"{key}={value}" for key, value in swept.items()) or "job"
         out = Path(self.folder) / file_name(name)
-        record = _finished(out, words)
+        record = _finished(out, overrides)
         if record is None:
-            record = {"name": name, "swept": swept, "words": words, "started": time.time(), "error": None, "rows": []}
+            record = {
+                "name": name,
+                "swept": swept,
+                "overrides": overrides,
+                "started": time.time(),
+                "error": None,
+                "rows": [],
+            }
             try:
-                record["rows"] = self._run(words, out)
+                record["rows"] = self._run(overrides, out)
             except UserError as error:
                 record["error"] = str(error)
             except Exception as error:  # of this job alone: the others go on, and its traceback is kept
@@ -63,12 +72,12 @@ class _Job:
             write_json(out / _RECORD, record)
         return objective(record["rows"])
 
-    def _run(self, words: Sequence[str], out: Path) -> list[dict[str, Any]]:
+    def _run(self, overrides: Sequence[str], out: Path) -> list[dict[str, Any]]:
         """What the job comes to, as rows of metrics."""
         from adbench.engine.progress import make_reporter
 
         execute = importlib.import_module(f"adbench.cli.{self.command}").execute
-        rows: list[dict[str, Any]] = execute([*words, f"out={out}"], make_reporter()).summary()
+        rows: list[dict[str, Any]] = execute([*overrides, f"out={out}"], make_reporter()).summary()
         return [{key: None if _undefined(value) else value for key, value in row.items()} for row in rows]
 
 
@@ -78,7 +87,7 @@ def objective(rows: Sequence[Mapping[str, Any]]) -> float:
     return float(next((value for value in values if value is not None), math.nan))
 
 
-def sweep(command: str, words: Sequence[str]) -> int:
+def sweep(command: str, overrides: Sequence[str]) -> int:
     """Run `command` once for each combination of the values that `words` list. Returns 1 where a job has failed.
 
     Jobs that have finished by the same words are not run again. Raises UserError for words that cannot be read.
@@ -86,10 +95,12 @@ def sweep(command: str, words: Sequence[str]) -> int:
     from adbench.engine.progress import make_reporter
     from adbench.report.sweeps import write_sweep
 
-    of_hydra = [word for word in words if word.lstrip("+").startswith(("hydra.", "hydra/"))]
-    found = as_sweep([word for word in words if word not in of_hydra], command)
+    of_hydra = [word for word in overrides if word.lstrip("+").startswith(("hydra.", "hydra/"))]
+    found = as_sweep([word for word in overrides if word not in of_hydra], command)
     if "out" in found:
-        folder = Path(Words(command, [word for word in words if word.startswith("out=")]).get("out")).expanduser()
+        folder = Path(
+            Overrides(command, [word for word in overrides if word.startswith("out=")]).get("out")
+        ).expanduser()
     else:
         folder = _folder(command, found)
     jobs = {key: one for key, one in found.items() if key != "out"}
@@ -160,13 +171,13 @@ def _multirun(overrides: Sequence[str], job: _Job, folder: Path) -> None:
         GlobalHydra.instance().clear()
 
 
-def _finished(out: Path, words: Sequence[str]) -> dict[str, Any] | None:
+def _finished(out: Path, overrides: Sequence[str]) -> dict[str, Any] | None:
     """The record of a job that has ended well by the same words."""
     try:
         record = dict(json.loads((out / _RECORD).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
-    return record if record["error"] is None and record["words"] == list(words) else None
+    return record if record["error"] is None and record["overrides"] == list(overrides) else None
 
 
 def _undefined(value: object) -> bool:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from adbench.cli.hydra_options import show_info
+from adbench.cli.overrides import Overrides, read_options
 from adbench.cli.rerun import with_rerun
 from adbench.cli.sweep import sweep
-from adbench.cli.words import Words, read_options
 from adbench.errors import UserError
 from adbench.interrupts import with_advice
 
@@ -96,21 +96,21 @@ def run(argv: Sequence[str]) -> int:
     """Run `adbench train` with these words."""
     from adbench.engine.progress import make_reporter
 
-    asked = read_options(argv)
-    words = with_rerun("train", asked.words)
-    if asked.info is not None:
-        show_info("train", words, asked.info)
+    options = read_options(argv)
+    overrides = with_rerun("train", options.overrides)
+    if options.info is not None:
+        show_info("train", overrides, options.info)
         return 0
-    if asked.sweep:
-        return sweep("train", words)
-    if asked.show:
+    if options.sweep:
+        return sweep("train", overrides)
+    if options.show:
         from adbench.cli.config import train_config
 
-        config = train_config(Words("train", words))
+        config = train_config(Overrides("train", overrides))
         _check_is_trained(config)
         print(config.to_yaml(), end="")
         return 0
-    trained = execute(words, make_reporter())
+    trained = execute(overrides, make_reporter())
     result, path = trained.result, trained.run.path
     if result.already_finished:
         print(f"this training had finished before: {path}")
@@ -142,11 +142,11 @@ def _data_word(config: TrainConfig) -> str:
     return names[0] if len(names) == 1 else f"[{','.join(names)}]"
 
 
-def execute(words: Sequence[str], reporter: Reporter) -> Trained:
+def execute(overrides: Sequence[str], reporter: Reporter) -> Trained:
     """Train as the words after `train` say."""
     from adbench.cli.config import train_config
 
-    config = train_config(Words("train", words))
+    config = train_config(Overrides("train", overrides))
     _check_is_trained(config)
     from adbench.api.dataset import auxiliary_choice
     from adbench.cli import components
@@ -158,24 +158,29 @@ def execute(words: Sequence[str], reporter: Reporter) -> Trained:
     from adbench.report.heatmaps import paint
 
     device = resolve_device(config.device)
-    opened = [components.open_data(one, config.data_dir, reporter) for one in config.data]
+    opened = [components.open_data(dataset, config.data_dir, reporter) for dataset in config.data]
     validation = None
     if config.validation is not None:
         validation = components.open_data(config.validation, config.data_dir, reporter)
     clip = components.load_backbone(config.clip, device)
     method = components.build_method(config, clip, device)
-    check_supervision(method, {one.name: one.facts.supervision for one in opened})
+    check_supervision(method, {dataset.name: dataset.facts.supervision for dataset in opened})
     checked = [] if validation is None else [validation.evaluation(config.support, method)]
-    data = [one.auxiliary(**auxiliary_choice(config.trainer)) for one in opened]
+    data = [dataset.auxiliary(**auxiliary_choice(config.trainer)) for dataset in opened]
     claim = RunFolder.claim(
-        "train", config.method, config.data_names, outputs=config.outputs, out=config.out, origin=origin("train", words)
+        "train",
+        config.method,
+        config.data_names,
+        outputs=config.outputs,
+        out=config.out,
+        origin=origin("train", overrides),
     )
     with claim as folder:
         learnable = sum(parameter.numel() for parameter in method.learnable_parameters().values())
         reporter.say(f"method       {config.method}, {learnable:,} learnable parameters")
         reporter.say(f"backbone     {components.clip_line(clip)}")
-        for one in data:
-            reporter.say(f"train on     {components.data_line(one.name, one.samples)}")
+        for dataset in data:
+            reporter.say(f"train on     {components.data_line(dataset.name, dataset.samples)}")
         if validation is not None:
             reporter.say(f"validate on  {components.data_line(validation.name, validation.test)}")
         reporter.say(f"device       {components.device_line(device)}")
@@ -195,7 +200,7 @@ def execute(words: Sequence[str], reporter: Reporter) -> Trained:
             )
         except KeyboardInterrupt as interrupt:
             # Not with resume=false: that would drop what is to be gone on from.
-            again = [word for word in words if not word.lstrip("+").startswith(("out=", "resume="))]
+            again = [word for word in overrides if not word.lstrip("+").startswith(("out=", "resume="))]
             command = shlex.join(["python", "-m", "adbench", "train", *again, f"out={folder.path}"])
             raise with_advice(interrupt, f"Go on with: {command}") from interrupt
     return Trained(folder, result)
