@@ -226,3 +226,45 @@ def test_no_cell_of_the_csv_begins_like_a_formula(name):
 
     assert line["class_name"] == f"'{name}"
     assert line["seed"] == "-5"
+
+
+INTERVALS = {"resamples": 2000, "seed": 111}
+
+
+def test_intervals_have_a_table_of_their_own():
+    bounds = {"image_auroc_low": 0.9, "image_auroc_high": 0.9876}
+    rows = [
+        make_row(image_auroc=0.95, **bounds, notes=["a note"]),
+        make_row("nut", image_auroc=1.0, image_auroc_low=1.0, image_auroc_high=1.0, n_images=30, n_anomalous=12),
+        make_row("gear", image_auroc=math.nan, image_auroc_low=math.nan, image_auroc_high=math.nan),
+        make_row("mean", image_auroc=0.975, **bounds),
+    ]
+    text = to_markdown(rows, INTERVALS)
+
+    first, second = text.split(
+        "\nImage metrics with 95 % intervals over the test images: 2000 bootstrap draws, seed 111."
+    )
+    assert first == to_markdown(rows)
+    assert [list(row.items()) for row in _parse(second)] == [
+        [("method", "adaclip"), ("data", "demo"), ("class", "bolt"), ("image AUROC", "95.0 [90.0, 98.8]")],
+        [("method", "adaclip"), ("data", "demo"), ("class", "nut"), ("image AUROC", "100.0 [100.0, 100.0]")],
+        [("method", "adaclip"), ("data", "demo"), ("class", "gear"), ("image AUROC", "n/a")],
+        [
+            ("method", "**adaclip**"),
+            ("data", "**demo**"),
+            ("class", "**mean**"),
+            ("image AUROC", "**97.5 [90.0, 98.8]**"),
+        ],
+    ]
+    assert second.endswith(r"\* demo nut: no misordered pair among 12 x 18, so no interval of the AUROC" + "  \n")
+
+
+def test_bounds_and_thresholds_are_read_as_they_were_written(tmp_path):
+    rows = [make_row(image_auroc_low=0.5, image_auroc_high=math.nan, image_f1max_threshold=-3.5)]
+    write_results(tmp_path, rows, {"intervals": INTERVALS})
+    _, (found,) = read_results(tmp_path)
+
+    assert (found["image_auroc_low"], found["image_f1max_threshold"]) == (0.5, -3.5)
+    assert math.isnan(found["image_auroc_high"])
+    write_results(tmp_path, [make_row(image_f1max_threshold=math.inf)], {})
+    assert math.isnan(read_results(tmp_path)[1][0]["image_f1max_threshold"])

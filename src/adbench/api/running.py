@@ -9,6 +9,7 @@ from typing import Any
 
 from adbench.api.dataset import Dataset, auxiliary_choice
 from adbench.data.support import SupportSettings
+from adbench.engine.confidence import with_intervals
 from adbench.engine.device import resolve_device
 from adbench.engine.evaluate import evaluate as evaluate_data
 from adbench.engine.progress import Reporter
@@ -40,8 +41,8 @@ def list_clips() -> list[str]:
 class Results:
     """What an evaluation gives.
 
-    rows    one per class, then "mean", for each K and seed of support sets; metrics in [0, 1], NaN where undefined
-            (`adbench.engine.rows` names every key)
+    rows    one per class, then "mean", for each K and seed of support sets; metrics in [0, 1], NaN where undefined;
+            image metrics with 95 % intervals over the images (`adbench.engine.rows` names every key)
     scores  one per image and draw: dataset, class_name, path, defect, label (1 anomalous, 0 normal, -1 unknown), score
             (None where the method gives none), map_max (None without maps), shots, support_seed
     """
@@ -103,7 +104,7 @@ def evaluate(
             reporter=reporter,
             scores=scores,
         )
-    return Results(rows, scores)
+    return Results(with_intervals(rows, scores, chosen.seed), scores)
 
 
 def train(

@@ -166,6 +166,7 @@ def _measured(
 ) -> tuple[list[Row], list[dict[str, Any]]]:
     """Rows of all data sets in the plan's order and, of a benchmark, of the means over them; scores of all images."""
     from adbench.data import catalogue
+    from adbench.engine.confidence import with_intervals
     from adbench.engine.evaluate import evaluate
     from adbench.engine.means import mean_rows
     from adbench.report.heatmaps import paint
@@ -186,14 +187,16 @@ def _measured(
                 scores=scores.setdefault(data.name, []),
             )
     rows = [row for name in plan.order for row in by_name.get(name, [])]
+    images = [score for name in plan.order for score in scores.get(name, [])]
     if plan.benchmark is not None:
         rows += mean_rows(rows, {name: catalogue.get(name).domain for name in by_name})
-    return rows, [score for name in plan.order for score in scores.get(name, [])]
+    return with_intervals(rows, images, plan.config.seed), images
 
 
 def _provenance(
     plan: Plan, ready: Sequence[_Ready], left_out: dict[str, str], overrides: Sequence[str], device: torch.device
 ) -> dict[str, Any]:
+    from adbench.engine.confidence import describe
     from adbench.engine.provenance import describe_run
 
     described = [_described(prepared) for prepared in ready]
@@ -211,6 +214,7 @@ def _provenance(
         device=str(device),
         data={opened.name: opened.test for prepared in ready for opened in prepared.opened},
         method=plan.config.method,
+        intervals=describe(plan.config.seed),
         **facts,
     )
 

@@ -55,6 +55,8 @@ class DatasetSpec:
     reported_options  options whose values a reader must know too
     folders         further names under which the set is looked for in the data folder (the archive's own)
     marks           glob patterns of which one at least is found in the raw layout; empty: the index function decides
+    unit_of         an image's key -> what it shows a part of (a part seen by several cameras, a strip cut into tiles):
+                    images of one unit are not independent. None: every image is a unit
     bundled         the folder of a set that ships with the package, else None
     prepare_root    makes a set that is rendered rather than downloaded, else None
     """
@@ -83,6 +85,7 @@ class DatasetSpec:
     reported_options: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    unit_of: Callable[[str], str] | None = None
     bundled: Path | None = None
     prepare_root: Callable[[Path, Progress | None], None] | None = None
 

@@ -8,6 +8,7 @@ seed (of the training where it is known), eval_seed, protocol
 image_auroc ... pixel_aupro    in [0, 1], NaN where undefined
 image_f1max_threshold, pixel_f1max_threshold   of single classes: F1-max is that of predicting anomalous iff the score
                                is at or above it, the highest such threshold; NaN where undefined
+image_..._low, image_..._high  95 % interval over the test images (see `engine.confidence`)
 pixel_fpr95, component_...     of road data instead (see `metrics.road`), with image metrics only where there are any;
                                n_anomalous is None there where labels are held back
 trained_on                     names of the data sets that the weights were trained on; None: unknown
@@ -41,9 +42,15 @@ METRICS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", 
 OPTIONAL_METRICS = ("pixel_aupro200",)
 ALL_METRICS = tuple(dict.fromkeys(METRICS + OPTIONAL_METRICS + ROAD_METRICS))
 THRESHOLDS = ("image_f1max_threshold", "pixel_f1max_threshold")
-STD = "_std"
+STD, LOW, HIGH = "_std", "_low", "_high"
+"""What stands behind a metric's name: its standard deviation over support seeds, the bounds of its interval."""
 Draw = tuple[int, int | None]
 """K and seed of support sets."""
+
+
+def is_share(key: str) -> bool:
+    """Whether a key of rows holds a metric, its deviation or a bound: a number in [0, 1], or NaN."""
+    return any(key.removesuffix(end) in ALL_METRICS for end in (STD, LOW, HIGH))
 
 
 def build_rows(

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench.atomic import write_json, write_text
-from adbench.engine.rows import ALL_METRICS, STD, THRESHOLDS
+from adbench.engine.rows import THRESHOLDS, is_share
 from adbench.engine.settings import Row
 from adbench.errors import UserError
 from adbench.report.schema import checked_results
-from adbench.report.table import build_table, condensed, is_mean
+from adbench.report.table import Table, build_interval_table, build_table, condensed, is_mean
 from adbench.structured import read_json
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
 FORMULA = tuple("=+-@\t\r")
 """What a spreadsheet takes for the beginning of a formula."""
@@ -31,7 +31,7 @@ def write_results(folder: Path, rows: Sequence[Row], provenance: Mapping[str, An
     paths = [folder / f"results.{ending}" for ending in ("json", "csv", "md")]
     write_json(paths[0], {"run": _without_nan(dict(provenance)), "rows": _without_nan(list(rows))})
     write_text(paths[1], to_csv(rows))
-    write_text(paths[2], to_markdown(rows))
+    write_text(paths[2], to_markdown(rows, provenance.get("intervals")))
     return paths
 
 
@@ -61,9 +61,22 @@ def to_csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def to_markdown(rows: Sequence[Row]) -> str:
-    """A Markdown table, percent with one decimal, n/a where a metric is undefined; notes below."""
-    table = build_table(rows)
+def to_markdown(rows: Sequence[Row], intervals: Mapping[str, Any] | None = None) -> str:
+    """A Markdown table, percent with one decimal, n/a where a metric is undefined; notes below.
+
+    Where `intervals` says how they were made (`confidence.describe`), a second table of the image metrics with theirs.
+    """
+    text = _markdown(build_table(rows))
+    if intervals:
+        text += (
+            f"\nImage metrics with 95 % intervals over the test images: {intervals['resamples']} bootstrap draws, seed "
+            f"{intervals['seed']}. They tell the chance of the images alone, not of training, seeds or support.\n\n"
+        )
+        text += _markdown(build_interval_table(rows))
+    return text
+
+
+def _markdown(table: Table) -> str:
     lines = [
         markdown_line(table.headers),
         markdown_line([":--" if key in ("method", "dataset", "class_name") else "--:" for key in table.keys]),
@@ -76,13 +89,13 @@ def to_markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def console_table(rows: Sequence[Row], *, title: str = "") -> Table:
+def console_table(rows: Sequence[Row], *, title: str = "") -> RichTable:
     """The same table for a terminal (rich), narrow: what all rows share moves into the title.
 
     Of several support seeds only mean and standard deviation are shown.
     """
     from rich import box
-    from rich.table import Table as RichTable
+    from rich import table as rich_table
     from rich.text import Text
 
     rows = condensed(rows)
@@ -90,7 +103,7 @@ def console_table(rows: Sequence[Row], *, title: str = "") -> Table:
     means_only = all(is_mean(row) for row in rows)
     shared = [key for key in ("method", "dataset") if len({row.get(key) for row in rows}) == 1]
     name = " on ".join(str(rows[0][key]) for key in shared)
-    shown = RichTable(
+    shown = rich_table.Table(
         title=Text(" · ".join(part for part in (title, name) if part)),
         title_justify="left",
         box=box.SIMPLE_HEAD,
@@ -154,4 +167,4 @@ def _without_nan(value: Any) -> Any:
 
 
 def _with_nan(key: str, value: Any) -> Any:
-    return math.nan if value is None and (key in THRESHOLDS or key.removesuffix(STD) in ALL_METRICS) else value
+    return math.nan if value is None and (key in THRESHOLDS or is_share(key)) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, TypedDict
 
-from adbench.engine.rows import ALL_METRICS, STD, THRESHOLDS
+from adbench.engine.rows import THRESHOLDS, is_share
 from adbench.typed import Fraction, Length, check_value
 
 
@@ -52,7 +52,7 @@ def checked_results(content: Mapping[str, Any]) -> tuple[dict[str, Any], list[di
     results = check_value(Results, content, "results.json")
     for number, row in enumerate(results["rows"]):
         for key, value in row.items():
-            if key.removesuffix(STD) in ALL_METRICS:
+            if is_share(key):
                 check_value(Fraction | None, value, f"results.json.rows[{number}].{key}")
             elif key in THRESHOLDS:
                 check_value(float | None, value, f"results.json.rows[{number}].{key}")

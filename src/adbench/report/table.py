@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adbench.engine.means import is_over_datasets
-from adbench.engine.rows import MEAN, STD
+from adbench.engine.rows import HIGH, LOW, MEAN, STD
 from adbench.engine.settings import Row
 
 UNDEFINED = "n/a"
@@ -72,6 +72,34 @@ def build_table(rows: Sequence[Row]) -> Table:
         rows=list(rows),
         notes=_notes(rows),
     )
+
+
+def build_interval_table(rows: Sequence[Row]) -> Table:
+    """The image metrics with their 95 % intervals, of rows that have any; of several support seeds their mean."""
+    rows = [row for row in condensed(rows) if any(key.endswith(LOW) for key in row)]
+    facts = [column for column in FACTS if column[1] not in ("n_images", "n_anomalous") and _present(column[1], rows)]
+    columns = [*facts, *(column for column in METRICS if any(column[1] + LOW in row for row in rows))]
+    keys = [key for _, key in columns]
+    return Table(
+        headers=[header for header, _ in columns],
+        keys=keys,
+        lines=[[_with_interval(key, row) if is_metric(key) else str(row.get(key)) for key in keys] for row in rows],
+        rows=rows,
+        notes=[note for row in rows if (note := _perfect(row))],
+    )
+
+
+def _with_interval(metric: str, row: Row) -> str:
+    bounds = [percent(row.get(metric + end)) for end in (LOW, HIGH)]
+    return UNDEFINED if UNDEFINED in bounds else f"{percent(row[metric])} [{', '.join(bounds)}]"
+
+
+def _perfect(row: Row) -> str | None:
+    """What an interval of [100, 100] means."""
+    if is_mean(row) or row.get("image_auroc") != 1.0 or row["n_anomalous"] is None:
+        return None
+    m, n = row["n_anomalous"], row["n_images"] - row["n_anomalous"]
+    return f"{row['dataset']} {row['class_name']}: no misordered pair among {m} x {n}, so no interval of the AUROC"
 
 
 def condensed(rows: Sequence[Row]) -> list[Row]:

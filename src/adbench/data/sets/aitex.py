@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -51,6 +52,7 @@ _KINDS = {
     "https://www.kaggle.com/datasets/nexuswho/aitex-fabric-image-database) and unpack them to data/aitex",
     folders=("AITEX",),
     marks=(_DEFECTS, _NORMAL),
+    unit_of=posixpath.dirname,  # of a tile: its strip
     layout="""\
 Defect_images/nnnn_ddd_ff.png                   image, kind of defect, fabric
 Mask_images/nnnn_ddd_ff_mask{,1,2}.png

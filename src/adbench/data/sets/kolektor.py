@@ -22,6 +22,12 @@ _LICENCE = "CC BY-NC-SA 4.0 (non-commercial)"
 _PART = re.compile(r"kos\d+", re.IGNORECASE)
 
 
+def _commutator(key: str) -> str:
+    """The commutator that a picture, or a piece of one, is of."""
+    found = _PART.search(key)
+    return found.group().lower() if found else key
+
+
 @register(
     "sdd",
     title="Kolektor Surface-Defect Dataset (KSDD, SDD)",
@@ -35,6 +41,7 @@ _PART = re.compile(r"kos\d+", re.IGNORECASE)
     how_to_get="Download the archive (fine annotations) from the source page and unpack it to data/sdd",
     folders=("KolektorSDD", "SDD_anomaly_detection", "KSDD", "SDD"),
     marks=("kos*/Part*", "SDD/test"),
+    unit_of=_commutator,
     layout="kosNN/PartM.jpg\nkosNN/PartM_label.bmp\n" + arranged_layout("SDD"),
     quirks=(
         "399 pictures of 50 commutators, 52 of them with a defect. As in AdaCLIP and InCTRL each is cut along its "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ _PICTURES = ("realiad_1024", "realiad_512", "realiad_256", "realiad_raw")
     how_to_get="Ask for access (source page) and unpack one resolution and realiad_jsons to data/real_iad",
     folders=("Real-IAD", "realiad"),
     marks=("realiad_jsons*",),
+    unit_of=posixpath.dirname,  # a folder holds the five views of a part
     layout="""\
 realiad_jsons/[realiad_jsons/]<class>.json      also realiad_jsons_sv and realiad_jsons_fuiad_*
 realiad_{1024,512,256}/<class>/OK/SNNNN/NAME.jpg

@@ -1,0 +1,108 @@
+"""95 % intervals of a run's image metrics: bootstrap over the test images (see `metrics.intervals`), for result rows.
+
+image_auroc_low, image_auroc_high, ...   of classes, of their mean (classes are drawn independently), and of several
+support seeds: of the mean over seeds, in the same draws of images. Means over data sets have none.
+
+The draws of a class follow from the seed, the data set and the class alone: other classes, other methods and the order
+of images change nothing. Images of one part or strip are drawn together where the data set says so (`unit_of`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from adbench.data import catalogue
+from adbench.engine.rows import HIGH, LOW, MEAN
+from adbench.engine.settings import Row
+from adbench.metrics.intervals import METRICS, RESAMPLES, bootstrap, interval
+from adbench.metrics.ranking import Reals
+
+_Column = TypeVar("_Column", bound=Hashable)
+Score = Mapping[str, Any]
+"""A record per image and draw, as `engine.evaluate` appends them and scores.csv holds them."""
+Draws = dict[str, Reals]
+"""Metric -> its values over the draws of images, (RESAMPLES,)."""
+
+
+def describe(seed: int) -> dict[str, Any]:
+    """How the intervals of a run were made, for its provenance."""
+    return {"level": 0.95, "resamples": RESAMPLES, "seed": seed, "over": "test images, stratified by label"}
+
+
+def with_intervals(rows: Sequence[Row], scores: Iterable[Score], seed: int) -> list[Row]:
+    """`rows` with the bounds of every image metric that they have; NaN where undefined."""
+    draws = class_draws(scores, seed)
+    return [{**row, **_bounds(row, draws)} for row in rows]
+
+
+def class_draws(scores: Iterable[Score], seed: int) -> dict[tuple[str, str], dict[tuple[Any, Any], Draws]]:
+    """(dataset, class_name) -> (shots, support_seed) -> the metrics over the draws; without classes without scores."""
+    tables: dict[tuple[str, str], dict[tuple[Any, Any], list[Score]]] = {}
+    for row in scores:
+        by_support = tables.setdefault((row["dataset"], row["class_name"]), {})
+        by_support.setdefault((row["shots"], row["support_seed"]), []).append(row)
+    return {place: found for place, columns in tables.items() if (found := resampled(columns, *place, seed))}
+
+
+def resampled(
+    columns: Mapping[_Column, Sequence[Score]], dataset: str, class_name: str, seed: int
+) -> dict[_Column, Draws]:
+    """The metrics over draws of the images of a class, for each of `columns`, which score the same images.
+
+    Images without a known label or a score are left out; nothing where none is left.
+    """
+    scored = {
+        name: {row["path"]: row for row in rows if row["label"] >= 0 and row["score"] is not None}
+        for name, rows in columns.items()
+    }
+    images = sorted(next(iter(scored.values())))
+    if not images:
+        return {}
+    labels = [next(iter(scored.values()))[path]["label"] for path in images]
+    unit_of = catalogue.get(dataset).unit_of if dataset in catalogue.names() else None
+    values = bootstrap(
+        [[by_path[path]["score"] for path in images] for by_path in scored.values()],
+        labels,
+        stream(seed, dataset, class_name),
+        clusters=None if unit_of is None else [unit_of(path) for path in images],
+    )
+    return {name: {metric: values[metric][row] for metric in METRICS} for row, name in enumerate(scored)}
+
+
+def stream(seed: int, dataset: str, class_name: str) -> np.random.Generator:
+    """The random stream of a class."""
+    text = f"{dataset}\0{class_name}".encode("utf-8", "surrogateescape")
+    return np.random.default_rng([seed, *hashlib.sha256(text).digest()])
+
+
+def mean_draws(values: Sequence[Reals], *, zeros: bool = False) -> Reals:
+    """The mean over what is defined, draw by draw; with `zeros` what is undefined in every draw counts as 0."""
+    kept = [np.zeros_like(one) if zeros and np.isnan(one).all() else one for one in values]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a draw in which nothing is defined
+        return np.asarray(np.nanmean(kept, axis=0), np.float64)
+
+
+def _bounds(row: Row, draws: Mapping[tuple[str, str], Mapping[tuple[Any, Any], Draws]]) -> dict[str, float]:
+    """The bounds of the row's image metrics; none for rows that are not of one data set or have no such metrics."""
+    places = [place for place in draws if place[0] == row["dataset"] and row["class_name"] in (MEAN, place[1])]
+    bounds: dict[str, float] = {}
+    for metric in (metric for metric in METRICS if places and metric in row):
+        by_class = [mean_draws([draw[metric] for draw in _supports(row, draws[place])]) for place in places]
+        low, high = interval(mean_draws(by_class, zeros=row["protocol"] == "official" and row["class_name"] == MEAN))
+        bounds |= {metric + LOW: low, metric + HIGH: high}
+    return bounds
+
+
+def _supports(row: Row, by_support: Mapping[tuple[Any, Any], Draws]) -> list[Draws]:
+    """What belongs to the row's K and seed; of a mean over classes of unknown or several K that of its seed."""
+    return [
+        found
+        for (shots, seed), found in by_support.items()
+        if row["shots"] in (None, shots) and row["support_seed"] in (MEAN, seed)
+    ]
