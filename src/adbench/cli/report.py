@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adbench.cli.console import print_table
-from adbench.cli.overrides import Overrides
+from adbench.cli.runs import out_folder, run_labels, split_runs
 from adbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,7 +38,12 @@ def run(argv: Sequence[str]) -> int:
     from adbench.atomic import write_text
     from adbench.report.comparison import compare, to_csv, to_markdown
 
-    out, folders = _words(argv)
+    folders, overrides = split_runs("report", argv, "out")
+    if not folders:
+        raise UserError(
+            "report needs a run", hint="name folders of evaluations: python -m adbench report RUN, or latest"
+        )
+    out = out_folder(overrides)
     comparison = compare(_runs(folders))
     print_table(_table(comparison))
     for note in comparison.notes:
@@ -50,40 +55,13 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _words(argv: Sequence[str]) -> tuple[Path | None, list[Path]]:
-    folders = [word for word in argv if Path(word).exists() or not ("=" in word or word.startswith("-"))]
-    overrides = Overrides("report", [word for word in argv if word not in folders])
-    overrides.only("out")
-    out = Path(str(overrides.get("out"))).expanduser() if "out" in overrides else None
-    if not folders:
-        raise UserError(
-            "report needs a run", hint="name folders of evaluations: python -m adbench report RUN, or latest"
-        )
-    if out is not None and out.exists() and not out.is_dir():
-        raise UserError("this is a file, not a folder", where=f"out={out}", hint="give a folder")
-    return out, [_folder(word) for word in folders]
-
-
-def _folder(word: str) -> Path:
-    from adbench.engine.run_folder import latest
-
-    return latest(command="eval", holds=("results.json",)).path if word == "latest" else Path(word).expanduser()
-
-
 def _runs(folders: Sequence[Path]) -> list[Run]:
-    """The runs, called by their methods, or by folders too where these do not tell them apart."""
     from adbench.report.comparison import Run
     from adbench.report.results import read_results
 
     rows = [read_results(folder)[1] for folder in folders]
     methods = ["+".join(dict.fromkeys(str(row["method"]) for row in of_run)) for of_run in rows]
-    labels = [
-        method if methods.count(method) == 1 else f"{method} ({folder.name})"
-        for method, folder in zip(methods, folders, strict=True)
-    ]
-    if len(set(labels)) < len(labels):
-        labels = [f"{method} ({folder})" for method, folder in zip(methods, folders, strict=True)]
-    return [Run(label, of_run) for label, of_run in zip(labels, rows, strict=True)]
+    return [Run(label, of_run) for label, of_run in zip(run_labels(methods, folders), rows, strict=True)]
 
 
 def _table(comparison: Comparison) -> Table:

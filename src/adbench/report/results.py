@@ -29,7 +29,7 @@ _MEND = "give the results of a finished `eval`"
 def write_results(folder: Path, rows: Sequence[Row], provenance: Mapping[str, Any]) -> list[Path]:
     """Write results.json, results.csv and results.md into `folder`, each whole. Returns their paths."""
     paths = [folder / f"results.{ending}" for ending in ("json", "csv", "md")]
-    write_json(paths[0], {"run": _without_nan(dict(provenance)), "rows": _without_nan(list(rows))})
+    write_json(paths[0], {"run": without_nan(dict(provenance)), "rows": without_nan(list(rows))})
     write_text(paths[1], to_csv(rows))
     write_text(paths[2], to_markdown(rows, provenance.get("intervals")))
     return paths
@@ -82,10 +82,10 @@ def _markdown(table: Table) -> str:
         markdown_line([":--" if key in ("method", "dataset", "class_name") else "--:" for key in table.keys]),
     ]
     for row, cells in zip(table.rows, table.lines, strict=True):
-        printed = [_escaped(cell) for cell in cells]
+        printed = [escaped(cell) for cell in cells]
         lines.append(markdown_line([f"**{cell}**" if is_mean(row) and cell else cell for cell in printed]))
     if table.notes:
-        lines += ["", *(_escaped(f"* {note}") + "  " for note in table.notes)]
+        lines += ["", *(escaped(f"* {note}") + "  " for note in table.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -130,7 +130,7 @@ def markdown_line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text that Markdown takes literally; underscores inside words are literal as they are."""
     return re.sub(r"([|*<`\\])", r"\\\1", text.replace("\n", " "))
 
@@ -158,11 +158,12 @@ def _is_formula(text: str) -> bool:
     return text.lstrip("'")[:1] in FORMULA
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """The value for JSON, which knows no numbers that are not finite: null in their place."""
     if isinstance(value, Mapping):
-        return {key: _without_nan(inner) for key, inner in value.items()}
+        return {key: without_nan(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nan(inner) for inner in value]
+        return [without_nan(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value  # thresholds may be infinite
 
 
