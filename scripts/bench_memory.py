@@ -26,11 +26,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from adbench.cli.words import Words
 from PIL import Image
 
 from adbench.cli.config import Config, train_config
 from adbench.cli.plan import preview
-from adbench.cli.words import Words
 from adbench.data.sample import Sample
 from adbench.methods import Method, build, method_class, names
 

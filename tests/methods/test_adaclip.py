@@ -141,8 +141,8 @@ def test_impossible_settings_are_named(settings, message):
 
 def test_paper_variant_sets_the_fusion():
     method = make_method(variant="paper")
-    assert (method.hsf_variant, method.hsf_alpha) == ("paper", 1.0)
-    assert (make_method().hsf_variant, make_method().hsf_alpha) == ("official", 0.2)
+    assert (method.settings.hsf_variant, method.settings.hsf_alpha) == ("paper", 1.0)
+    assert (make_method().settings.hsf_variant, make_method().settings.hsf_alpha) == ("official", 0.2)
 
 
 def test_paper_fusion_is_the_most_abnormal_cluster():

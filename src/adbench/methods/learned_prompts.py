@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adbench.atomic import replacing
@@ -20,23 +20,12 @@ from adbench.weight_files import open_weights
 UNUSED_PROJECTION_ROWS = 896
 
 
-@dataclass(frozen=True, slots=True)
-class VisualFeatures:
-    """Features of unit length.
-
-    image    (B, C) class token
-    patches  (B, layers, 1 + N, C) local features, class position first
-    """
-
-    image: Tensor
-    patches: Tensor
-
-
 def visual_features(
     clip: Clip, images: Tensor, layers: Sequence[int], *, dpam_layer: int, cls_ln_post: bool
-) -> VisualFeatures:
+) -> tuple[Tensor, Tensor]:
     """Frozen features with the V-V ("DPAM") path in the last `dpam_layer - 1` blocks (AnomalyCLIP, section 1).
 
+    Returns the class token's (B, C) and local ones (B, layers, 1 + N, C), class position first; all of unit length.
     Positions are resized bilinearly. The class token is projected without ln_post unless `cls_ln_post`; the local
     streams after `layers` (before the path begins: the ordinary stream) pass ln_post and the projection.
     """
@@ -49,13 +38,7 @@ def visual_features(
         )
         image = clip.project(streams.tokens[:, 0], ln_post=cls_ln_post)
         patches = torch.stack([clip.project(streams.local_blocks[layer]) for layer in layers], dim=1)
-    return VisualFeatures(unit(image), unit(patches))
-
-
-def unit(x: Tensor) -> Tensor:
-    """Divide by the L2 norm over the last dimension."""
-    scaled: Tensor = x / x.norm(dim=-1, keepdim=True)
-    return scaled
+    return F.normalize(image, dim=-1), F.normalize(patches, dim=-1)
 
 
 def abnormal_probability(features: Tensor, text: Tensor, temperature: float) -> Tensor:

@@ -52,6 +52,24 @@ def dice(probabilities: Tensor, target: Tensor, *, rows: bool = False) -> Tensor
     return loss.mean(dim=-1) if rows else loss
 
 
+def map_losses(abnormal: Tensor, normal: Tensor, batch: Batch, *, rows: bool = False) -> dict[str, Tensor]:
+    """Focal and dice losses of both states' probability maps (B, layers, S, S), on the n images whose masks are known.
+
+    Returns "pixel_focal", "dice_abnormal" and "dice_normal", (n, layers) each; nothing where no mask is known.
+    rows  see `dice`
+    """
+    known = known_masks(batch)
+    if known is None:
+        return {}
+    images, masks = known[0], known[1].to(abnormal)
+    layers = list(zip(abnormal[images].unbind(1), normal[images].unbind(1), strict=True))
+    return {
+        "pixel_focal": torch.stack([focal(n, a, masks) for a, n in layers], dim=1),
+        "dice_abnormal": torch.stack([dice(a, masks, rows=rows) for a, _ in layers], dim=1),
+        "dice_normal": torch.stack([dice(n, 1 - masks, rows=rows) for _, n in layers], dim=1),
+    }
+
+
 def score_focal(scores: Tensor, labels: Tensor, *, logits: bool, gamma: float = 2.0) -> Tensor:
     """Binary focal loss of image scores (B,), no class weights: a scalar.
 

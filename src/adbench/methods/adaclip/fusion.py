@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,16 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adbench.errors import NotFinite
-
-HsfVariant = Literal["official", "paper"]
-KmeansStream = Literal["image", "running"]
+from adbench.methods.variants import Variant
 
 
 def fuse(
     tokens: Tensor,
     selection: Tensor,
     n_clusters: int,
-    variant: HsfVariant,
+    variant: Variant,
     streams: Sequence[np.random.RandomState],
 ) -> Tensor:
     """HSF feature of each image, unit length: (B, C).
@@ -34,9 +31,9 @@ def fuse(
     cluster means. paper: all patches, clustered on the layers' mean; the mean of the most abnormal cluster.
     Gradient flows through the tokens, not through selection and clustering.
     """
-    one = _official if variant == "official" else _paper
-    parts = zip(tokens, selection, streams, strict=True)
-    return torch.stack([one(t, s, n_clusters, stream) for t, s, stream in parts])
+    fuse_image = _official if variant == "official" else _paper
+    images = zip(tokens, selection, streams, strict=True)
+    return torch.stack([fuse_image(t, s, n_clusters, stream) for t, s, stream in images])
 
 
 def stream_of(image: Tensor, seed: int) -> np.random.RandomState:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -16,99 +16,82 @@ from adbench.clip import Clip, TextInput
 from adbench.clip.prompts import ADACLIP_ENSEMBLE, encode_ensemble, state_directions
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
-from adbench.methods.adaclip.fusion import HsfVariant, KmeansStream, fuse, stream_of
-from adbench.methods.adaclip.learnables import Learnables
-from adbench.methods.adaclip.outputs import Outputs
-from adbench.methods.adaclip.prompting import Prompting
+from adbench.methods.adaclip.fusion import fuse, stream_of
+from adbench.methods.adaclip.learnables import Learnables, Prompter
+from adbench.methods.adaclip.prompting import Prompts, text_pass, visual_pass
+from adbench.methods.adaclip.settings import BY_VARIANT, AdaClipSettings
 from adbench.methods.base import Features, Method, Prediction, load_strictly
-from adbench.methods.losses import dice, focal, known_masks
+from adbench.methods.losses import focal, map_losses
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
-from adbench.typed import NonEmpty, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Sigma
+from adbench.methods.variants import by_variant
 from adbench.weight_files import read_state
+
+
+@dataclass(frozen=True, slots=True)
+class AdaClipOutputs:
+    """Everything between the features and the predictions of a batch; None where a setting leaves it out.
+
+    patch_tokens   (B, layers, 1 + N, V) raw block outputs, class token first, prompts removed
+    pooled         (B, C) class token's feature of the (prompted) pass, not normalised
+    proj_patch     (B, layers, N, C) and proj_cls (B, C), projected by the heads, unit length
+    text           (B, C, 2) directions of the normal and the abnormal state
+    layer_logits   (B, layers, N, 2) temperature x cosine
+    hsf            (B, C) HSF feature before it is blended with proj_cls
+    image_logits   (B, 2)
+    """
+
+    dynamic_visual: Tensor | None
+    dynamic_text: Tensor | None
+    patch_tokens: Tensor
+    pooled: Tensor
+    proj_patch: Tensor
+    proj_cls: Tensor
+    text: Tensor
+    layer_logits: Tensor
+    hsf: Tensor | None
+    image_logits: Tensor
 
 
 @register("adaclip")
 class AdaClip(Method):
-    """AdaCLIP with hybrid (static + dynamic) prompts in the visual and the language branch.
+    """AdaCLIP with hybrid (static + dynamic) prompts in the visual and the language branch."""
 
-    prompting_depth       J: prompts enter the first J blocks (text: blocks 2 to J), as far as a tower has them
-    prompting_length      L: tokens per prompt
-    prompting_type        "SD" static + dynamic, "S", "D", or "" for no prompts
-    prompting_branch      "VL" both towers, "V", "L", or "" for none
-    variant               "official" follows the authors' code, "paper" the text: HSF of the best cluster, unblended
-    use_hsf, k_clusters   hybrid semantic fusion and its number of clusters
-    hsf_variant           "official" | "paper"; None: as `variant`
-    hsf_alpha             weight of the HSF feature against the class token; None: 0.2, or 1 in the paper variant
-    kmeans_stream         "image": k-means of an image draws from a stream of its own, a hash of kmeans_seed and the
-                          pixels; "running": from one stream for all, as the authors' code does, so that a score depends
-                          on what was scored before
-    output_layers         blocks (from 1) whose patch tokens are used; None: at each quarter of the tower
-    temperature           factor on cosines
-    gaussian_sigma        smoothing of the final map in pixels
-    dice_mode             "rows" (official: each pixel row is a sample) or "image"
-    prompt_fp16_rounding  round prompts to fp16 as the authors' code does even on CPU
-    """
-
+    settings_class = AdaClipSettings
     scoring_only = frozenset({"gaussian_sigma"})
     learns_from_masks = "also"
 
-    def __init__(
-        self,
-        clip: Clip,
-        *,
-        variant: Literal["official", "paper"] = "official",
-        prompting_depth: PositiveInt = 4,
-        prompting_length: PositiveInt = 5,
-        prompting_type: Literal["SD", "S", "D", ""] = "SD",
-        prompting_branch: Literal["VL", "V", "L", ""] = "VL",
-        use_hsf: bool = True,
-        k_clusters: PositiveInt = 20,
-        hsf_variant: HsfVariant | None = None,
-        hsf_alpha: NonNegativeFloat | None = None,
-        kmeans_stream: KmeansStream = "image",
-        kmeans_seed: NonNegativeInt = 111,
-        output_layers: Annotated[Sequence[PositiveInt], NonEmpty] | None = None,
-        temperature: PositiveFloat = 100.0,
-        gaussian_sigma: Sigma = 4.0,
-        dice_mode: Literal["rows", "image"] = "rows",
-        prompt_fp16_rounding: bool = False,
-    ) -> None:
+    def __init__(self, clip: Clip, settings: AdaClipSettings) -> None:
         super().__init__(clip)
+        self.settings = chosen = by_variant(settings, BY_VARIANT)
         quarter = clip.n_layers // 4
-        self.layers = tuple(output_layers or range(quarter, 4 * quarter + 1, quarter))
-        _in_range("prompting_depth", prompting_depth, 1, max(clip.n_layers, clip.n_text_layers))
-        _in_range("prompting_length", prompting_length, 1, clip.context_length - 2)
-        if use_hsf:
-            _in_range("k_clusters", k_clusters, 1, clip.grid**2)
+        self.layers = tuple(chosen.output_layers or range(quarter, 4 * quarter + 1, quarter))
+        _in_range("prompting_depth", chosen.prompting_depth, 1, max(clip.n_layers, clip.n_text_layers))
+        _in_range("prompting_length", chosen.prompting_length, 1, clip.context_length - 2)
+        if chosen.use_hsf:
+            _in_range("k_clusters", chosen.k_clusters, 1, clip.grid**2)
         for layer in self.layers:
             _in_range("output_layers", layer, 1, clip.n_layers)
         if clip.text_width != clip.embed_dim:
             raise ValueError(f"AdaCLIP needs text width = embedding width, not {clip.text_width} and {clip.embed_dim}")
 
-        self.prompting = Prompting(depth=prompting_depth, length=prompting_length, round_to_half=prompt_fp16_rounding)
-        self.dynamic = "D" in prompting_type
-        self.prompts_visual = bool(prompting_type) and "V" in prompting_branch
-        self.prompts_text = bool(prompting_type) and "L" in prompting_branch
-        self.use_hsf, self.k_clusters = use_hsf, k_clusters
-        self.hsf_variant: HsfVariant = hsf_variant or variant
-        self.hsf_alpha = hsf_alpha if hsf_alpha is not None else (0.2 if variant == "official" else 1.0)
-        self.temperature, self.sigma = temperature, gaussian_sigma
-        self.dice_rows = dice_mode == "rows"
+        self.static, self.dynamic = ("S" in chosen.prompting_type, "D" in chosen.prompting_type)
+        self.prompts_visual = bool(chosen.prompting_type) and "V" in chosen.prompting_branch
+        self.prompts_text = bool(chosen.prompting_type) and "L" in chosen.prompting_branch
         self.map_size = clip.image_size
         self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="before")
-        self.kmeans_seed = kmeans_seed
-        self.random_state = np.random.RandomState(kmeans_seed) if kmeans_stream == "running" else None
-        if use_hsf and self.random_state is not None:
+        is_running = chosen.kmeans_stream == "running"
+        self.random_state = np.random.RandomState(chosen.kmeans_seed) if is_running else None
+        if chosen.use_hsf and is_running:
             self.remarks = ("k-means draws from one running stream: scores depend on the order of the images",)
         self._token_ids: dict[str, Tensor] = {}
         self._plain_text: dict[str, Tensor] = {}
         # The attribute's name is the prefix of every key in the authors' checkpoints.
         self.clip_model = Learnables(
-            depth=prompting_depth,
-            length=prompting_length,
-            static_text=self.prompts_text and "S" in prompting_type,
-            static_visual=self.prompts_visual and "S" in prompting_type,
+            depth=chosen.prompting_depth,
+            length=chosen.prompting_length,
+            static_text=self.prompts_text and self.static,
+            static_visual=self.prompts_visual and self.static,
             dynamic=self.dynamic,
             n_layers=len(self.layers),
             vision_width=clip.vision_width,
@@ -122,7 +105,7 @@ class AdaClip(Method):
         """Pooled feature of the un-prompted pass, and whatever of both towers no prompt will change."""
         features: dict[str, Tensor] = {}
         if not self.prompts_visual:
-            features["patch_tokens"], features["pooled"] = self._visual_pass(batch.images, None)
+            features["patch_tokens"], features["pooled"] = visual_pass(self.clip, batch.images, self.layers, None)
         elif self.dynamic:
             features["pooled"] = self.clip.encode_image(batch.images)
         if not self.prompts_text:
@@ -143,54 +126,52 @@ class AdaClip(Method):
 
     # Learnable stage
 
-    def outputs(self, features: Features, batch: Batch) -> Outputs:
+    def outputs(self, features: Features, batch: Batch) -> AdaClipOutputs:
         """Run everything learnable on a batch."""
-        parts = self.clip_model
+        parts, settings = self.clip_model, self.settings
         dynamic_visual = dynamic_text = None
         if self.dynamic:
             dynamic_visual = parts.dynamic_visual_prompt_generator(features["pooled"])  # (B, L, V)
             dynamic_text = parts.dynamic_text_prompt_generator(features["pooled"])  # (B, L, C)
         if self.prompts_visual:
-            patch_tokens, pooled = self._visual_pass(batch.images, dynamic_visual)
+            prompts = self._prompts(parts.visual_prompter, dynamic_visual)
+            patch_tokens, pooled = visual_pass(self.clip, batch.images, self.layers, prompts)
         else:
             patch_tokens, pooled = features["patch_tokens"], features["pooled"]
         text = self._text_pass(batch.class_names, dynamic_text) if self.prompts_text else features["text"]
 
         heads = parts.patch_token_layer.head
         projected = [head(tokens) for head, tokens in zip(heads, patch_tokens[:, :, 1:].unbind(1), strict=True)]
-        proj_patch = torch.stack([p / p.norm(dim=-1, keepdim=True) for p in projected], dim=1)  # (B, layers, N, C)
-        proj_cls = parts.cls_token_layer(pooled)[:, 0]
-        proj_cls = proj_cls / proj_cls.norm(dim=-1, keepdim=True)
-        layer_logits = self.temperature * proj_patch @ text.unsqueeze(1)  # (B, layers, N, 2)
+        proj_patch = torch.stack([F.normalize(p, dim=-1) for p in projected], dim=1)  # (B, layers, N, C)
+        proj_cls = F.normalize(parts.cls_token_layer(pooled)[:, 0], dim=-1)
+        layer_logits = settings.temperature * proj_patch @ text.unsqueeze(1)  # (B, layers, N, 2)
         image, hsf = proj_cls, None
-        if self.use_hsf:
+        if settings.use_hsf:
             selection = layer_logits.mean(dim=1).softmax(dim=-1)[..., 1]
-            streams = [self.random_state or stream_of(image, self.kmeans_seed) for image in batch.images]
-            hsf = fuse(proj_patch, selection, self.k_clusters, self.hsf_variant, streams)
-            image = F.normalize(self.hsf_alpha * hsf + (1 - self.hsf_alpha) * proj_cls, dim=-1)
-        image_logits = self.temperature * (image.unsqueeze(1) @ text).squeeze(1)  # (B, 2)
-        return Outputs(
-            dynamic_visual,
-            dynamic_text,
-            patch_tokens,
-            pooled,
-            proj_patch,
-            proj_cls,
-            text,
-            layer_logits,
-            hsf,
-            image_logits,
+            streams = [self.random_state or stream_of(image, settings.kmeans_seed) for image in batch.images]
+            hsf = fuse(proj_patch, selection, settings.k_clusters, settings.hsf_variant, streams)
+            image = F.normalize(settings.hsf_alpha * hsf + (1 - settings.hsf_alpha) * proj_cls, dim=-1)
+        return AdaClipOutputs(
+            dynamic_visual=dynamic_visual,
+            dynamic_text=dynamic_text,
+            patch_tokens=patch_tokens,
+            pooled=pooled,
+            proj_patch=proj_patch,
+            proj_cls=proj_cls,
+            text=text,
+            layer_logits=layer_logits,
+            hsf=hsf,
+            image_logits=settings.temperature * (image.unsqueeze(1) @ text).squeeze(1),
         )
 
-    def _visual_pass(self, images: Tensor, dynamic: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Patch tokens of the used layers and pooled feature, with the visual prompts where there are any."""
-        return self.prompting.visual_pass(
-            self.clip,
-            images,
-            layers=self.layers,
-            static=list(self.clip_model.visual_prompter.static_prompts),
-            dynamic=dynamic,
-            prompted=self.prompts_visual,
+    def _prompts(self, prompter: Prompter, dynamic: Tensor | None) -> Prompts:
+        settings = self.settings
+        return Prompts(
+            list(prompter.static_prompts),
+            dynamic,
+            settings.prompting_depth,
+            settings.prompting_length,
+            settings.prompt_fp16_rounding,
         )
 
     def _text_pass(self, class_names: Sequence[str], dynamic: Tensor | None) -> Tensor:
@@ -203,20 +184,15 @@ class AdaClip(Method):
         ids = torch.stack([self.token_ids(name) for name in unique])  # (U, 48, 77)
         n_sentences = ids.shape[1]
         with torch.no_grad():  # the first text block is never prompted
-            first = self.clip.first_text_blocks(
-                self.clip.embed_text(ids.flatten(0, 1), min_length=self.prompting.length + 2), 1
-            )
+            text = self.clip.embed_text(ids.flatten(0, 1), min_length=self.settings.prompting_length + 2)
+            first = self.clip.first_text_blocks(text, 1)
         tokens, end = first.tokens, first.end
         if dynamic is not None:
             tokens = tokens.unflatten(0, (len(unique), n_sentences))[place].flatten(0, 1)  # (B * 48, T, C)
             end = end.unflatten(0, (len(unique), n_sentences))[place].flatten()
             dynamic = dynamic.repeat_interleave(n_sentences, dim=0)
-        sentences = self.prompting.text_pass(
-            self.clip,
-            TextInput(tokens, end),
-            static=list(self.clip_model.text_prompter.static_prompts),
-            dynamic=dynamic,
-        )
+        prompts = self._prompts(self.clip_model.text_prompter, dynamic)
+        sentences = text_pass(self.clip, TextInput(tokens, end), prompts)
         n_normal = len(ADACLIP_ENSEMBLE.normal) * len(ADACLIP_ENSEMBLE.templates)
         directions = state_directions(sentences.unflatten(0, (-1, n_sentences)), n_normal)
         directions = F.normalize(directions, dim=1)
@@ -229,23 +205,16 @@ class AdaClip(Method):
         terms = self.loss_terms(self.outputs(features, batch), batch)
         return {name: value.mean(dim=0).sum() for name, value in terms.items()}
 
-    def loss_terms(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+    def loss_terms(self, outputs: AdaClipOutputs, batch: Batch) -> dict[str, Tensor]:
         """Terms of the loss per image: (B,) for the image score, (n, layers) for the maps of those with known masks."""
         image = outputs.image_logits.softmax(dim=-1)
-        terms = {"image_focal": focal(image[:, :1], image[:, 1:], batch.labels[:, None])}
-        known = known_masks(batch)
-        if known is None:
-            return terms
-        rows, masks = known[0], known[1].to(outputs.pooled)
-        abnormal, normal = (maps[rows] for maps in self.layer_probabilities(outputs))
-        pairs = list(zip(normal.unbind(1), abnormal.unbind(1), strict=True))
-        return terms | {
-            "pixel_focal": torch.stack([focal(n, a, masks) for n, a in pairs], dim=1),
-            "dice_abnormal": torch.stack([dice(a, masks, rows=self.dice_rows) for _, a in pairs], dim=1),
-            "dice_normal": torch.stack([dice(n, 1 - masks, rows=self.dice_rows) for n, _ in pairs], dim=1),
+        abnormal, normal = self.layer_probabilities(outputs)
+        return {
+            "image_focal": focal(image[:, :1], image[:, 1:], batch.labels[:, None]),
+            **map_losses(abnormal, normal, batch, rows=self.settings.dice_mode == "rows"),
         }
 
-    def layer_probabilities(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
+    def layer_probabilities(self, outputs: AdaClipOutputs) -> tuple[Tensor, Tensor]:
         """Maps (B, layers, S, S) of the abnormal and the normal state, softmax per layer, as trained on."""
         difference = outputs.layer_logits[..., 1] - outputs.layer_logits[..., 0]  # (B, layers, N)
         # A softmax over two channels is the sigmoid of their difference, and resizing is linear: half the work.
@@ -253,7 +222,7 @@ class AdaClip(Method):
         logits = resize_bilinear(grids, self.map_size, align_corners=True)
         return logits.sigmoid(), (-logits).sigmoid()
 
-    def map_before_smoothing(self, outputs: Outputs) -> Tensor:
+    def map_before_smoothing(self, outputs: AdaClipOutputs) -> Tensor:
         """Anomaly map (B, S, S) in [0, 1]: softmax of the layers' mean logits."""
         logits = outputs.layer_logits.mean(dim=1)
         difference = to_grid((logits[..., 1] - logits[..., 0]).unsqueeze(-1), self.clip.grid)  # (B, 1, G, G)
@@ -263,7 +232,7 @@ class AdaClip(Method):
         """Probability of the abnormal state for each image, and the smoothed map."""
         outputs = self.outputs(features, batch)
         scores = outputs.image_logits.float().softmax(dim=-1)[:, 1]
-        return Prediction(scores, smooth(self.map_before_smoothing(outputs).float(), self.sigma))
+        return Prediction(scores, smooth(self.map_before_smoothing(outputs).float(), self.settings.gaussian_sigma))
 
     def load_official(self, path: str | Path) -> None:
         """Load a checkpoint of the authors' code: one flat dict, e.g. pretrained_mvtec_colondb.pth."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from adbench.clip import Clip
 from adbench.clip.towers import KeysValues
 from adbench.methods.faprompt.copies import for_equal
+from adbench.methods.faprompt.settings import FaPromptSettings
 from adbench.methods.learned_prompts import ValueCache, deep_copies, deep_tables, from_second_block, prompt_sentence
 
 
@@ -34,60 +36,44 @@ class PromptWords:
     abnormal  (K, 77): start, V1...VE, A1...AE', state word, object, suffix, end; the same ids K times
     """
 
-    def __init__(
-        self,
-        clip: Clip,
-        *,
-        n_ctx_pos: int,
-        n_ctx_neg: int,
-        n_abnormal: int,
-        words: tuple[str, str, str, str],
-        suffix: str,
-    ) -> None:
-        """`words`: fillers in the places of V and A, state word, object word."""
-        normal_filler, abnormal_filler, state, thing = words
-        shared = [normal_filler] * n_ctx_pos
+    def __init__(self, clip: Clip, settings: Any) -> None:
+        """`settings`: a FaPromptSettings, decided."""
+        shared = [settings.normal_filler] * settings.n_ctx_pos
+        owned = [settings.abnormal_filler] * settings.n_ctx_neg
+        state, thing, suffix = settings.abnormal_state_word, settings.object_word, settings.prompt_suffix
         both = clip.tokenize(
             [
                 prompt_sentence(*shared, thing, suffix=suffix),
-                prompt_sentence(*shared, *[abnormal_filler] * n_ctx_neg, state, thing, suffix=suffix),
+                prompt_sentence(*shared, *owned, state, thing, suffix=suffix),
             ]
         )
-        behind = 1 + n_ctx_pos
+        behind = 1 + len(shared)
         one_token_each = (both[:, 1:behind] == both[0, 1]).all() and (
-            both[1, behind : behind + n_ctx_neg] == both[1, behind]
+            both[1, behind : behind + len(owned)] == both[1, behind]
         ).all()
         if not one_token_each:
-            raise ValueError(f"fillers {normal_filler!r} and {abnormal_filler!r} must be one token each")
-        self.normal, self.abnormal = both[:1], both[1:].expand(n_abnormal, -1)
-        self.n_shared, self.n_own = n_ctx_pos, n_ctx_neg
+            fillers = f"{settings.normal_filler!r} and {settings.abnormal_filler!r}"
+            raise ValueError(f"fillers {fillers} must be one token each")
+        self.normal, self.abnormal = both[:1], both[1:].expand(settings.num_abnormal_prompts, -1)
+        self.n_shared, self.n_own = len(shared), len(owned)
 
 
 class PromptLearner(nn.Module):
     """Everything that FAPrompt learns, under the authors' names; made in the order of their random stream."""
 
-    def __init__(
-        self,
-        clip: Clip,
-        words: PromptWords,
-        *,
-        n_prior_patches: int,
-        deep_depth: int,
-        deep_tokens: int,
-        half_cast: bool,
-    ) -> None:
+    def __init__(self, clip: Clip, words: PromptWords, settings: FaPromptSettings) -> None:
         super().__init__()
         width, n_abnormal = clip.text_width, len(words.abnormal)
-        self.words, self.half_cast = words, half_cast
+        self.words, self.half_cast = words, settings.deep_token_half_cast
         self.lengths = [  # up to the end token, but with room for the deep tokens
-            max(int(ids.argmax(dim=-1).max()) + 1, deep_tokens + 2) for ids in (words.normal, words.abnormal)
+            max(int(ids.argmax(dim=-1).max()) + 1, settings.deep_tokens + 2) for ids in (words.normal, words.abnormal)
         ]
         # What all prompts begin with: start and V tokens; the start alone where deep tokens take A's places too.
-        self.n_common = 1 + words.n_shared if deep_tokens <= words.n_shared else 1
-        self.patch_meta_net = PriorNetwork(n_prior_patches * clip.embed_dim, width)
+        self.n_common = 1 + words.n_shared if settings.deep_tokens <= words.n_shared else 1
+        self.patch_meta_net = PriorNetwork(settings.num_prior_patches * clip.embed_dim, width)
         self.ctx_pos = nn.Parameter(nn.init.normal_(torch.empty(1, 1, words.n_shared, width), std=0.02))
         self.ctx_neg = nn.Parameter(nn.init.normal_(torch.empty(1, n_abnormal, words.n_own, width), std=0.02))
-        self.compound_prompts_text = deep_tables(deep_depth, deep_tokens, width)
+        self.compound_prompts_text = deep_tables(settings.deep_depth, settings.deep_tokens, width)
         self._start = ValueCache()
 
     def prior(self, patches: Tensor) -> Tensor:

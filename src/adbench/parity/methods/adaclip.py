@@ -11,8 +11,7 @@ from torch import Tensor
 
 from adbench.clip.prompts import ADACLIP_ENSEMBLE
 from adbench.data.sample import Batch
-from adbench.methods.adaclip.method import AdaClip
-from adbench.methods.adaclip.outputs import Outputs
+from adbench.methods.adaclip.method import AdaClip, AdaClipOutputs
 from adbench.methods.maps import smooth, to_grid
 from adbench.parity.from_case import case_batches, case_method, recorded
 
@@ -24,22 +23,6 @@ _RENAMED = {
     "dice_abnormal": "loss_dice_abnormal",
     "dice_normal": "loss_dice_normal",
 }
-# Hyper-parameters that cases and constructor call by the same name.
-_SAME_NAME = (
-    "prompting_depth",
-    "prompting_length",
-    "prompting_type",
-    "prompting_branch",
-    "use_hsf",
-    "k_clusters",
-    "hsf_variant",
-    "hsf_alpha",
-    "output_layers",
-    "temperature",
-    "gaussian_sigma",
-    "prompt_fp16_rounding",
-    "dice_mode",
-)
 
 
 def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Arrays:
@@ -49,7 +32,7 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Arra
     image, as upstream does.
     """
     settings = case["hyperparameters"]
-    given = {key: settings[key] for key in _SAME_NAME if key in settings}
+    given = {key: settings[key] for key in AdaClip.hyperparameter_names() if key in settings}
     method = case_method(case, tensors, {**given, "kmeans_stream": "running"})
     assert isinstance(method, AdaClip)
     (batch,) = case_batches(case, tensors)
@@ -83,7 +66,7 @@ def _frozen(method: AdaClip, batch: Batch) -> Tensors:
     return found
 
 
-def _intermediates(method: AdaClip, output: Outputs) -> Tensors:
+def _intermediates(method: AdaClip, output: AdaClipOutputs) -> Tensors:
     names = {
         "dynamic_visual": output.dynamic_visual,
         "dynamic_text": output.dynamic_text,
@@ -105,7 +88,7 @@ def _infer(method: AdaClip, batch: Batch) -> Tensors:
         maps = method.map_before_smoothing(output)
         return _intermediates(method, output) | {
             "anomaly_map": maps,
-            "anomaly_map_smoothed": smooth(maps, method.sigma),
+            "anomaly_map_smoothed": smooth(maps, method.settings.gaussian_sigma),
             "anomaly_score": output.image_logits.softmax(-1)[:, 1],
         }
 

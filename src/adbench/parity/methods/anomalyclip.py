@@ -12,6 +12,7 @@ from torch import Tensor
 from adbench.data.sample import Batch
 from adbench.methods.anomalyclip.method import AnomalyClip
 from adbench.methods.learned_prompts import abnormal_probability, visual_features
+from adbench.methods.losses import map_losses
 from adbench.methods.maps import smooth
 from adbench.parity.from_case import class_metrics, recorded, zero_shot_case
 
@@ -27,14 +28,12 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict
 
 def _visual(method: AnomalyClip, batch: Batch) -> Tensors:
     listed = method.features_list  # also blocks that feature_map_layer leaves out
-    found = visual_features(
-        method.clip, batch.images, listed, dpam_layer=method.dpam_layer, cls_ln_post=method.cls_ln_post
+    settings = method.settings
+    image, patches = visual_features(
+        method.clip, batch.images, listed, dpam_layer=settings.dpam_layer, cls_ln_post=settings.cls_ln_post
     )
-    per_layer = {
-        f"patch_tokens_norm_layer{layer:02d}": patches
-        for layer, patches in zip(listed, found.patches.unbind(1), strict=True)
-    }
-    return {"image_features_norm": found.image} | per_layer
+    named = zip(listed, patches.unbind(1), strict=True)
+    return {"image_features_norm": image} | {f"patch_tokens_norm_layer{layer:02d}": found for layer, found in named}
 
 
 def _text(method: AnomalyClip) -> Tensors:
@@ -49,7 +48,7 @@ def _text(method: AnomalyClip) -> Tensors:
 def _maps(method: AnomalyClip, features: Mapping[str, Tensor], text: Tensor) -> Tensors:
     found = {}
     maps = method.layer_maps(features, text).unbind(1)
-    probabilities = abnormal_probability(features["patches"], text, method.temperature).unbind(1)
+    probabilities = abnormal_probability(features["patches"], text, method.settings.temperature).unbind(1)
     for layer, abnormal, probability in zip(method.layers, maps, probabilities, strict=True):
         found[f"map_layer{layer:02d}"] = torch.stack([1 - abnormal, abnormal], dim=1)
         found[f"patch_prob_layer{layer:02d}"] = torch.stack([1 - probability, probability], dim=-1)
@@ -66,7 +65,7 @@ def _infer(method: AnomalyClip, case: Mapping[str, Any], batch: Batch) -> Tensor
     found |= {
         "image_score": prediction.scores,
         "anomaly_map_raw": raw,
-        "anomaly_map": smooth(raw, method.gaussian_sigma),
+        "anomaly_map": smooth(raw, method.settings.gaussian_sigma),
     }
     return found | class_metrics(case, batch, prediction.scores, prediction.maps)
 
@@ -75,9 +74,10 @@ def _forward(method: AnomalyClip, batch: Batch) -> tuple[Tensors, Tensors]:
     features = method.encode(batch)
     losses = method.loss(features, batch)
     text = method.text_features()
-    terms = method.local_terms(method.layer_maps(features, text), batch)
+    maps = method.layer_maps(features, text)
+    terms = map_losses(maps, 1 - maps, batch)
     found = _visual(method, batch) | _text(method) | _maps(method, features, text)
-    found["global_logits"] = features["image"] @ text.T / method.temperature
+    found["global_logits"] = features["image"] @ text.T / method.settings.temperature
     for ours, name in (("pixel_focal", "focal"), ("dice_abnormal",) * 2, ("dice_normal",) * 2):
         for layer, value in zip(method.layers, terms[ours].mean(dim=0), strict=True):
             found[f"term_{name}_layer{layer:02d}"] = value.reshape(1)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
-from adbench.methods.faprompt.method import FaPrompt, Outputs, overlap
+from adbench.methods.faprompt.method import FaPrompt, FaPromptOutputs, overlap
 from adbench.methods.learned_prompts import visual_features
 from adbench.methods.maps import smooth
 from adbench.parity.from_case import class_metrics, recorded, zero_shot_case
@@ -49,17 +49,12 @@ def _preprocess(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> T
 
 
 def _visual(method: FaPrompt, batch: Batch) -> Tensors:
-    found = visual_features(
-        method.clip,
-        batch.images,
-        (method.clip.n_layers,),
-        dpam_layer=method.dpam_layer,
-        cls_ln_post=method.switches.cls_ln_post,
-    )
-    return {"image_features_norm": found.image, "patch_tokens_norm": found.patches[:, 0]}
+    layers = (method.clip.n_layers,)
+    image, patches = visual_features(method.clip, batch.images, layers, **method.feature_settings())
+    return {"image_features_norm": image, "patch_tokens_norm": patches[:, 0]}
 
 
-def _text(method: FaPrompt, patches: Tensor, output: Outputs) -> Tensors:
+def _text(method: FaPrompt, patches: Tensor, output: FaPromptOutputs) -> Tensors:
     learner = method.prompt_learner
     return {
         "prompt_embeddings_normal": learner.normal_embeddings(method.clip, _RECORDED_POSITIONS)[0],
@@ -71,11 +66,11 @@ def _text(method: FaPrompt, patches: Tensor, output: Outputs) -> Tensors:
         "text_features_prior": output.text_prior,
         "prior_bias": output.raw.prior,
         "selected_tokens": method.chosen_patches(patches, output.patch),
-        "topk_indices": output.patch.topk(method.n_prior, dim=1).indices,
+        "topk_indices": output.patch.topk(method.settings.num_prior_patches, dim=1).indices,
     }
 
 
-def _maps(method: FaPrompt, features: Mapping[str, Tensor], output: Outputs) -> Tensors:
+def _maps(method: FaPrompt, features: Mapping[str, Tensor], output: FaPromptOutputs) -> Tensors:
     found = {}
     for name, probability in (("noprior", output.patch), ("prior", output.patch_prior)):
         resized = method.resized(probability)
@@ -85,7 +80,7 @@ def _maps(method: FaPrompt, features: Mapping[str, Tensor], output: Outputs) -> 
     found["global_prob"] = method.global_logits(features, output).softmax(dim=-1)[:, 1]
     found["image_score"] = method.image_scores(features, output)
     raw = method.map_before_smoothing(output)
-    return found | {"anomaly_map_raw": raw, "anomaly_map": smooth(raw, method.sigma)}
+    return found | {"anomaly_map_raw": raw, "anomaly_map": smooth(raw, method.settings.gaussian_sigma)}
 
 
 def _infer(method: FaPrompt, case: Mapping[str, Any], batch: Batch) -> Tensors:
@@ -104,7 +99,7 @@ def _forward(method: FaPrompt, batch: Batch) -> tuple[Tensors, Tensors]:
     found = _visual(method, batch) | _text(method, features["patches"], output) | _maps(method, features, output)
     found["global_logits"] = method.global_logits(features, output)
     pixel = torch.zeros(())
-    parts = zip(method.switches.local_weights, ("noprior", "prior"), (output.patch, output.patch_prior), strict=True)
+    parts = zip(method.settings.local_weights, ("noprior", "prior"), (output.patch, output.patch_prior), strict=True)
     for weight, name, probability in parts:
         local = method.local_terms(method.resized(probability), batch)
         found |= {f"term_{key}_{name}": value.reshape(1) for key, value in local.items()}
