@@ -23,7 +23,7 @@ HEADERS = [
     for group in ("method", "benchmark")
     for file in (configs_dir() / group).glob("*.yaml")
 ]
-WITH_HELP = ("train", "eval", "data", "report", "compare")
+WITH_HELP = ("train", "eval", "data", "report", "compare", "verify")
 HELPS = [SETTINGS, *(__import__(f"adbench.cli.{name}", fromlist=["HELP"]).HELP for name in WITH_HELP)]
 
 
@@ -58,7 +58,7 @@ def test_lists_run(command: str) -> None:
     assert run_command_line(shlex.split(command)[3:]) == 0
 
 
-OTHERS = ("data", "report", "compare")
+OTHERS = ("data", "report", "compare", "verify")
 
 
 @pytest.mark.parametrize("command", [c for c in shown(README, *HELPS) if c.split()[3] in OTHERS])

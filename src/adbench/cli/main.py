@@ -41,6 +41,7 @@ examples
   python -m adbench eval  benchmark=zeroshot14 method=adaclip checkpoint=latest data_dir=/data
   python -m adbench report latest
   python -m adbench compare RUN RUN
+  python -m adbench verify latest
   python -m adbench list methods
   python -m adbench data check mvtec data_dir=/data
   tensorboard --logdir outputs

@@ -1,0 +1,224 @@
+"""Whether the result of a finished evaluation still holds: its table, its data, its weights, its backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from adbench.api.dataset import open_dataset
+from adbench.clip import load_clip
+from adbench.clip.presets import PRESETS, TOY_CONVNEXT
+from adbench.data.fingerprint import fingerprint
+from adbench.data.sample import Sample
+from adbench.engine.confidence import describe
+from adbench.engine.record_check import TrainingSet
+from adbench.engine.settings import Row
+from adbench.engine.weights import file_sha256, weights_file
+from adbench.errors import UserError
+from adbench.report.recomputation import differences, n_values, recomputed, unsupported
+from adbench.report.results import read_results, to_csv
+from adbench.report.scores import FILE, Score, read_scores
+from adbench.structured import read_json, read_yaml
+from adbench.typed import check_value
+
+State = Literal["holds", "fails", "unchecked"]
+
+
+class _Backbone(TypedDict, total=False):
+    name: str
+    pretrained: str | None
+    checkpoint: str | None
+    quick_gelu: bool | None
+    image_size: int | None
+
+
+class _Settings(TypedDict, total=False):
+    """What is read of config.yaml."""
+
+    data: dict[str, dict[str, Any]]
+    data_dir: str
+    clip: _Backbone
+
+
+class _Part(TypedDict, total=False):
+    """What is read of the provenance of a checkpoint's results."""
+
+    evaluated: list[str]
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: whether it holds, in one line, and what is wrong with it, a line each."""
+
+    state: State
+    what: str
+    details: list[str] = field(default_factory=list)
+
+
+def verify(folder: Path, *, data_dir: Path | None = None, fetch_backbone: bool = False) -> Iterator[Check]:
+    """Check the run in `folder`, one thing after the other.
+
+    data_dir        where its data sets lie now; None: where they lay
+    fetch_backbone  load backbones whose weights open_clip would download
+    Raises UserError for a folder without readable results.json and scores.csv.
+    """
+    run, rows = read_results(folder)
+    scores = read_scores(folder)
+    yield _scores_file(run, folder)
+    yield _image_columns(run, rows, scores)
+    yield _renderings(rows, folder)
+    parts = _parts(folder)
+    for described in check_value(list[TrainingSet], run.get("data", []), "results.json.run.data"):
+        yield _data(described, parts, scores, data_dir)
+    yield from _weights(run, rows, folder)
+    yield from _backbones(rows, parts, fetch=fetch_backbone)
+
+
+def _scores_file(run: Mapping[str, Any], folder: Path) -> Check:
+    recorded = run.get("scores_sha256")
+    if recorded is None:
+        return Check("unchecked", f"{FILE}: results.json does not tell its hash")
+    if recorded != file_sha256(folder / FILE):
+        return Check("fails", f"{FILE} is not the file that the run has written: its hash differs")
+    return Check("holds", f"{FILE} is as the run has written it")
+
+
+def _image_columns(run: Mapping[str, Any], rows: Sequence[Row], scores: Sequence[Score]) -> Check:
+    intervals = run.get("intervals")
+    known = intervals is not None and intervals == describe(intervals.get("seed"))
+    again = recomputed(rows, scores, intervals if known else None)
+    faults = [*unsupported(rows, scores), *differences(rows, again)]
+    if faults:
+        return Check("fails", f"image columns of results.json: {len(faults)} do not follow from {FILE}", faults)
+    without = "" if known or intervals is None else " (intervals were made in another way: not checked)"
+    return Check(
+        "holds", f"image columns: all {n_values(again)} values of {len(rows)} rows follow from {FILE}{without}"
+    )
+
+
+def _renderings(rows: Sequence[Row], folder: Path) -> Check:
+    file = folder / "results.csv"
+    if not file.is_file():
+        return Check("unchecked", "results.csv is not there")
+    if file.read_bytes() != to_csv(rows).encode("utf-8"):
+        return Check("fails", "results.csv does not hold what results.json holds")
+    return Check("holds", "results.csv holds what results.json holds")
+
+
+def _parts(folder: Path) -> list[_Settings]:
+    """The settings of the run, of each checkpoint; none where they were not kept."""
+    file = folder / "config.yaml"
+    settings = read_yaml(file) if file.is_file() else {}
+    parts = settings.get("parts", [settings] if settings else [])
+    return list(check_value(list[_Settings], parts, str(file)))
+
+
+def _data(
+    described: Mapping[str, Any],
+    parts: Sequence[_Settings],
+    scores: Sequence[Score],
+    data_dir: Path | None,
+) -> Check:
+    name = described["name"]
+    part = next((part for part in parts if name in part.get("data", {})), None)
+    if part is None:
+        return Check("unchecked", f"data {name}: config.yaml does not say where they lie")
+    options = dict(part["data"][name])
+    root, _ = options.pop("root", None), options.pop("classes", None)
+    try:
+        opened = open_dataset(
+            name,
+            root=None if data_dir else root,
+            data_dir=data_dir or part.get("data_dir", "data"),
+            classes=described["classes"],
+            **options,
+        )
+        samples = opened.test
+        found = fingerprint(samples)
+    except UserError as error:
+        return Check("unchecked", f"data {name}: cannot be read: {error}")
+    faults = list(_unlike(samples, [one for one in scores if one["dataset"] == name]))
+    if found != described["fingerprint"]:
+        faults.append(
+            f"fingerprint {described['fingerprint'][:12]} then, {found[:12]} now: files, labels or masks differ"
+        )
+    if faults:
+        return Check("fails", f"data {name}: not what the run has seen", faults)
+    return Check("holds", f"data {name}: {len(samples)} images with labels and masks are those that the run has seen")
+
+
+def _unlike(samples: Sequence[Sample], scores: Sequence[Score]) -> Iterator[str]:
+    """What images and labels of the data and of scores.csv do not share."""
+    there = {(sample.class_name, sample.key): sample for sample in samples}
+    scored = {(one["class_name"], one["path"]): one for one in scores}
+    for which, missing in (
+        ("in the data, not in scores.csv", there.keys() - scored.keys()),
+        ("in scores.csv, not in the data", scored.keys() - there.keys()),
+    ):
+        if missing:
+            yield f"{len(missing)} images are {which}: {', '.join(' '.join(one) for one in sorted(missing)[:3])}"
+    for place in sorted(there.keys() & scored.keys()):
+        sample, one = there[place], scored[place]
+        if sample.label >= 0 and (sample.label, sample.defect) != (one["label"], one["defect"]):
+            yield f"{' '.join(place)}: {one['defect']}, label {one['label']} then, {sample.defect}, {sample.label} now"
+
+
+def _weights(run: Mapping[str, Any], rows: Sequence[Row], folder: Path) -> Iterator[Check]:
+    """The checkpoint of each part, and what the run itself has fitted."""
+    for part in check_value(list[_Part], run.get("parts", [run]), "results.json.run.parts"):
+        served = part.get("evaluated", [])
+        recorded = {row["weights"] for row in rows if row["dataset"] in served and row.get("weights")}
+        if not recorded:
+            continue
+        place, names = Path(part.get("checkpoint", "untold")), ", ".join(served)
+        try:
+            found = file_sha256(weights_file(place))
+        except UserError as error:
+            yield Check("unchecked", f"weights for {names}: {error}")
+            continue
+        if recorded == {found}:
+            yield Check("holds", f"weights for {names}: {place} is the file that was used ({found[:12]})")
+        else:
+            then = ", ".join(one[:12] for one in sorted(recorded))
+            yield Check("fails", f"weights for {names}: {place} is another file: {then} then, {found[:12]} now")
+    for note in sorted(folder.glob("weights_*.json")):
+        file = note.with_suffix(".safetensors")
+        if not file.is_file():
+            yield Check("fails", f"fitted weights: {file.name} is missing")
+        elif read_json(note).get("sha256") != file_sha256(file):
+            yield Check("fails", f"fitted weights: {file.name} is not the file that {note.name} tells of")
+        else:
+            yield Check("holds", f"fitted weights: {file.name} is as the run has written it")
+
+
+def _backbones(rows: Sequence[Row], parts: Sequence[_Settings], *, fetch: bool) -> Iterator[Check]:
+    for part in parts:
+        settings, served = part.get("clip", _Backbone()), part.get("data", {})
+        recorded = {row["backbone_sha256"] for row in rows if row["dataset"] in served and row.get("backbone_sha256")}
+        name = settings.get("name")
+        if not recorded or name is None:
+            yield Check("unchecked", f"backbone {name}: its hash is not recorded")
+            continue
+        built_in = name == TOY_CONVNEXT or (name in PRESETS and PRESETS[name].module)
+        if not (fetch or built_in or settings.get("checkpoint")):
+            yield Check("unchecked", f"backbone {name}: backbone=true loads its weights, or downloads them, and checks")
+            continue
+        try:
+            found = load_clip(
+                name,
+                pretrained=settings.get("pretrained"),
+                checkpoint=settings.get("checkpoint"),
+                quick_gelu=settings.get("quick_gelu"),
+                image_size=settings.get("image_size"),
+            ).weights_sha256
+        except UserError as error:
+            yield Check("unchecked", f"backbone {name}: {error}")
+            continue
+        if recorded == {found}:
+            yield Check("holds", f"backbone {name}: its weights are those that were used ({found[:12]})")
+        else:
+            then = ", ".join(one[:12] for one in sorted(recorded))
+            yield Check("fails", f"backbone {name}: other weights: {then} then, {found[:12]} now")

@@ -1,0 +1,227 @@
+"""`adbench verify`: a run that was left alone holds, and whatever is changed in it or around it is named."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adbench.cli.main import main
+from cli.tiny_sets import write_sets
+
+Verify = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with finished runs in outputs/ and their data. Not to be changed."""
+    folder = tmp_path_factory.mktemp("runs")
+    write_sets(folder / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("ADBENCH_DATA", raising=False)
+        few = ["data=mvtec", "support.k=1,2", "support.seed=0,1", "out=outputs/few"]
+        assert main(["eval", "method=winclip", "clip=demo", "eval.batch_size=8", *few]) == 0
+        words = ["method=clip_zeroshot", "clip=demo", "eval.protocol=official"]
+        assert main(["eval", *words, "benchmark=zeroshot14", "out=outputs/benchmark"]) == 0
+    return folder
+
+
+@pytest.fixture
+def copy(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the runs, the working folder."""
+    shutil.copytree(runs, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.delenv("ADBENCH_DATA", raising=False)
+    return tmp_path / "copy"
+
+
+@pytest.fixture
+def verify(capsys: pytest.CaptureFixture[str]) -> Verify:
+    def run(*words: str) -> tuple[int, str]:
+        status = main(["verify", *words])
+        return status, capsys.readouterr().out
+
+    return run
+
+
+def change(file: Path, edit: Callable[[dict], object]) -> None:
+    content = json.loads(file.read_text())
+    edit(content)
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(("run", "n_sets"), [("few", 1), ("benchmark", 4)])
+def test_a_run_that_was_left_alone_holds(run: str, n_sets: int, copy: Path, verify: Verify) -> None:
+    status, out = verify(f"outputs/{run}")
+    assert status == 0, out
+    assert re.search(r"holds +image columns: all \d{2,} values of \d+ rows follow from scores\.csv\n", out)
+    assert out.count("holds      data ") == n_sets
+    assert re.search(r"holds +backbone demo: its weights are those that were used", out)
+    assert f"all that could be checked holds: {n_sets + 4} hold, 0 fail, 0 could not be checked" in out
+
+
+@pytest.mark.parametrize(
+    ("place", "key"),
+    [
+        ({"class_name": "screw", "support_seed": 1}, "image_auroc"),
+        ({"class_name": "screw", "support_seed": 1}, "image_f1max_threshold"),
+        ({"class_name": "screw", "support_seed": 1}, "image_ap_low"),
+        ({"class_name": "screw", "support_seed": 1}, "n_anomalous"),
+        ({"class_name": "mean", "support_seed": 0}, "image_ap"),
+        ({"class_name": "screw", "support_seed": "mean"}, "image_f1max_std"),
+        ({"class_name": "mean", "support_seed": "mean"}, "image_auroc"),
+    ],
+)
+def test_a_figure_that_does_not_follow_is_named(place: dict, key: str, copy: Path, verify: Verify) -> None:
+    def edit(content: dict) -> None:
+        row = next(row for row in content["rows"] if place.items() <= row.items() and row["shots"] == 1)
+        row[key] = 1 if key == "n_anomalous" else 0.125
+
+    change(Path("outputs/few/results.json"), edit)
+    status, out = verify("outputs/few")
+    assert status == 1
+    assert re.search(rf"mvtec {place['class_name']} \(k=1, seed {place['support_seed']}\) {key}: [01]", out)
+    assert "fails      results.csv does not hold what results.json holds" in out
+    assert "the result does not hold" in out
+
+
+def test_the_mean_over_data_sets_is_computed_again(copy: Path, verify: Verify) -> None:
+    def edit(content: dict) -> None:
+        row = next(row for row in content["rows"] if row["dataset"] == "mean:medical")
+        row["image_auroc"] = 0.125
+
+    change(Path("outputs/benchmark/results.json"), edit)
+    assert "mean:medical mean image_auroc: 0.125 in results.json" in verify("outputs/benchmark")[1]
+
+
+def test_a_score_that_was_changed_is_noticed_twice(copy: Path, verify: Verify) -> None:
+    file = Path("outputs/few/scores.csv")
+    lines = file.read_text().splitlines(keepends=True)
+    cells = lines[1].split(",")
+    lines[1] = ",".join([*cells[:5], "1000.0", *cells[6:]])
+    file.write_text("".join(lines))
+    status, out = verify("outputs/few")
+    assert status == 1
+    assert "fails      scores.csv is not the file that the run has written" in out
+    assert re.search(r"fails +image columns of results.json: \d+ do not follow", out)
+
+
+def test_a_class_without_scores_is_named(copy: Path, verify: Verify) -> None:
+    file = Path("outputs/few/scores.csv")
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if ",screw," not in line))
+    assert "mvtec screw (k=1, seed 0): scores.csv has no image of it" in verify("outputs/few")[1]
+
+
+def test_a_picture_that_was_changed_fails(copy: Path, verify: Verify) -> None:
+    shutil.copy("data/mvtec/bottle/test/good/000.png", "data/mvtec/screw/test/good/000.png")
+    status, out = verify("outputs/few")
+    assert status == 1
+    assert "fails      data mvtec: not what the run has seen" in out
+    assert "files, labels or masks differ" in out
+
+
+def test_a_picture_that_is_gone_is_named(copy: Path, verify: Verify) -> None:
+    Path("data/mvtec/screw/test/good/001.png").unlink()
+    status, out = verify("outputs/few")
+    assert status == 1
+    assert "1 images are in scores.csv, not in the data: screw screw/test/good/001.png" in out
+
+
+def test_data_elsewhere_are_not_there_or_are_given(copy: Path, verify: Verify) -> None:
+    Path("data").rename("elsewhere")
+    status, out = verify("outputs/few")
+    assert status == 0
+    assert re.search(r"unchecked +data mvtec: cannot be read: the folder of data set mvtec is missing", out)
+    assert "all that could be checked holds: 4 hold, 0 fail, 1 could not be checked" in out
+    assert "5 hold, 0 fail, 0 could not be checked" in verify("outputs/few", "data_dir=elsewhere")[1]
+
+
+def test_what_was_not_kept_is_unchecked(copy: Path, verify: Verify) -> None:
+    def edit(content: dict) -> None:
+        del content["run"]["scores_sha256"]
+        content["run"]["intervals"]["resamples"] = 7
+
+    change(Path("outputs/few/results.json"), edit)
+    Path("outputs/few/config.yaml").unlink()
+    Path("outputs/few/results.csv").unlink()
+    status, out = verify("outputs/few")
+    assert status == 0
+    assert out.count("unchecked") == 3
+    assert "(intervals were made in another way: not checked)" in out
+
+
+def test_weights_are_compared(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verify: Verify) -> None:
+    shutil.copytree(trained, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    words = ["clip=demo", "data=folder", "data.root=others", "out=run"]
+    assert main(["eval", "method=adaclip", "checkpoint=latest", *words]) == 0
+    weights = next(Path("outputs/train").rglob("weights.safetensors"))
+    assert re.search(r"holds +weights for folder: .* is the file that was used", verify("run")[1])
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    status, out = verify("run")
+    assert status == 1
+    assert re.search(r"fails +weights for folder: .* is another file: \w{12} then, \w{12} now", out)
+    shutil.rmtree("outputs")
+    status, out = verify("run")
+    assert status == 0
+    assert re.search(r"unchecked +weights for folder: there is no such run", out)
+
+
+def test_another_backbone_fails(copy: Path, verify: Verify) -> None:
+    def edit(content: dict) -> None:
+        for row in content["rows"]:
+            row["backbone_sha256"] = "0" * 64
+
+    change(Path("outputs/few/results.json"), edit)
+    assert "fails      backbone demo: other weights: 000000000000 then" in verify("outputs/few")[1]
+    settings = Path("outputs/few/config.yaml")
+    settings.write_text(settings.read_text().replace("name: demo", "name: ViT-L-14-336"))
+    assert "unchecked  backbone ViT-L-14-336: backbone=true loads its weights" in verify("outputs/few")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "verify takes one run, and 0 are named"),
+        (["outputs/few", "outputs/benchmark"], "verify takes one run, and 2 are named"),
+        (["nowhere"], "no readable results (nowhere)"),
+        (["outputs/few", "backbone=maybe"], "backbone=maybe"),
+        (["outputs/few", "data-dir=x"], "Did you mean data_dir?"),
+    ],
+)
+def test_bad_input_is_one_line(
+    words: list[str], said: str, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(runs)
+    assert main(["verify", *words]) == 2
+    line = capsys.readouterr().err
+    assert said in line
+    assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("config.yaml", "parts: [1]"),
+        ("config.yaml", "data: {mvtec: 3}"),
+        ("results.json", '"data": [{"name": "mvtec"}]'),
+        ("results.json", '"evaluated": 3'),
+    ],
+)
+def test_damaged_records_are_one_line(file: str, text: str, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = Path("outputs/few") / file
+    if file == "config.yaml":
+        place.write_text(text)
+    else:
+        key, value = next(iter(json.loads("{" + text + "}").items()))
+        change(place, lambda content: content["run"].update({key: value}))
+    assert main(["verify", "outputs/few"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
