@@ -7,6 +7,7 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,6 +80,28 @@ def test_several_shots_give_scores_of_each(clip: object, gloss: adbench.Dataset)
     results = adbench.evaluate(adbench.build("winclip", clip), gloss, support_k=(1, 2), batch_size=8)
     assert {row["shots"] for row in results.rows} == {1, 2}
     assert [sum(one["shots"] == k for one in results.scores) for k in (1, 2)] == [14, 14]
+
+
+def test_results_are_the_tables_that_pandas_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, scores = [{"class_name": "mean", "image_auroc": 0.5}], [{"path": "a.png", "score": 0.25}]
+    results = adbench.Results(rows, scores)
+    monkeypatch.setitem(sys.modules, "pandas", None)  # as where it is not installed
+    with pytest.raises(UserError, match=r"pandas is not installed\. Pip install pandas, or take \.scores"):
+        results.to_pandas("scores")
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=tuple))
+    assert results.to_pandas() == tuple(rows)
+    assert results.to_pandas("scores") == tuple(scores)
+
+
+def test_a_finished_run_is_read_as_results(clip: object, gloss: adbench.Dataset, tmp_path: Path) -> None:
+    from adbench.report.results import write_results
+    from adbench.report.scores import write_scores
+
+    results = adbench.evaluate(adbench.build("median_colour", clip), gloss)
+    write_results(tmp_path, results.rows, {})
+    write_scores(tmp_path, results.scores)
+    assert adbench.load_results(tmp_path) == results
+    assert results.rows[0]["image_auroc_low"] <= results.rows[0]["image_auroc"] <= results.rows[0]["image_auroc_high"]
 
 
 def test_a_training_is_loaded_again_as_a_detector(clip: object, gloss: adbench.Dataset, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from adbench.api.dataset import Dataset, list_data, open_dataset
     from adbench.api.detector import Detector, ImagePrediction, load_run
-    from adbench.api.running import Results, evaluate, list_clips, list_methods, train
+    from adbench.api.running import Results, evaluate, list_clips, list_methods, load_results, train
     from adbench.clip import load_clip
     from adbench.engine.train import TrainResult
     from adbench.methods import build
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "adbench.api.dataset": ("Dataset", "list_data", "open_dataset"),
     "adbench.api.detector": ("Detector", "ImagePrediction", "load_run"),
-    "adbench.api.running": ("Results", "evaluate", "list_clips", "list_methods", "train"),
+    "adbench.api.running": ("Results", "evaluate", "list_clips", "list_methods", "load_results", "train"),
     "adbench.clip": ("load_clip",),
     "adbench.engine.train": ("TrainResult",),
     "adbench.methods": ("build",),
@@ -47,6 +47,7 @@ __all__ = [
     "list_data",
     "list_methods",
     "load_clip",
+    "load_results",
     "load_run",
     "open_dataset",
     "train",

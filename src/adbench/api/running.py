@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from adbench.api.dataset import Dataset, auxiliary_choice
 from adbench.data.support import SupportSettings
@@ -20,6 +20,8 @@ from adbench.engine.train import train as train_on
 from adbench.engine.weights import WeightsRecord
 from adbench.errors import UserError
 from adbench.methods import Method
+from adbench.report.results import read_results
+from adbench.report.scores import read_scores
 from adbench.typed import make
 
 
@@ -55,13 +57,22 @@ class Results:
         """The last row over all classes."""
         return next(row for row in reversed(self.rows) if row["class_name"] == "mean")
 
-    def to_pandas(self) -> Any:
-        """The rows as a pandas DataFrame. Raises UserError where pandas is not installed."""
+    def to_pandas(self, table: Literal["rows", "scores"] = "rows") -> Any:
+        """The rows, or the scores of single images, as a pandas DataFrame. Raises UserError without pandas."""
         try:
             import pandas  # type: ignore[import-untyped]
         except ImportError as error:
-            raise UserError("pandas is not installed", hint="pip install pandas, or take .rows") from error
-        return pandas.DataFrame(self.rows)
+            raise UserError("pandas is not installed", hint=f"pip install pandas, or take .{table}") from error
+        return pandas.DataFrame(getattr(self, table))
+
+
+def load_results(run: str | Path) -> Results:
+    """What a finished evaluation has left in its folder: rows of results.json, scores of scores.csv.
+
+    Raises UserError where one of them is missing or damaged.
+    """
+    folder = Path(run).expanduser()
+    return Results(read_results(folder)[1], read_scores(folder))
 
 
 def evaluate(
