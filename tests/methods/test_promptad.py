@@ -31,7 +31,7 @@ def test_batch_equals_images_one_by_one(settings):
     single = [method.predict(rows(batch, slice(i, i + 1))) for i in range(len(batch))]
     for kind in ("scores", "maps"):
         if getattr(whole, kind) is None:
-            assert method.hyperparameters["task"] == {"scores": "seg", "maps": "cls"}[kind]
+            assert method.settings.task == {"scores": "seg", "maps": "cls"}[kind]
         else:
             assert_close(getattr(whole, kind), torch.cat([getattr(p, kind) for p in single]), atol=1e-5, rtol=0)
 
@@ -79,9 +79,21 @@ def test_only_test_images_have_red_and_blue_exchanged():
     colours = batch.images * std.view(3, 1, 1) + mean.view(3, 1, 1)
     swapped = replace(batch, images=(colours.flip(1) - mean.view(3, 1, 1)) / std.view(3, 1, 1))
     assert_close(bgr.encode(batch)["local"], rgb.encode(swapped)["local"], atol=1e-5, rtol=1e-5)
-    for method in (bgr, rgb):  # features made by `encode` are of the wrong order for the memory of bgr
-        method.adapt("carpet", support(), method.encode(support()))
+    for method in (bgr, rgb):
+        method.adapt("carpet", support(), method.encode_support(support()))
     assert_close(bgr.memory_bank["carpet"].galleries[0], rgb.memory_bank["carpet"].galleries[0])
+
+
+@pytest.mark.parametrize("order", ["bgr", "rgb"])
+def test_support_is_encoded_once(order, monkeypatch):
+    """What the engine has encoded is what the method remembers."""
+    method, encoded = make_method(test_channel_order=order, epochs=0), []
+    whole = method.vv_clip.raw
+    monkeypatch.setattr(method.vv_clip, "raw", lambda images: encoded.append(len(images)) or whole(images))
+    features = method.encode_support(support())
+    method.adapt("carpet", support(), features)
+    assert encoded == [2]
+    assert_close(method.memory_bank["carpet"].galleries[0], features["memory1"].flatten(0, 1))
 
 
 def test_class_that_was_not_fitted():
@@ -128,8 +140,12 @@ def test_impossible_settings_are_named(settings, message):
 
 def test_paper_variant_sets_its_switches_unless_they_are_given():
     paper = make_method(variant="paper", pairing="modulo")
-    assert paper.style.lap_position == paper.style.manual_form == "after_noun"
-    assert (paper.style.pairing, paper.fitting.margin_axis, paper.bgr) == ("modulo", "channels", False)
+    assert paper.settings.lap_position == paper.settings.manual_form == "after_noun"
+    assert (paper.settings.pairing, paper.settings.margin_axis, paper.settings.test_channel_order) == (
+        "modulo",
+        "channels",
+        "rgb",
+    )
     assert paper.scale == pytest.approx(float(paper.clip.model.logit_scale.exp()))
     assert make_method().scale == pytest.approx(float(paper.clip.model.logit_scale))
     assert paper.vv_clip.blocks == [1, 3]

@@ -9,8 +9,9 @@ import torch
 from torch.testing import assert_close
 
 from adbench.errors import UserError
-from adbench.methods.promptad.fitting import FitSettings, Job, fit, learning_rate, losses
+from adbench.methods.promptad.fitting import Job, fit, learning_rate, losses
 from adbench.methods.promptad.prompts import Contexts, TextFeatures, encode_prompts
+from adbench.methods.promptad.settings import PromptAdSettings
 from fitted_promptad import CLASSES, make_method, support
 from tiny import make_batch
 
@@ -35,9 +36,9 @@ def test_prototypes_are_means_of_raw_features():
 
 @pytest.mark.parametrize("axis", ["tokens", "channels"])
 def test_losses_of_maps_follow_the_formulas(axis):
-    text, settings = text_features(), FitSettings(margin=0.3, margin_axis=axis, logit_scale=2.5)
+    text, settings = text_features(), PromptAdSettings(margin=0.3, margin_axis=axis)
     visual = torch.nn.functional.normalize(torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(4)), dim=-1)
-    terms = losses(visual, text, settings)
+    terms = losses(visual, text, settings, 2.5)
     w_n, w_a = text.prototypes("mean_of_raw")
     abnormal = [row / row.norm() for row in torch.cat([text.manual, text.learned])]
     contrastive = []
@@ -54,12 +55,14 @@ def test_losses_of_maps_follow_the_formulas(axis):
 
 def test_margin_of_image_features_is_over_channels_whatever_the_axis():
     text, visual = text_features(), torch.nn.functional.normalize(torch.ones(2, 8), dim=1)
-    margins = [losses(visual, text, FitSettings(margin_axis=axis))["margin"] for axis in ("tokens", "channels")]
+    margins = [
+        losses(visual, text, PromptAdSettings(margin_axis=axis), 4.6)["margin"] for axis in ("tokens", "channels")
+    ]
     assert torch.equal(*margins)
 
 
 def test_learning_rate_is_a_cosine_over_epochs():
-    settings = FitSettings(epochs=4, lr=0.1, eta_min=0.02)
+    settings = PromptAdSettings(epochs=4, lr=0.1, eta_min=0.02)
     assert [round(learning_rate(epoch, settings), 6) for epoch in range(4)] == [0.1, 0.088284, 0.06, 0.031716]
 
 
@@ -70,7 +73,7 @@ def test_fitting_lowers_the_loss_of_both_tasks():
     method = make_method(epochs=20)
     features = method.vv_clip.support_features(support(4).images)
     jobs = [method.job("carpet", "mvtec", task, features) for task in ("cls", "seg")]
-    steps = list(fit(method.clip, jobs, method.fitting))
+    steps = list(fit(method.clip, jobs, method.settings, method.scale))
     for number in range(2):
         first, last = (float(sum(step.terms[number].values()).detach()) for step in (steps[0], steps[-1]))
         assert last < first - 0.01
@@ -80,7 +83,7 @@ def test_gradient_reaches_contexts_and_nothing_else():
     method = make_method(epochs=1)
     features = method.vv_clip.support_features(support().images)
     jobs = [method.job("carpet", "mvtec", task, features) for task in ("cls", "seg")]
-    next(iter(fit(method.clip, jobs, method.fitting)))
+    next(iter(fit(method.clip, jobs, method.settings, method.scale)))
     for job in jobs:
         for tensor in (job.contexts.normal, job.contexts.abnormal):
             assert tensor.grad.abs().sum(dim=(1, 2)).gt(0).all()
@@ -93,20 +96,23 @@ def test_one_step_of_descent_by_hand():
     features = method.vv_clip.support_features(support().images)
     job = method.job("carpet", "mvtec", "cls", features)
     before = job.contexts.normal.clone()
-    next(iter(fit(method.clip, [job], method.fitting)))
+    next(iter(fit(method.clip, [job], method.settings, method.scale)))
     assert_close(job.contexts.normal.detach(), before - 0.1 * (job.contexts.normal.grad + 0.01 * before))
 
 
 def test_several_classes_as_one_batch_equal_one_by_one():
-    alone, together = make_method(), make_method()
-    supports = {name: support(seed=number) for number, name in enumerate(CLASSES)}
-    for name, images in supports.items():
-        alone.adapt(name, images)
-    together.adapt_classes(supports)
-    ours, theirs = alone.learnable_state(), together.learnable_state()
-    assert ours.keys() == theirs.keys()
-    for key, value in ours.items():
-        assert_close(value, theirs[key], atol=2e-5, rtol=1e-4)
+    method = make_method()
+
+    def jobs():
+        found = {name: method.encode_support(support(seed=number)) for number, name in enumerate(CLASSES)}
+        return [method.job(name, "mvtec", task, found[name]) for name in CLASSES for task in ("cls", "seg")]
+
+    alone, together = jobs(), jobs()
+    for group in (together, *([job] for job in alone)):
+        for _ in fit(method.clip, group, method.settings, method.scale):
+            pass
+    for ours, theirs in zip(alone, together, strict=True):
+        assert_close(torch.stack(ours.prototypes), torch.stack(theirs.prototypes), atol=2e-5, rtol=1e-4)
 
 
 def test_every_class_begins_with_the_same_values_in_any_order():
@@ -123,7 +129,7 @@ def test_steps_take_the_images_in_turn():
     features = method.vv_clip.support_features(support(5).images)
     job = method.job("carpet", "mvtec", "cls", features)
     assert [index.tolist() for index in job.order] == [[0, 1], [2, 3], [4]]
-    assert len(list(fit(method.clip, [job], method.fitting))) == 6
+    assert len(list(fit(method.clip, [job], method.settings, method.scale))) == 6
     assert len(job.prototypes) == 2
 
 
@@ -132,7 +138,7 @@ def test_prototypes_of_an_epoch_are_those_of_its_last_contexts():
     features = method.vv_clip.support_features(support().images)
     job = method.job("carpet", "mvtec", "cls", features)
     after = []
-    for _ in fit(method.clip, [job], method.fitting):
+    for _ in fit(method.clip, [job], method.settings, method.scale):
         with torch.no_grad():
             text = encode_prompts(method.clip, [(job.prompts, job.contexts)])[0]
         after.append(text.prototypes("mean_of_raw"))

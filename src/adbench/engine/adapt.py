@@ -107,7 +107,7 @@ def _encode(
 
 def _features(method: Method, batch: Batch, settings: EvalSettings, device: torch.device) -> Features:
     with torch.no_grad(), autocast(settings.amp, device):
-        return method.encode(batch)
+        return method.encode_support(batch)
 
 
 def _rows(union: tuple[Batch, Features], rows: Sequence[int]) -> tuple[Batch, Features]:

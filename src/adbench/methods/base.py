@@ -136,6 +136,10 @@ class Method(nn.Module, ABC):
     def encode(self, batch: Batch) -> Features:
         """Frozen features of the batch, without gradient: a pure function of the images and the backbone."""
 
+    def encode_support(self, batch: Batch) -> Features:
+        """Frozen features of support images, for `adapt`: what `encode` gives, unless a method treats them apart."""
+        return self.encode(batch)
+
     def feature_settings(self) -> Mapping[str, Any] | None:
         """What decides the result of `encode` beside images, transform and backbone, as JSON types; None: anything."""
         return None
@@ -160,7 +164,7 @@ class Method(nn.Module, ABC):
     def adapt(self, class_name: str, support: Batch, features: Features | None = None) -> None:
         """Take K normal images of a class as its memory, and learn from them where the method does.
 
-        features  what `encode` gives of the support, where the caller has it already
+        features  what `encode_support` gives of the support, where the caller has it already
         """
         raise UserError(f"method {self.name} does not adapt to a class", hint="leave out support.k")
 

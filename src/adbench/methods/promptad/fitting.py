@@ -5,30 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from adbench.clip import Clip
-from adbench.methods.promptad.prompts import Contexts, Prompts, Prototype, TextFeatures, encode_prompts, unit
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FitSettings:
-    """How contexts are fitted: fields as the hyperparameters of `PromptAd`, logit_scale as the factor itself."""
-
-    epochs: int = 100
-    lr: float = 0.002
-    eta_min: float = 1e-5
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    lambda1: float = 0.001
-    margin: float = 0.0
-    margin_axis: Literal["tokens", "channels"] = "tokens"
-    prototype: Prototype = "mean_of_raw"
-    logit_scale: float = math.log(100)
+from adbench.methods.promptad.prompts import Contexts, Prompts, TextFeatures, encode_prompts
+from adbench.methods.promptad.settings import PromptAdSettings, Prototype
 
 
 @dataclass(slots=True)
@@ -58,15 +42,15 @@ class Step:
     optimizer: torch.optim.Optimizer
 
 
-def losses(visual: Tensor, text: TextFeatures, settings: FitSettings) -> dict[str, Tensor]:
-    """The contrastive, margin and alignment loss of a batch, unweighted: `total` weighs them."""
+def losses(visual: Tensor, text: TextFeatures, settings: PromptAdSettings, scale: float) -> dict[str, Tensor]:
+    """The contrastive, margin and alignment loss of a batch, unweighted: `total` weighs them. scale: see `logits`."""
     prototypes = text.prototypes(settings.prototype)
-    pairs = logits(visual, text, settings)
+    pairs = logits(visual, text, settings.prototype, scale)
     contrastive = F.cross_entropy(pairs.flatten(0, -2), torch.zeros_like(pairs[..., 0], dtype=torch.long).flatten())
     # The authors' code sums over axis 1 of (B, E) or (B, P, E): over channels for an image, over patches for a map.
     axis = 1 if settings.margin_axis == "tokens" else -1
     to_normal, to_abnormal = (((visual - prototype) ** 2).sum(dim=axis) for prototype in prototypes)
-    manual, learned = (unit(rows).mean(dim=0) for rows in (text.manual, text.learned))
+    manual, learned = (F.normalize(rows, dim=-1).mean(dim=0) for rows in (text.manual, text.learned))
     return {
         "contrastive": contrastive,
         "margin": (to_normal - to_abnormal + settings.margin).relu().mean(),
@@ -74,26 +58,26 @@ def losses(visual: Tensor, text: TextFeatures, settings: FitSettings) -> dict[st
     }
 
 
-def total(terms: Mapping[str, Tensor], settings: FitSettings) -> Tensor:
+def total(terms: Mapping[str, Tensor], settings: PromptAdSettings) -> Tensor:
     """What is minimised."""
     return terms["contrastive"] + terms["margin"] + settings.lambda1 * terms["alignment"]
 
 
-def logits(visual: Tensor, text: TextFeatures, settings: FitSettings) -> Tensor:
-    """Similarities to the normal prototype (column 0) and to each abnormal prompt, manual ones first: (..., 1 + A)."""
-    normal = text.prototypes(settings.prototype)[:1]
-    abnormal = unit(torch.cat([text.manual, text.learned]))
-    return settings.logit_scale * visual @ torch.cat([normal, abnormal]).T
+def logits(visual: Tensor, text: TextFeatures, prototype: Prototype, scale: float) -> Tensor:
+    """`scale` x cosine with the normal prototype (column 0) and each abnormal prompt, manual first: (..., 1 + A)."""
+    normal = text.prototypes(prototype)[:1]
+    abnormal = F.normalize(torch.cat([text.manual, text.learned]), dim=-1)
+    return scale * visual @ torch.cat([normal, abnormal]).T
 
 
-def learning_rate(epoch: int, settings: FitSettings) -> float:
+def learning_rate(epoch: int, settings: PromptAdSettings) -> float:
     """Cosine from lr to eta_min over all epochs, constant within an epoch (counted from 0)."""
     cosine = (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
     return settings.eta_min + (settings.lr - settings.eta_min) * cosine
 
 
 def fit(
-    clip: Clip, jobs: Sequence[Job], settings: FitSettings, *, steps_per_epoch: int | None = None
+    clip: Clip, jobs: Sequence[Job], settings: PromptAdSettings, scale: float, *, steps_per_epoch: int | None = None
 ) -> Iterator[Step]:
     """Fit the contexts of all jobs by SGD, a step per item; each job's `prototypes` gets one entry per epoch.
 
@@ -121,7 +105,7 @@ def fit(
             if epoch > 0 and step == 0:  # these are the contexts that the epoch before ended with
                 keep_prototypes(text)
             terms = [
-                losses(job.visual[job.order[(epoch * n_steps + step) % len(job.order)]], features, settings)
+                losses(job.visual[job.order[(epoch * n_steps + step) % len(job.order)]], features, settings, scale)
                 for job, features in zip(jobs, text, strict=True)
             ]
             optimizer.zero_grad(set_to_none=True)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from adbench.clip import Clip
 from adbench.errors import UserError
-from adbench.methods.promptad.prompts import ABNORMAL_KEY, NORMAL_KEY, Contexts, Task
+from adbench.methods.promptad.prompts import ABNORMAL_KEY, NORMAL_KEY, Contexts
+from adbench.methods.promptad.settings import Task
 
 GALLERY_KEY, TEXT_KEY, EPOCHS_KEY = "feature_gallery", "text_features", "epoch_text_features"
 _KEY = re.compile(
@@ -47,19 +48,19 @@ class ClassMemory:
         """The same on `device`."""
         moved = {
             task: FittedPrompts(
-                one.prototypes.to(device),
-                None if one.per_epoch is None else one.per_epoch.to(device),
-                one.contexts,
+                fitted.prototypes.to(device),
+                None if fitted.per_epoch is None else fitted.per_epoch.to(device),
+                fitted.contexts,
             )
-            for task, one in self.prompts.items()
+            for task, fitted in self.prompts.items()
         }
         return ClassMemory([gallery.to(device) for gallery in self.galleries], moved)
 
     def use_last_epoch(self) -> None:
         """Put the last epoch's prompts into use, where the epochs are known."""
-        for task, one in self.prompts.items():
-            if one.per_epoch is not None:
-                self.prompts[task] = replace(one, prototypes=one.per_epoch[-1])
+        for task, fitted in self.prompts.items():
+            if fitted.per_epoch is not None:
+                self.prompts[task] = replace(fitted, prototypes=fitted.per_epoch[-1])
 
     def joined(self, other: ClassMemory, *, where: str) -> ClassMemory:
         """This memory with the prompts of `other` too. Raises UserError where they remember different images."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,16 +15,17 @@ from adbench.data.sample import Batch
 from adbench.errors import UserError
 from adbench.methods.base import Features, Method, Prediction, not_adapted
 from adbench.methods.maps import to_grid
-from adbench.methods.promptad.fitting import FitSettings, Job, fit
+from adbench.methods.promptad.fitting import Job, fit
 from adbench.methods.promptad.memory_bank import ClassMemory, FittedPrompts, as_tensors, first_contexts, from_tensors
 from adbench.methods.promptad.official import read_files, write_file
-from adbench.methods.promptad.prompts import Contexts, PromptStyle, Task, make_prompts
-from adbench.methods.promptad.scores import Scoring, abnormal_probability, memory_distance
-from adbench.methods.promptad.selection import use_best_epochs
-from adbench.methods.promptad.settings import PromptAdSettings, chosen
+from adbench.methods.promptad.prompts import Contexts, make_prompts
+from adbench.methods.promptad.scores import abnormal_probability, image_score, memory_distance, pixel_map
+from adbench.methods.promptad.settings import BY_VARIANT, PromptAdSettings, Task
 from adbench.methods.promptad.transform import PromptAdTransform, exchange_red_and_blue
 from adbench.methods.promptad.vvclip import VvClip
 from adbench.methods.registry import register
+from adbench.methods.variants import by_variant
+from adbench.metrics import ImageMetrics, PixelMetrics
 
 
 @register("promptad")
@@ -42,39 +44,23 @@ class PromptAd(Method):
 
     def __init__(self, clip: Clip, settings: PromptAdSettings) -> None:
         super().__init__(clip)
-        self.hyperparameters = given = asdict(settings)
-        switches = settings.switches()
-        numbers = settings.contexts()
-        self.tasks = list(numbers)
-        self.bgr = switches.test_channel_order == "bgr"
-        self.selects_on_test = settings.select == "best_on_test"
-        self.scale = float(clip.model.logit_scale.exp() if switches.logit_scale == "exp" else clip.model.logit_scale)
-        self.style = chosen(PromptStyle, given, switches)
-        self.fitting = chosen(FitSettings, given, switches, logit_scale=self.scale)
-        self.scoring = chosen(Scoring, given, switches)
-        self.batch_size = settings.batch_size
+        self.settings = chosen = by_variant(settings, BY_VARIANT)
+        n_normal = chosen.normal_contexts()
+        self.tasks = list(n_normal)
+        self.selects_on_test = chosen.select == "best_on_test"
+        self.scale = float(clip.model.logit_scale.exp() if chosen.logit_scale == "exp" else clip.model.logit_scale)
         self.vv_clip = VvClip(
             clip,
-            vv_last_blocks=settings.vv_last_blocks,
-            memory_blocks=settings.memory_blocks,
-            taps_attention=switches.memory_tap == "post_attention_next",
+            vv_last_blocks=chosen.vv_last_blocks,
+            memory_blocks=chosen.memory_blocks,
+            taps_attention=chosen.memory_tap == "post_attention_next",
         )
-        self.map_size = settings.resolution
-        side = settings.img_cropsize or clip.image_size
+        self.map_size = chosen.resolution
+        side = chosen.img_cropsize or clip.image_size
         self.grid = side // clip.patch_size
-        self.transform = PromptAdTransform(side, settings.img_resize or side, settings.resolution, clip.mean, clip.std)
+        self.transform = PromptAdTransform(side, chosen.img_resize or side, chosen.resolution, clip.mean, clip.std)
         # Every class begins with the same values, as it does in the authors' code: one process and one seed per class.
-        self.initial = {
-            one: Contexts.drawn(
-                n,
-                settings.n_pro_ab,
-                n_ctx=settings.n_ctx,
-                n_ctx_ab=settings.n_ctx_ab,
-                width=clip.text_width,
-                std=settings.init_std,
-            )
-            for one, n in numbers.items()
-        }
+        self.initial = {task: Contexts.drawn(n, chosen, clip.text_width) for task, n in n_normal.items()}
         self._nameless: ClassMemory | None = None
 
     # Frozen stage
@@ -82,41 +68,34 @@ class PromptAd(Method):
     def encode(self, batch: Batch) -> Features:
         """Features of test images (see `VvClip.raw`) of unit length; the authors' code exchanges their red and blue."""
         images = batch.images
-        return self.vv_clip.features(
-            exchange_red_and_blue(images, self.clip.mean, self.clip.std) if self.bgr else images
-        )
+        if self.settings.test_channel_order == "bgr":
+            images = exchange_red_and_blue(images, self.clip.mean, self.clip.std)
+        return self.vv_clip.features(images)
+
+    def encode_support(self, batch: Batch) -> Features:
+        """Features of support images: other than of test images, their red and blue are never exchanged."""
+        return self.vv_clip.support_features(batch.images)
 
     # Adaptation
 
     def adapt(self, class_name: str, support: Batch, features: Features | None = None) -> None:
-        """Remember the patches of K normal images and fit the prompts to them.
-
-        Features made by `encode` serve only where memory and test images have the same order of channels.
-        """
-        self.adapt_classes({class_name: support}, {} if features is None else {class_name: features})
-
-    def adapt_classes(self, supports: Mapping[str, Batch], features: Mapping[str, Features] | None = None) -> None:
-        """Adapt to several classes at once, their prompts as one batch: the same result as one by one, to rounding."""
-        memory_banks, jobs = {}, {}
-        for name, support in supports.items():
-            known = None if self.bgr or features is None else features.get(name)
-            found = self.vv_clip.support_features(support.images) if known is None else known
-            memory_banks[name] = ClassMemory(self.vv_clip.galleries(found))
-            for task in self.tasks:
-                jobs[name, task] = self.job(name, support.dataset, task, found)
+        """Remember the patches of K normal images and fit the prompts of all tasks to them."""
+        found = self.encode_support(support) if features is None else features
+        jobs = {task: self.job(class_name, support.dataset, task, found) for task in self.tasks}
         with torch.enable_grad():
-            for _ in fit(self.clip, list(jobs.values()), self.fitting):
+            for _ in fit(self.clip, list(jobs.values()), self.settings, self.scale):
                 pass
-        for (name, task), job in jobs.items():
+        prompts = {}
+        for task, job in jobs.items():
             prototypes = torch.stack(job.prototypes)
             if not prototypes.isfinite().all():
                 raise UserError(
-                    f"fitting the prompts of class {name!r} ({task}) has diverged",
-                    where=f"method.lr={self.fitting.lr}",
+                    f"fitting the prompts of class {class_name!r} ({task}) has diverged",
+                    where=f"method.lr={self.settings.lr}",
                     hint="lower method.lr",
                 )
-            memory_banks[name].prompts[task] = FittedPrompts(prototypes[-1], prototypes, job.contexts)
-        self.memory_bank.update(memory_banks)
+            prompts[task] = FittedPrompts(prototypes[-1], prototypes, job.contexts)
+        self.memory_bank[class_name] = ClassMemory(self.vv_clip.galleries(found), prompts)
 
     def job(
         self, class_name: str, dataset: str, task: Task, features: Features, order: Sequence[Tensor] | None = None
@@ -127,16 +106,42 @@ class PromptAd(Method):
         normal, abnormal = (tensor.to(visual, copy=True) for tensor in (initial.normal, initial.abnormal))
         return Job(
             prompts=make_prompts(
-                self.clip, class_name, dataset, n_normal=len(normal), n_abnormal=len(abnormal), style=self.style
+                self.clip, class_name, dataset, n_normal=len(normal), n_abnormal=len(abnormal), settings=self.settings
             ),
             visual=visual,
             contexts=Contexts(normal, abnormal),
-            order=torch.arange(len(visual)).split(self.batch_size) if order is None else order,
+            order=torch.arange(len(visual)).split(self.settings.batch_size) if order is None else order,
         )
 
+    @torch.no_grad()
     def select_on_test(self, class_name: str, batches: Sequence[tuple[Features, Batch]]) -> None:
-        """Put into use the prompts of the epoch that does best on these images, per task."""
-        use_best_epochs(self, class_name, self._memory(class_name), batches)
+        """Put the best epoch's prompts into use: by image AUROC for cls, by pixel AUROC for seg, the first one on ties.
+
+        Where the epochs are not known (the authors' checkpoints) or the metric is undefined, the prompts stay.
+        """
+        memory = self._memory(class_name)
+        grids = [self.visual_grid(features, class_name) for features, _ in batches]
+        for task, fitted in list(memory.prompts.items()):
+            best, prototypes_of_best = -math.inf, fitted.prototypes
+            for prototypes in () if fitted.per_epoch is None else fitted.per_epoch:
+                memory.prompts[task] = replace(fitted, prototypes=prototypes)
+                auroc = self._auroc(class_name, task, batches, grids)
+                if auroc > best:
+                    best, prototypes_of_best = auroc, prototypes
+            memory.prompts[task] = replace(fitted, prototypes=prototypes_of_best)
+
+    def _auroc(
+        self, class_name: str, task: Task, batches: Sequence[tuple[Features, Batch]], grids: Sequence[Tensor]
+    ) -> float:
+        image, pixel = ImageMetrics(), PixelMetrics()
+        for (features, batch), visual in zip(batches, grids, strict=True):
+            if task == "cls":
+                scores = image_score(visual, self.text_score(features, class_name), self.settings)
+                image.update(scores.float().cpu().numpy(), batch.labels.cpu().numpy())
+            elif batch.masks is not None:
+                maps = pixel_map(visual, self.text_grid(features, class_name), self.settings)
+                pixel.update(maps.float().cpu().numpy(), batch.masks.cpu().numpy())
+        return image.compute()["image_auroc"] if task == "cls" else pixel.compute()["pixel_auroc"]
 
     # Scores
 
@@ -151,9 +156,9 @@ class PromptAd(Method):
             part = features if len(rows) == len(names) else {key: value[rows] for key, value in features.items()}
             visual = self.visual_grid(part, name)
             if scores is not None:
-                scores[rows] = self.scoring.image_score(visual, self.text_score(part, name)).float()
+                scores[rows] = image_score(visual, self.text_score(part, name), self.settings).float()
             if maps is not None:
-                maps[rows] = self.scoring.pixel_map(visual, self.text_grid(part, name)).float()
+                maps[rows] = pixel_map(visual, self.text_grid(part, name), self.settings).float()
         return Prediction(scores, maps)
 
     def visual_grid(self, features: Features, class_name: str) -> Tensor:
@@ -174,7 +179,7 @@ class PromptAd(Method):
         if task not in prompts:
             raise UserError(
                 f"class {class_name!r} has memory and prompts for the task {', '.join(prompts)} only",
-                where=f"method.task={self.hyperparameters['task']}",
+                where=f"method.task={self.settings.task}",
                 hint=f"set method.task={next(iter(prompts))}, or fit the class for {task}",
             )
         return abnormal_probability(features, prompts[task].prototypes, self.scale)
@@ -202,7 +207,7 @@ class PromptAd(Method):
 
     def learnable_state(self) -> dict[str, Tensor]:
         """The contexts that every class begins with, and of each class its galleries, prototypes and contexts."""
-        state = {f"{task}/{key}": value for task, one in self.initial.items() for key, value in one.named().items()}
+        state = {f"{task}/{key}": value for task, first in self.initial.items() for key, value in first.named().items()}
         for name, memory_bank in self.memory_bank.items():
             state |= as_tensors(name, memory_bank)
         return {key: value.detach() for key, value in state.items()}
@@ -213,12 +218,12 @@ class PromptAd(Method):
         With select="last" the prompts in use are those of the last epoch, whichever were when the state was kept.
         """
         rest = {key: value.to(self.clip.device) for key, value in state.items()}
-        initial = {task: first_contexts(rest, task, own) for task, own in self.initial.items()}
+        initial = {task: first_contexts(rest, task, like) for task, like in self.initial.items()}
         memory_bank = from_tensors(rest)
-        for name, one in memory_bank.items():
-            one.check(self.clip, len(self.vv_clip.blocks), where=name)
+        for name, memory in memory_bank.items():
+            memory.check(self.clip, len(self.vv_clip.blocks), where=name)
             if not self.selects_on_test:
-                one.use_last_epoch()
+                memory.use_last_epoch()
         self.initial, self.memory_bank, self._nameless = initial, memory_bank, None
 
     def load_official(self, path: str | Path) -> None:
@@ -227,22 +232,18 @@ class PromptAd(Method):
         A file's name says class and task. A file of another name is taken for `method.task` and for the first class
         that is scored. A file of contexts alone gives the values that every class begins with.
         """
-        for found in read_files(Path(path), self.tasks):
-            if found.contexts is not None:
-                self.initial[found.task] = found.contexts
-            if found.memory_bank is None:
+        where, n_layers = str(path), len(self.vv_clip.blocks)
+        for file in read_files(Path(path), self.tasks):
+            if file.contexts is not None:
+                self.initial[file.task] = file.contexts
+            if file.memory_bank is None:
                 continue
-            memory_bank = found.memory_bank.to(self.clip.device).check(
-                self.clip, len(self.vv_clip.blocks), where=str(path)
-            )
-            if found.class_name is None:
-                self._nameless = memory_bank
-            elif found.class_name in self.memory_bank:
-                self.memory_bank[found.class_name] = self.memory_bank[found.class_name].joined(
-                    memory_bank, where=str(path)
-                )
+            memory = file.memory_bank.to(self.clip.device).check(self.clip, n_layers, where=where)
+            if file.class_name is None:
+                self._nameless = memory
             else:
-                self.memory_bank[found.class_name] = memory_bank
+                before = self.memory_bank.get(file.class_name)
+                self.memory_bank[file.class_name] = memory if before is None else before.joined(memory, where=where)
 
     def save_official(self, path: str | Path) -> None:
         """Write a file per class and task into the folder `path`, half precision, as the authors' code names them."""

@@ -13,7 +13,8 @@ from torch import Tensor
 from adbench.atomic import replacing
 from adbench.errors import UserError
 from adbench.methods.promptad.memory_bank import GALLERY_KEY, TEXT_KEY, ClassMemory, FittedPrompts, misfit
-from adbench.methods.promptad.prompts import ABNORMAL_KEY, NORMAL_KEY, Contexts, Task
+from adbench.methods.promptad.prompts import ABNORMAL_KEY, NORMAL_KEY, Contexts
+from adbench.methods.promptad.settings import Task
 from adbench.weight_files import read_state
 
 _FILE_NAME = re.compile(r"(?P<task>CLS|SEG)-Seed_\d+-(?P<name>.+)-check_point")

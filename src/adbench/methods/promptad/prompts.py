@@ -4,30 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from adbench.clip import Clip
-from adbench.methods.promptad.states import Source, after_noun, templates_of
+from adbench.methods.promptad.settings import PromptAdSettings, Prototype
+from adbench.methods.promptad.states import after_noun, templates_of
 from adbench.methods.promptad.states import noun as noun_of
 
 NORMAL_KEY, ABNORMAL_KEY = "prompt_learner.normal_ctx", "prompt_learner.abnormal_ctx"
-Task = Literal["cls", "seg"]
-Prototype = Literal["mean_of_raw", "mean_of_normalised"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PromptStyle:
-    """How prompts are put together: fields as the hyperparameters of `PromptAd`."""
-
-    n_ctx: int = 4
-    n_ctx_ab: int = 1
-    lap_position: Literal["before_noun", "after_noun"] = "before_noun"
-    manual_form: Literal["around_noun", "after_noun"] = "around_noun"
-    pairing: Literal["modulo", "product"] = "modulo"
-    suffixes: Source = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +47,20 @@ class TextFeatures:
         """The normal and the abnormal direction, (2, E) of unit length: all rows of a state weigh the same."""
         states = (self.normal, torch.cat([self.manual, self.learned]))
         if kind == "mean_of_normalised":
-            states = (unit(states[0]), unit(states[1]))
-        return unit(torch.stack([state.mean(dim=0) for state in states]))
-
-
-def unit(x: Tensor) -> Tensor:
-    """Divide by the L2 norm over the last dimension."""
-    scaled: Tensor = x / x.norm(dim=-1, keepdim=True)
-    return scaled
+            states = (F.normalize(states[0], dim=-1), F.normalize(states[1], dim=-1))
+        return F.normalize(torch.stack([state.mean(dim=0) for state in states]), dim=-1)
 
 
 def make_prompts(
-    clip: Clip, class_name: str, dataset: str, *, n_normal: int, n_abnormal: int, style: PromptStyle
+    clip: Clip, class_name: str, dataset: str, *, n_normal: int, n_abnormal: int, settings: PromptAdSettings
 ) -> Prompts:
     """Write and tokenize the prompts of a class for N = n_normal and L = n_abnormal contexts."""
     noun = noun_of(class_name)
-    templates = templates_of(class_name, dataset, style.suffixes)
-    if style.manual_form == "after_noun":
+    templates = templates_of(class_name, dataset, settings.suffixes)
+    if settings.manual_form == "after_noun":
         templates = [after_noun(template) for template in templates]
-    context, words = " ".join("N" * style.n_ctx), " ".join("A" * style.n_ctx_ab)
-    before = style.lap_position == "before_noun"
+    context, words = " ".join("N" * settings.n_ctx), " ".join("A" * settings.n_ctx_ab)
+    before = settings.lap_position == "before_noun"
     normal = torch.arange(n_normal)
     row = torch.arange(n_normal * n_abnormal)
     texts = [f"{context} {noun}."] * n_normal
@@ -91,8 +72,8 @@ def make_prompts(
         ids=clip.tokenize(texts),
         normal=torch.cat([normal.repeat(1 + len(templates)), row % n_normal]),
         # Where N and L share a factor, "modulo" repeats some pairs and never forms others.
-        abnormal=row % n_abnormal if style.pairing == "modulo" else row // n_normal,
-        abnormal_start=torch.full_like(row, 1 + style.n_ctx + (0 if before else noun_length)),
+        abnormal=row % n_abnormal if settings.pairing == "modulo" else row // n_normal,
+        abnormal_start=torch.full_like(row, 1 + settings.n_ctx + (0 if before else noun_length)),
         counts=(n_normal, n_normal * len(templates), len(row)),
     )
 
@@ -105,9 +86,11 @@ class Contexts:
     abnormal: Tensor
 
     @classmethod
-    def drawn(cls, n_normal: int, n_abnormal: int, *, n_ctx: int, n_ctx_ab: int, width: int, std: float) -> Contexts:
-        """Fresh values from N(0, std^2): the normal ones first, as the authors' code draws them."""
-        return cls(std * torch.randn(n_normal, n_ctx, width), std * torch.randn(n_abnormal, n_ctx_ab, width))
+    def drawn(cls, n_normal: int, settings: PromptAdSettings, width: int) -> Contexts:
+        """Fresh values from N(0, init_std^2): the normal ones first, as the authors' code draws them."""
+        normal = torch.randn(n_normal, settings.n_ctx, width)
+        abnormal = torch.randn(settings.n_pro_ab, settings.n_ctx_ab, width)
+        return cls(settings.init_std * normal, settings.init_std * abnormal)
 
     def named(self) -> dict[str, Tensor]:
         """By the names of the authors' prompt learner."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from adbench.clip import Clip
 from adbench.methods.base import Features
-from adbench.methods.promptad.prompts import unit
 
 # Blocks that are remembered, of twelve.
 _MEMORY_BLOCKS = (2, 7)
@@ -63,7 +63,7 @@ class VvClip:
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
         """`raw`, of unit length."""
-        return {key: unit(value) for key, value in self.raw(images).items()}
+        return {key: F.normalize(value, dim=-1) for key, value in self.raw(images).items()}
 
     def support_features(self, images: Tensor) -> dict[str, Tensor]:
         """`features` of support images, a few at a time."""
@@ -72,4 +72,4 @@ class VvClip:
 
     def galleries(self, features: Features) -> list[Tensor]:
         """The memory of each layer, (K * P, D); normalised once more, as the authors do."""
-        return [unit(features[f"memory{i}"].flatten(0, 1)) for i in range(1, len(self.blocks) + 1)]
+        return [F.normalize(features[f"memory{i}"].flatten(0, 1), dim=-1) for i in range(1, len(self.blocks) + 1)]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from adbench.data.sample import Batch
 from adbench.methods.maps import resize_bilinear
 from adbench.methods.promptad.fitting import Job, Step, fit, logits, total
 from adbench.methods.promptad.method import PromptAd
-from adbench.methods.promptad.prompts import TextFeatures, encode_prompts, prompt_embeddings, unit
+from adbench.methods.promptad.prompts import TextFeatures, encode_prompts, prompt_embeddings
 from adbench.methods.promptad.scores import fuse
 from adbench.methods.promptad.transform import (
     FIRST_SIZE,
@@ -111,8 +112,8 @@ def _prompts(method: PromptAd, case: Mapping[str, Any]) -> Tensors:
         ("normal", "manual", "learned"), job.prompts.ids.split(counts), embeddings.split(counts), strict=True
     ):
         found |= {f"tokens_{kind}": ids, f"embeddings_{kind}": tokens}
-    found["text_features_all_normalised"] = unit(torch.cat([text.normal, text.manual, text.learned]))
-    found["prototypes"] = text.prototypes(method.fitting.prototype)
+    found["text_features_all_normalised"] = F.normalize(torch.cat([text.normal, text.manual, text.learned]), dim=-1)
+    found["prototypes"] = text.prototypes(method.settings.prototype)
     return found
 
 
@@ -128,7 +129,7 @@ def _train(method: PromptAd, case: Mapping[str, Any], tensors: Arrays) -> Tensor
     found: Tensors = {
         f"feature_gallery{i}": gallery.clone() for i, gallery in enumerate(method.vv_clip.galleries(features), start=1)
     }
-    made = fit(method.clip, [job], method.fitting, steps_per_epoch=len(steps) // method.fitting.epochs)
+    made = fit(method.clip, [job], method.settings, method.scale, steps_per_epoch=len(steps) // method.settings.epochs)
     for number, step in enumerate(made):
         if number == 0:
             found |= _first_step(method, job, step)
@@ -139,10 +140,10 @@ def _train(method: PromptAd, case: Mapping[str, Any], tensors: Arrays) -> Tensor
 def _first_step(method: PromptAd, job: Job, step: Step) -> Tensors:
     (text,) = step.text
     visual = job.visual[job.order[0]]
-    prototypes = text.prototypes(method.fitting.prototype).detach()
+    prototypes = text.prototypes(method.settings.prototype).detach()
     return {
         "step0_visual": visual,
-        "step0_logits": logits(visual, text, method.fitting).detach(),
+        "step0_logits": logits(visual, text, method.settings.prototype, method.scale).detach(),
         "step0_normal_prototype": prototypes[:1],
         "step0_abnormal_prototype": prototypes[1:],
         **_raw(text, "step0_text_{}_unnormalised"),
@@ -156,7 +157,7 @@ def _step(method: PromptAd, job: Job, step: Step) -> Tensors:
         "loss_contrastive": terms["contrastive"].reshape(1),
         "loss_margin": terms["margin"].reshape(1),
         "loss_align_unweighted": terms["alignment"].reshape(1),
-        "loss_total": total(terms, method.fitting).reshape(1),
+        "loss_total": total(terms, method.settings).reshape(1),
     }
     for kind, tensor in (("normal", job.contexts.normal), ("abnormal", job.contexts.abnormal)):
         assert tensor.grad is not None
