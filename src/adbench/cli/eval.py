@@ -61,6 +61,7 @@ how
   eval.metrics_mode=exact   constant: constant memory, prints its error bound
   eval.memory_limit_mib=N   exact metrics go to disk above it
   eval.heat_maps=N          pictures per class              seed=N
+  eval.maps=true            keep all anomaly maps, one maps/DATA/CLASS.npz per class (float16: half as large)
   device=auto|cpu|cuda
 
 where

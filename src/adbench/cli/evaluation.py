@@ -250,7 +250,7 @@ def _written(
     scores_file = write_scores(folder.path, scores)  # first: where results.json stands, the run is complete
     provenance["scores_sha256"] = file_sha256(scores_file)
     files = [*write_results(folder.path, rows, provenance), scores_file]
-    tidy(folder, rows)
+    tidy(folder, rows, keeps_maps=bool(ready[0].part.config.eval.maps))
     trained_in = [prepared.part.checkpoint.path for prepared in ready if prepared.part.checkpoint.path is not None]
     training = trained_in[0] if len(trained_in) == 1 and trained_in[0].is_dir() else None
     files.append(write_html(folder.path, training=training))

@@ -20,6 +20,7 @@ from adbench.data.sample import Sample
 from adbench.data.support import SupportSet
 from adbench.engine.adapt import MemoryBank, joined
 from adbench.engine.borrowed import borrowed
+from adbench.engine.kept_maps import maps_files
 from adbench.engine.names import file_name, file_names
 from adbench.engine.rows import MEAN, Draw
 from adbench.engine.run_folder import RunFolder
@@ -47,6 +48,7 @@ class ClassResultCache:
         self, run: RunFolder, method: Method, data: EvalData, settings: EvalSettings, record: WeightsRecord | None
     ) -> None:
         self._folder = run.classes_dir / file_name(data.name)
+        self._maps = maps_files(run, data.name, data.classes) if settings.maps else None
         self._method, self._data = method, data
         shown = backbone(method)
         self._common = {
@@ -62,7 +64,7 @@ class ClassResultCache:
     def load(self, class_name: str, samples: Sequence[Sample]) -> FinishedClass | None:
         """What was kept of the class; None if it has to be evaluated."""
         path = self._path(class_name)
-        if not path.is_file():
+        if not path.is_file() or (self._maps and not self._maps[class_name].is_file()):
             return None
         try:
             tensors, record = read_tensors(path, sealed=True)
@@ -103,13 +105,15 @@ def _identity(support: SupportSet | None) -> list[str] | None:
     return None if support is None else [support.id, *(fingerprint([sample]) for sample in support.samples)]
 
 
-def tidy(run: RunFolder, rows: Sequence[Row]) -> None:
+def tidy(run: RunFolder, rows: Sequence[Row], *, keeps_maps: bool = False) -> None:
     """Remove what does not belong to these results, which are complete and written.
 
     That is what was kept of single classes, and what an earlier evaluation in this folder has left of others: heat
-    maps, fitted weights.
+    maps, fitted weights, anomaly maps (all of them unless these results have theirs).
     """
     shutil.rmtree(run.classes_dir, ignore_errors=True)
+    if not keeps_maps:
+        shutil.rmtree(run.maps_dir, ignore_errors=True)
     classes: dict[str, list[str]] = {}
     fitted = set()
     for row in rows:
@@ -117,13 +121,14 @@ def tidy(run: RunFolder, rows: Sequence[Row]) -> None:
             classes.setdefault(row["dataset"], []).append(row["class_name"])
             fitted.add(_fitted_name(row["dataset"], row["shots"], row["support_seed"]))
     folders = {file_name(dataset): set(file_names(found).values()) for dataset, found in classes.items()}
-    for path in [*run.heatmaps_dir.glob("*/*"), *run.heatmaps_dir.glob("*")]:
-        if path.parent == run.heatmaps_dir:
-            stale = path.name not in folders or not any(path.iterdir())
-        else:
-            stale = path.name.removesuffix(".png") not in folders.get(path.parent.name, ())
-        if stale:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for top, ending in ((run.heatmaps_dir, ".png"), (run.maps_dir, ".npz")):
+        for path in [*top.glob("*/*"), *top.glob("*")]:
+            if path.parent == top:
+                stale = path.name not in folders or not any(path.iterdir())
+            else:
+                stale = path.name.removesuffix(ending) not in folders.get(path.parent.name, ())
+            if stale:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in run.path.glob("weights_*"):
         if path.suffix in (".safetensors", ".json") and path.stem not in fitted:
             path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from adbench.engine.adapt import MemoryBank, build_memory_banks, check_support, 
 from adbench.engine.borrowed import borrowed
 from adbench.engine.class_results import ClassResultCache, FinishedClass, restored_supports, save_fitted
 from adbench.engine.device import autocast, check_amp
+from adbench.engine.kept_maps import MapWriter, maps_files
 from adbench.engine.names import file_name, file_names
 from adbench.engine.pictures import Painter, Picture, Shortlist, save_pictures
 from adbench.engine.progress import Advance, Quiet, Reporter
@@ -26,6 +28,7 @@ from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, MetricSet, Row
 from adbench.engine.weights import WeightsRecord
 from adbench.engine.zero_shot import find_overlap
+from adbench.errors import UserError
 from adbench.methods.base import Features, Method
 
 Accumulator = ClassAccumulator | RoadAccumulator
@@ -66,6 +69,7 @@ def evaluate(
     shots = any(k for k, _ in data.supports)
     restored = {} if shots else restored_supports(record, data)
     supports = restored or data.supports or {(0, None): {}}
+    as_loaded = method.adapts and not (shots or restored)  # with the memory banks that the method came with
     results: dict[Draw, dict[str, Any]] = {draw: {} for draw in supports}
     fitted: dict[Draw, list[MemoryBank]] = {draw: [] for draw in supports}
     cache = ClassResultCache(run, method, data, settings, record) if run else None
@@ -78,9 +82,20 @@ def evaluate(
             if finished is None:
                 sets = [by_class.get(name) for by_class in supports.values()] if method.adapts and shots else None
                 shortlist = Shortlist(settings.heat_maps, method) if run and painter and settings.heat_maps else None
-                finished = _evaluate_class(
-                    method, data, samples, settings, sets, device=device, shortlist=shortlist, advance=advance
-                )
+                with _map_writer(run, data, name, samples, settings) as maps:
+                    finished = _evaluate_class(
+                        method,
+                        data,
+                        samples,
+                        settings,
+                        sets,
+                        device=device,
+                        shortlist=shortlist,
+                        maps=maps,
+                        advance=advance,
+                    )
+                    if maps is not None:
+                        maps.finish([(method.shots(name) if as_loaded else k, seed) for k, seed in supports])
                 if run and painter:
                     pictures = shortlist.pictures() if shortlist else []
                     save_pictures(pictures, painter, run.heatmaps_dir / file_name(data.name), names[name])
@@ -91,7 +106,7 @@ def evaluate(
                 advance(len(samples), {})
             for number, draw in enumerate(supports):
                 results[draw][name] = finished.results[number]
-                if method.adapts and not (shots or restored):
+                if as_loaded:
                     results[draw][name] = {**finished.results[number], "shots": method.shots(name)}
                 fitted[draw] += finished.memory_banks[number : number + 1]
     if n_before:
@@ -119,6 +134,17 @@ def evaluate(
     return rows + summarise_seeds(rows)
 
 
+def _map_writer(
+    run: RunFolder | None, data: EvalData, class_name: str, samples: Sequence[Sample], settings: EvalSettings
+) -> contextlib.AbstractContextManager[MapWriter | None]:
+    if not settings.maps:
+        return contextlib.nullcontext()
+    if run is None:
+        raise UserError("anomaly maps are kept in a run's folder, and there is none", where="eval.maps")
+    file = maps_files(run, data.name, data.classes)[class_name]
+    return MapWriter(file, [sample.key for sample in samples], settings.maps)
+
+
 def _evaluate_class(
     method: Method,
     data: EvalData,
@@ -128,6 +154,7 @@ def _evaluate_class(
     *,
     device: torch.device,
     shortlist: Shortlist | None,
+    maps: MapWriter | None,
     advance: Advance | None,
 ) -> FinishedClass:
     """Adapt to each of the support sets (None: keep the memory bank there is) and score the samples of a class."""
@@ -141,6 +168,7 @@ def _evaluate_class(
         memory_banks=banks,
         metric_set=data.metric_set,
         shortlist=shortlist,
+        maps=maps,
         advance=advance,
     )
     results = [accumulator.result() for accumulator in accumulators]
@@ -161,6 +189,7 @@ def accumulate(
     memory_banks: Sequence[MemoryBank] | None = None,
     metric_set: MetricSet | None = None,
     shortlist: Shortlist | None = None,
+    maps: MapWriter | None = None,
     advance: Advance | None = None,
 ) -> list[Accumulator]:
     """Score the samples of one class, or a shard of them (shards merge): an accumulator for each of `memory_banks`.
@@ -192,6 +221,8 @@ def accumulate(
                 with torch.no_grad(), autocast(settings.amp, device):
                     prediction = method.score(features, batch)
                 accumulators[number].update(prediction, batch)
+                if maps is not None:
+                    maps.add(number, prediction, batch)
                 streams[number] = capture_streams(method)
                 accumulators[number].seconds += seconds + time.perf_counter() - begin
             if shortlist is not None:

@@ -12,12 +12,14 @@ outputs/<command>/<method>/<data>/<time>/
     weights_*.safetensors   what a method has fitted to support images, with weights_*.json (evaluation only)
     scores.csv              a row per image and draw
     results.json/.csv/.md, report.html, heatmaps/
+    maps/<data set>/<class>.npz   anomaly maps, where they are kept
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -137,7 +139,8 @@ class RunFolder:
             return
         with (self.path / _LOCK).open("a") as file:
             _lock(file, self.path)
-            for folder in (self.path, *self.classes_dir.glob("*/"), *self.heatmaps_dir.glob("**/")):
+            inner = (place.glob("**/") for place in (self.classes_dir, self.heatmaps_dir, self.maps_dir))
+            for folder in (self.path, *itertools.chain(*inner)):
                 sweep(folder)
             yield
 
@@ -201,6 +204,11 @@ class RunFolder:
     def heatmaps_dir(self) -> Path:
         """heatmaps/: one folder per data set."""
         return self.path / "heatmaps"
+
+    @property
+    def maps_dir(self) -> Path:
+        """maps/: one folder per data set."""
+        return self.path / "maps"
 
 
 _MEND = "restore the file, or remove it: weights carry their own record"

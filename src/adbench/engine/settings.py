@@ -30,6 +30,7 @@ Cache = Literal["auto", "off", "ram", "disk"]
 Selection = Literal["last", "best_on_test"]
 Protocol = Literal["exact", "official", "smiyc"]
 MetricsMode = Literal["exact", "constant"]
+KeepMaps = Literal[False, True, "float32", "float16"]
 AuxNormals = Literal["test_only", "train_and_test"]
 Unannotated = Literal["leave_out", "as_normal"]
 
@@ -143,6 +144,7 @@ class EvalSettings:
                          benchmark SegmentMeIfYouCan
     aupro200             AUPRO from 200 thresholds, as papers compute it, instead of the exact integral
     heat_maps            pictures per class: the most anomalous images and, half as many, the most suspect normal ones
+    maps                 keep all anomaly maps in the run's folder (see `kept_maps`): as float32 (true), or as float16
     metrics_mode         "exact", or "constant": little memory for any number of pixels, prints its error bound
     memory_limit_mib     exact pixel metrics of a class spill to disk above this much memory
     """
@@ -154,6 +156,7 @@ class EvalSettings:
     protocol: Protocol = "exact"
     aupro200: bool = False
     heat_maps: NonNegativeInt = 0
+    maps: KeepMaps = False
     metrics_mode: MetricsMode = "exact"
     memory_limit_mib: PositiveInt = 4096
 
