@@ -36,7 +36,7 @@ def main() -> None:
     from adbench.clip import Clip
     from adbench.data.sample import Batch
     from adbench.methods import build
-    from adbench.methods.vl4ad.vocabulary import make_columns, unit
+    from adbench.methods.vl4ad.vocabulary import make_columns
 
     config = open_clip.get_model_config(options.clip)
     config["text_cfg"] |= {"layers": 1, "vocab_size": 512}
@@ -44,7 +44,7 @@ def main() -> None:
     method = build("vl4ad", clip)
     n_classes = len(method.vocabulary.classes)
     single = [(index,) for index in range(n_classes)]
-    features = unit(torch.randn(n_classes, clip.embed_dim))
+    features = torch.nn.functional.normalize(torch.randn(n_classes, clip.embed_dim), dim=-1)
     columns = make_columns(features, [1] * n_classes, n_id=n_classes, seen=[True] * n_classes, groups=single)
     method.use_columns(train=columns, test=columns)
     images = torch.randn(1, 3, height, width)

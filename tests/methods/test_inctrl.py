@@ -144,8 +144,9 @@ def test_losses_and_where_their_gradients_go():
 
 def test_the_papers_variant_sets_what_it_says():
     method = build_inctrl(variant="paper")
-    assert (method.final_divisor, method.residual_scale, method.image_loss, method.final_loss) == (1, 1, "bce", "focal")
-    assert build_inctrl(variant="paper", residual_scale=0.5).residual_scale == 0.5
+    chosen = method.settings
+    assert (chosen.final_divisor, chosen.residual_scale, chosen.image_loss, chosen.final_loss) == (1, 1, "bce", "focal")
+    assert build_inctrl(variant="paper", residual_scale=0.5).settings.residual_scale == 0.5
 
 
 def test_training_on_single_images_is_refused():

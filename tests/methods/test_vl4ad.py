@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from adbench.data.sample import Batch
 from adbench.errors import UserError
 from adbench.methods import method_class
-from adbench.methods.vl4ad.targets import targets
+from adbench.methods.vl4ad.mask2former import targets
 from tiny import make_tiny_clip, make_tiny_convnext, rows
 from tiny_vl4ad import make_scenes, make_vl4ad
 
@@ -189,10 +189,10 @@ def test_padding_is_cut_off_before_maps_are_resized(convnext):
     method = make_vl4ad(convnext, short_side=60).eval()  # content 60 x 90 in a tensor of 64 x 96
     batch = make_scenes(1, sizes=[(30, 45)])
     features = method.encode(batch)
-    queries = method.queries(features, 0, "test")
-    whole = nn.functional.interpolate(queries.masks, size=(64, 96), mode="bilinear", align_corners=False)[..., :60, :90]
+    masks, probability = method.queries(features, 0, "test")
+    whole = nn.functional.interpolate(masks, size=(64, 96), mode="bilinear", align_corners=False)[..., :60, :90]
     small = nn.functional.interpolate(whole, size=(30, 45), mode="bilinear", align_corners=False)
-    expected = -torch.einsum("nk,nhw->khw", queries.probability[0], small[0].sigmoid()).amax(dim=0)
+    expected = -torch.einsum("nk,nhw->khw", probability[0], small[0].sigmoid()).amax(dim=0)
     assert_close(predict(method, batch)[0], expected, atol=1e-5, rtol=1e-5)
 
 
@@ -218,7 +218,7 @@ def test_the_mean_over_mirror_images_is_symmetric(make):
     mirrored = replace(batch, images=batch.images.flip(-1))
     (first,), (second,) = predict(method, batch), predict(method, mirrored)
     assert_close(first, second.flip(-1), atol=2e-5, rtol=1e-4)
-    method.tta_flip = False
+    method.settings = replace(method.settings, tta_flip=False)
     assert not torch.allclose(predict(method, batch)[0], first, atol=1e-4)
 
 
@@ -309,11 +309,11 @@ def test_unknown_names_are_answered_with_the_nearest(convnext):
 def test_sizes_that_suit_the_tower():
     of_convnext = make_vl4ad(make_tiny_convnext(), short_side=None, crop=None, window=None)
     transform, plan = of_convnext.transform, of_convnext.transform.augmentation
-    assert (transform.short_side, transform.long_side, of_convnext.sizes.window) == (1024, 2560, None)
+    assert (transform.short_side, transform.long_side, of_convnext.settings.window) == (1024, 2560, 0)
     assert plan.short_sides == tuple(int(102.4 * x) for x in range(5, 21))
     assert (plan.long_side, plan.crop) == (4096, (512, 1024))
     of_vit = make_vl4ad(make_tiny_clip(), short_side=None, crop=None, window=None)
-    assert (of_vit.transform.short_side, of_vit.sizes.window, of_vit.sizes.window_stride) == (512, 512, 352)
+    assert (of_vit.transform.short_side, of_vit.settings.window, of_vit.settings.window_stride) == (512, 512, 352)
     assert of_vit.transform.augmentation.crop == (512, 512)
 
 

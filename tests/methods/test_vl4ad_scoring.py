@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from adbench.clip import load_clip
 from adbench.data import catalogue
-from adbench.methods.vl4ad.scoring import Frame, class_probability, class_sums, ensembled_probability, score_map
+from adbench.methods.vl4ad.scoring import ImageSizes, class_probability, class_sums, ensembled_probability, score_map
 from adbench.methods.vl4ad.views import averaged, lay_out
 from adbench.methods.vl4ad.vocabulary import Columns, make_columns, read_vocabulary
 from adbench.shipped import configs_dir
@@ -91,10 +91,10 @@ def test_cityscapes_has_the_words_that_are_known():
 
 
 FRAMES = {
-    "as it is": Frame((64, 96), (64, 96), (64, 96)),
-    "padded": Frame((64, 96), (53, 90), (53, 90)),
-    "enlarged": Frame((64, 96), (60, 90), (150, 211)),
-    "reduced": Frame((64, 96), (60, 90), (31, 47)),
+    "as it is": ImageSizes((64, 96), (64, 96), (64, 96)),
+    "padded": ImageSizes((64, 96), (53, 90), (53, 90)),
+    "enlarged": ImageSizes((64, 96), (60, 90), (150, 211)),
+    "reduced": ImageSizes((64, 96), (60, 90), (31, 47)),
 }
 
 
@@ -112,7 +112,7 @@ def test_strips_give_what_resizing_the_whole_gives(frame, rows):
     strips = list(class_sums(masks, kept, frame, strip_values=values))
     assert max(strip.shape[1] for strip in strips) == min(rows, frame.original[0])
     assert_close(torch.cat(strips, dim=1), expected, atol=1e-5, rtol=1e-5)
-    found = score_map(masks, kept, frame, "rba", strip_values=values)
+    found = score_map(class_sums(masks, kept, frame, strip_values=values), "rba")
     assert_close(found, -expected.tanh().sum(dim=0), atol=1e-5, rtol=1e-5)
 
 

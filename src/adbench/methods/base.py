@@ -241,7 +241,13 @@ def not_adapted(method: Method, class_name: str) -> UserError:
 
 def load_strictly(module: nn.Module, state: Mapping[str, Any], *, where: str = "") -> None:
     """Load `state` into `module`; a missing, unexpected or misshapen tensor raises UserError and changes nothing."""
-    faults = misfits(module.state_dict(), state)
+    check_fit(module.state_dict(), state, where=where)
+    module.load_state_dict(state)
+
+
+def check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Any], *, where: str = "") -> None:
+    """Raise UserError unless `state` has the names and shapes of `expected`."""
+    faults = misfits(expected, state)
     if faults:
         more = f" and {len(faults) - 4} more" if len(faults) > 4 else ""
         raise UserError(
@@ -249,4 +255,3 @@ def load_strictly(module: nn.Module, state: Mapping[str, Any], *, where: str = "
             where=where,
             hint="build the method with the settings and the backbone that the weights were trained with",
         )
-    module.load_state_dict(state)

@@ -18,11 +18,7 @@ from adbench.typed import PositiveFloat, Sigma
 
 @register("clip_zeroshot")
 class ClipZeroShot(Method):
-    """The baseline that every learned prompt has to beat, with AdaCLIP's sentences and preprocessing.
-
-    temperature     factor on cosines before the softmax over {normal, abnormal}; does not change any ranking
-    gaussian_sigma  smoothing of the map in pixels
-    """
+    """The baseline that every learned prompt has to beat, with AdaCLIP's sentences and preprocessing."""
 
     supervision = "none"
 

@@ -10,17 +10,12 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def regroup_patches(patches: Tensor) -> Tensor:
-    """Query patches (B, L, P, D), each in its place -> the same shape as the authors' code has it."""
-    return patches.transpose(0, 1).reshape(patches.shape)
+def regroup(features: Tensor) -> Tensor:
+    """Patches (B, L, P, D) of queries or features (B, K, E) of prompts, each in its place -> as the authors have it."""
+    return features.transpose(0, 1).reshape(features.shape)
 
 
 def regroup_prompt_patches(patches: Tensor) -> Tensor:
     """Prompt patches (B, K, L, P, D), each in its place -> (B, L, K * P, D) as the authors' code has it."""
     n, shots, layers, positions, width = patches.shape
     return patches.permute(2, 1, 0, 3, 4).reshape(n, layers, shots * positions, width)
-
-
-def regroup_prompt_features(features: Tensor) -> Tensor:
-    """Prompt class features (B, K, E), each in its place -> the same shape as the authors' code has it."""
-    return features.transpose(0, 1).reshape(features.shape)

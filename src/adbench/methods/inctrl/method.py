@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,97 +15,51 @@ from adbench.data.transforms import ClipTransform
 from adbench.errors import UserError
 from adbench.methods.base import SUPPORT, Features, Method, Prediction, beside, load_strictly, not_adapted
 from adbench.methods.inctrl.heads import Adapter, Head
-from adbench.methods.inctrl.layout import regroup_patches, regroup_prompt_features, regroup_prompt_patches
+from adbench.methods.inctrl.layout import regroup, regroup_prompt_patches
 from adbench.methods.inctrl.official import split_checkpoint, write_checkpoint
-from adbench.methods.inctrl.outputs import Comparison, Outputs
+from adbench.methods.inctrl.outputs import Comparison, InCtrlOutputs
+from adbench.methods.inctrl.settings import BY_VARIANT, InCtrlSettings
 from adbench.methods.losses import score_focal
-from adbench.methods.maps import resize_bilinear
+from adbench.methods.maps import resize_bilinear, to_grid
 from adbench.methods.registry import register
 from adbench.methods.residuals import nearest_distance
-from adbench.typed import Fraction, Length, NonEmpty, NonNegativeFloat, PositiveFloat, PositiveInt
+from adbench.methods.variants import by_variant
 from adbench.weight_files import read_state
-
-Loss = Literal["focal", "bce"]
 
 
 @register("inctrl")
 class InCtrl(Method):
-    """InCTRL, trained on auxiliary data with K normal images per query and adapted to a class by K normal images.
+    """InCTRL, trained on auxiliary data with K normal images per query and adapted to a class by K normal images."""
 
-    variant          "official" follows the authors' code; "paper": the score is not halved, the residual is 1 - cosine,
-                     the image-level score has a plain cross-entropy loss (all three at second hand)
-    batch_layout     "corrected": every query against its own prompts; "official": the authors' regrouping, which mixes
-                     the images of a batch (`layout`). Equal for one query at a time, which is how `eval` has it then
-    out_layers       blocks (from 1) whose patch tokens are compared
-    alpha            weight of the largest residual in the score, which is then divided by `final_divisor`;
-                     None: 2, or 1 in the paper variant
-    residual_scale   factor on 1 - cosine; None: 0.5, or 1 in the paper variant
-    natural_prompts  one pair of sentences instead of the ensemble for the classes of CIFAR-10 and "animal"
-    image_loss, final_loss  "focal" or "bce"; None: focal, or bce for the image in the paper variant
-    loss_applies_sigmoid    the authors' code takes scores in [0, 1] as logits
-    """
-
-    supervision = "anomaly"
+    settings_class = InCtrlSettings
     adapts = needs_support = in_context = features_suffice = True
 
-    def __init__(
-        self,
-        clip: Clip,
-        *,
-        variant: Literal["official", "paper"] = "official",
-        batch_layout: Literal["corrected", "official"] = "corrected",
-        out_layers: Annotated[Sequence[PositiveInt], NonEmpty] = (7, 9, 11),
-        adapter_reduction: PositiveInt = 4,
-        head_hidden: Annotated[Sequence[PositiveInt], Length(2)] = (128, 64),
-        batchnorm_eps: PositiveFloat = 1e-5,
-        batchnorm_momentum: Fraction = 0.1,
-        alpha: float = 1.0,
-        final_divisor: PositiveFloat | None = None,
-        residual_scale: float | None = None,
-        text_temperature: PositiveFloat = 100.0,
-        natural_prompts: bool = True,
-        image_loss: Loss | None = None,
-        final_loss: Loss | None = None,
-        focal_gamma: NonNegativeFloat = 2.0,
-        loss_applies_sigmoid: bool = True,
-    ) -> None:
+    def __init__(self, clip: Clip, settings: InCtrlSettings) -> None:
         super().__init__(clip)
-        paper = variant == "paper"
-        self.variant, self.batch_layout = variant, batch_layout
-        self.out_layers = tuple(out_layers)
-        self.adapter_reduction, self.head_hidden = adapter_reduction, tuple(head_hidden)
-        self.batchnorm_eps, self.batchnorm_momentum = batchnorm_eps, batchnorm_momentum
-        self.alpha = alpha
-        self.final_divisor = final_divisor if final_divisor is not None else (1.0 if paper else 2.0)
-        self.residual_scale = residual_scale if residual_scale is not None else (1.0 if paper else 0.5)
-        self.text_temperature, self.natural_prompts = text_temperature, natural_prompts
-        self.image_loss: Loss = image_loss or ("bce" if paper else "focal")
-        self.final_loss: Loss = final_loss or "focal"
-        self.focal_gamma, self.loss_applies_sigmoid = focal_gamma, loss_applies_sigmoid
-        self._check()
-        self.mixes_batch = batch_layout == "official"
+        self.settings = chosen = by_variant(settings, BY_VARIANT)
+        for layer in chosen.out_layers:
+            if layer > clip.n_layers:
+                raise ValueError(f"out_layers names block {layer}, outside 1 to {clip.n_layers} for this backbone")
+        if chosen.adapter_reduction > clip.embed_dim:
+            raise ValueError(f"adapter_reduction is {chosen.adapter_reduction}, outside 1 to {clip.embed_dim}")
+        self.mixes_batch = chosen.batch_layout == "official"
         self.map_size = clip.image_size
         self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, resize="short_side", rgb="after")
         self._text: dict[str, Tensor] = {}
         # The attributes' names are the prefixes of the keys in the authors' checkpoints.
-        self.adapter = Adapter(clip.embed_dim, adapter_reduction)
-        self.diff_head = Head(clip.grid**2, head_hidden, eps=batchnorm_eps, momentum=batchnorm_momentum)
-        self.diff_head_ref = Head(clip.embed_dim, head_hidden, eps=batchnorm_eps, momentum=batchnorm_momentum)
-
-    def _check(self) -> None:
-        for layer in self.out_layers:
-            if layer > self.clip.n_layers:
-                raise ValueError(f"out_layers names block {layer}, outside 1 to {self.clip.n_layers} for this backbone")
-        if self.adapter_reduction > self.clip.embed_dim:
-            raise ValueError(f"adapter_reduction is {self.adapter_reduction}, outside 1 to {self.clip.embed_dim}")
+        self.adapter = Adapter(clip.embed_dim, chosen.adapter_reduction)
+        normalisation = {"eps": chosen.batchnorm_eps, "momentum": chosen.batchnorm_momentum}
+        self.diff_head = Head(clip.grid**2, chosen.head_hidden, **normalisation)
+        self.diff_head_ref = Head(clip.embed_dim, chosen.head_hidden, **normalisation)
 
     # Frozen stage
 
     @torch.no_grad()
     def raw_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Class features (B, E) and patches (B, L, P, V), not normalised."""
-        streams = self.clip.image_blocks(self.clip.embed_image(images), collect=self.out_layers, class_token_only=True)
-        patches = [streams.blocks[layer][:, 1:] for layer in self.out_layers]
+        layers = self.settings.out_layers
+        streams = self.clip.image_blocks(self.clip.embed_image(images), collect=layers, class_token_only=True)
+        patches = [streams.blocks[layer][:, 1:] for layer in layers]
         return self.clip.project(streams.tokens[:, 0]), torch.stack(patches, dim=1)
 
     def encode(self, batch: Batch) -> Features:
@@ -118,13 +70,13 @@ class InCtrl(Method):
 
     def feature_settings(self) -> dict[str, object]:
         """The blocks that patches are taken from."""
-        return {"out_layers": list(self.out_layers)}
+        return {"out_layers": list(self.settings.out_layers)}
 
     def text_features(self, class_name: str) -> Tensor:
         """Unit directions (2, E) of the normal and the abnormal state, once per class."""
         if class_name not in self._text:
             words = class_name.replace("_", " ")
-            natural = self.natural_prompts and words in NATURAL_OBJECTS
+            natural = self.settings.natural_prompts and words in NATURAL_OBJECTS
             directions = encode_ensemble(self.clip, NATURAL_ENSEMBLE if natural else INCTRL_ENSEMBLE, words)
             self._text[class_name] = directions.T
         return self._text[class_name].to(self.clip.device)
@@ -140,29 +92,29 @@ class InCtrl(Method):
 
     # Learnable stage
 
-    def outputs(self, features: Features, batch: Batch) -> Outputs:
+    def outputs(self, features: Features, batch: Batch) -> InCtrlOutputs:
         """Run everything on a batch: against its own support where it has one, else against the classes' memories."""
         if f"{SUPPORT}class" in features:
-            found = self._against_support(features)
-        elif self.batch_layout == "official":
-            found = self._against_support(beside(features, self._memories(batch)))
+            comparison = self._against_support(features)
+        elif self.mixes_batch:
+            comparison = self._against_support(beside(features, self._memories(batch)))
         else:
-            found = self._against_memory(features, batch)
-        query = features["class"]
+            comparison = self._against_memory(features, batch)
+        query, settings = features["class"], self.settings
         text = torch.stack([self.text_features(name) for name in batch.class_names])  # (B, 2, E)
-        text_logits = self.text_temperature * (text @ F.normalize(query, dim=-1).unsqueeze(-1))[..., 0]  # (B, 2)
+        text_logits = settings.text_temperature * (text @ F.normalize(query, dim=-1).unsqueeze(-1))[..., 0]  # (B, 2)
         s_a = text_logits.softmax(dim=-1)[:, 1]
         adapted_query = self.adapter(query)
-        image_residual = found.adapted_prompts - adapted_query
+        image_residual = comparison.adapted_prompts - adapted_query
         s_i = self.diff_head_ref(image_residual)
-        residual_map = found.layer_maps.mean(dim=1)  # (B, P)
+        residual_map = comparison.layer_maps.mean(dim=1)  # (B, P)
         s_p = residual_map.amax(dim=-1)
         holistic_map = residual_map + (s_i + s_a).unsqueeze(-1)
         holistic_score = self.diff_head(holistic_map)
-        return Outputs(
+        return InCtrlOutputs(
             text=text,
             text_logits=text_logits,
-            comparison=found,
+            comparison=comparison,
             adapted_query=adapted_query,
             image_residual=image_residual,
             residual_map=residual_map,
@@ -171,7 +123,7 @@ class InCtrl(Method):
             s_p=s_p,
             holistic_map=holistic_map,
             holistic_score=holistic_score,
-            final_score=(holistic_score + self.alpha * s_p) / self.final_divisor,
+            final_score=(holistic_score + settings.alpha * s_p) / settings.final_divisor,
         )
 
     def _against_support(self, features: Features) -> Comparison:
@@ -179,14 +131,14 @@ class InCtrl(Method):
         query, n = features["patches"], len(features["class"])  # (B, L, P, V)
         prompts = features[f"{SUPPORT}class"].reshape(n, -1, self.clip.embed_dim)  # (B, K, E)
         patches = features[f"{SUPPORT}patches"].reshape(n, -1, *query.shape[1:])  # (B, K, L, P, V)
-        if self.batch_layout == "official":
-            query, prompts = regroup_patches(query), regroup_prompt_features(prompts)
+        if self.mixes_batch:
+            query, prompts = regroup(query), regroup(prompts)
             normal = regroup_prompt_patches(patches)
         else:
             normal = patches.transpose(1, 2).flatten(2, 3)  # (B, L, K * P, V)
         # Row by row, so that the cosines of one image only exist at a time.
         nearest = torch.stack([(q @ p.mT).amax(dim=-1) for q, p in zip(query, normal, strict=True)])
-        return Comparison(prompts, self.adapter(prompts).mean(dim=1), self.residual_scale * (1 - nearest))
+        return Comparison(prompts, self.adapter(prompts).mean(dim=1), self.settings.residual_scale * (1 - nearest))
 
     def _against_memory(self, features: Features, batch: Batch) -> Comparison:
         """Every query and the memory of its class: one product per class and layer."""
@@ -198,7 +150,7 @@ class InCtrl(Method):
             rows = torch.tensor([i for i, other in enumerate(batch.class_names) if other == name])
             adapted[rows] = self.adapter(memory_bank["class"]).mean(dim=0).to(adapted)
             for number, normal in enumerate(memory_bank["patches"]):
-                distances = nearest_distance(query[rows, number], normal.flatten(0, 1), self.residual_scale)
+                distances = nearest_distance(query[rows, number], normal.flatten(0, 1), self.settings.residual_scale)
                 layer_maps[rows, number] = distances.to(layer_maps)
         return Comparison(None, adapted, layer_maps)
 
@@ -228,22 +180,27 @@ class InCtrl(Method):
         """Loss of the final score and of the image-level score, equal weights."""
         if self.training and len(batch) < 2:
             raise UserError("InCTRL trains on batches of at least 2 images", hint="raise trainer.batch_size")
-        found = self.outputs(features, batch)
-        return {
-            "final": self._term(self.final_loss, found.final_score, batch.labels),
-            "image": self._term(self.image_loss, found.s_i, batch.labels),
+        outputs, settings = self.outputs(features, batch), self.settings
+        terms = {
+            "final": (settings.final_loss, outputs.final_score),
+            "image": (settings.image_loss, outputs.s_i),
         }
-
-    def _term(self, kind: Loss, scores: Tensor, labels: Tensor) -> Tensor:
-        gamma = self.focal_gamma if kind == "focal" else 0.0
-        return score_focal(scores, labels, logits=self.loss_applies_sigmoid, gamma=gamma)
+        return {
+            name: score_focal(
+                scores,
+                batch.labels,
+                logits=settings.loss_applies_sigmoid,
+                gamma=settings.focal_gamma if kind == "focal" else 0.0,
+            )
+            for name, (kind, scores) in terms.items()
+        }
 
     def score(self, features: Features, batch: Batch) -> Prediction:
         """The final score of each image; the residual map, enlarged, as its pixel map."""
-        found = self.outputs(features, batch)
-        grids = found.residual_map.float().reshape(-1, 1, self.clip.grid, self.clip.grid)
+        outputs = self.outputs(features, batch)
+        grids = to_grid(outputs.residual_map.float().unsqueeze(-1), self.clip.grid)
         maps = resize_bilinear(grids, self.map_size, align_corners=False)[:, 0]
-        return Prediction(found.final_score.float(), maps)
+        return Prediction(outputs.final_score.float(), maps)
 
     def load_official(self, path: str | Path) -> None:
         """Load checkpoint_N.pyth of the authors' code; the frozen towers in it must be those of the backbone."""

@@ -22,7 +22,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Outputs:
+class InCtrlOutputs:
     """Everything between the features and the scores of a batch (section 1 of the specification).
 
     text              (B, 2, E) unit directions of the normal and the abnormal state

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adbench.methods.vl4ad.vocabulary import Columns, unit
+from adbench.methods.vl4ad.vocabulary import Columns
 
 _LARGEST_SCALE = 100.0
 
@@ -38,7 +39,10 @@ class ClassHead(nn.Module):
 
 def with_void(embeddings: Tensor, columns: Columns, void: Tensor, scale: Tensor | float) -> Tensor:
     """Logits of the text columns and, last, the scaled cosine with the void vector (1, E): (..., columns + 1)."""
-    return torch.cat([columns.logits(embeddings, scale), scale * unit(embeddings) @ unit(void).T], dim=-1)
+    return torch.cat(
+        [columns.logits(embeddings, scale), scale * F.normalize(embeddings, dim=-1) @ F.normalize(void, dim=-1).T],
+        dim=-1,
+    )
 
 
 def pool_under_masks(features: Tensor, mask_logits: Tensor) -> Tensor:

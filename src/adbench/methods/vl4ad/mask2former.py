@@ -18,33 +18,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adbench.data.label_maps import IGNORE
 from adbench.errors import UserError
+from adbench.methods.vl4ad.settings import Vl4adSettings
 
 STRIDES = (4, 8, 16, 32)
 _MAJOR = 5
 _PYRAMID = "adbench_pyramid"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DecoderSizes:
-    """Sizes of the decoder and settings of its loss, named as in `VL4AD`; channels per stride 4, 8, 16, 32."""
-
-    channels: tuple[int, int, int, int]
-    n_classes: int
-    num_queries: int
-    hidden_dim: int
-    num_heads: int
-    encoder_layers: int
-    encoder_ffn: int
-    decoder_layers: int
-    decoder_ffn: int
-    num_points: int
-    oversample_ratio: float
-    importance_sample_ratio: float
-    class_weight: float
-    mask_weight: float
-    dice_weight: float
-    no_object_weight: float
+# What the library's configuration calls as our settings do.
+_SAME_NAME = (
+    *("oversample_ratio", "importance_sample_ratio"),
+    *("class_weight", "mask_weight", "dice_weight", "no_object_weight"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +49,11 @@ class Stages:
 class MaskDecoder(nn.Module):
     """Pixel decoder and transformer decoder on given feature maps."""
 
-    def __init__(self, sizes: DecoderSizes) -> None:
+    def __init__(self, config: Any) -> None:
+        """`config`: of `decoder_config`."""
         super().__init__()
-        library = load_library()
         with _without_advice():
-            model = library.Mask2FormerModel(decoder_config(sizes))
+            model = load_library().Mask2FormerModel(config)
         self.pixel_decoder, self.transformer = model.pixel_level_module.decoder, model.transformer_module
         _initialise(self.pixel_decoder, self.transformer)
 
@@ -76,22 +61,20 @@ class MaskDecoder(nn.Module):
         """Run on the maps of strides 4, 8, 16, 32. The pixel decoder runs in float32 under autocast too."""
         maps = [pyramid[stride] for stride in STRIDES]
         with torch.autocast(maps[0].device.type, enabled=False):
-            pixels = self.pixel_decoder([one.to(self.pixel_decoder.level_embed.dtype) for one in maps])
-        found = self.transformer(list(pixels.multi_scale_features), pixels.mask_features)
-        hidden = tuple(one.transpose(0, 1) for one in found.intermediate_hidden_states)  # (N, B, C) -> (B, N, C)
-        return Stages(hidden, tuple(found.masks_queries_logits), pixels.mask_features, pixels.multi_scale_features)
+            pixels = self.pixel_decoder([level.to(self.pixel_decoder.level_embed.dtype) for level in maps])
+        decoded = self.transformer(list(pixels.multi_scale_features), pixels.mask_features)
+        hidden = tuple(stage.transpose(0, 1) for stage in decoded.intermediate_hidden_states)  # (N, B, C) -> (B, N, C)
+        return Stages(hidden, tuple(decoded.masks_queries_logits), pixels.mask_features, pixels.multi_scale_features)
 
 
 class MatchingLoss(nn.Module):
     """Hungarian matching, then cross-entropy, mask and dice losses of every stage, weighted."""
 
-    def __init__(self, sizes: DecoderSizes) -> None:
+    def __init__(self, config: Any) -> None:
+        """`config`: of `decoder_config`."""
         super().__init__()
-        load_library()
         module = importlib.import_module("transformers.models.mask2former.modeling_mask2former")
-        self.weights = {"cross_entropy": sizes.class_weight, "mask": sizes.mask_weight, "dice": sizes.dice_weight}
-        with _without_advice():
-            config = decoder_config(sizes)
+        self.weights = {"cross_entropy": config.class_weight, "mask": config.mask_weight, "dice": config.dice_weight}
         self.criterion = module.Mask2FormerLoss(config, self.weights)
 
     def forward(
@@ -113,30 +96,48 @@ class MatchingLoss(nn.Module):
         }
 
 
-def decoder_config(sizes: DecoderSizes) -> Any:
-    """The library's configuration; its `decoder_layers` counts the initial prediction too."""
-    library = load_library()
-    config = library.Mask2FormerConfig(
-        backbone_config=_pyramid_config()(channels=list(sizes.channels)),
-        feature_size=sizes.hidden_dim,
-        mask_feature_size=sizes.hidden_dim,
-        hidden_dim=sizes.hidden_dim,
-        num_queries=sizes.num_queries,
-        num_attention_heads=sizes.num_heads,
-        encoder_layers=sizes.encoder_layers,
-        encoder_feedforward_dim=sizes.encoder_ffn,
-        decoder_layers=sizes.decoder_layers + 1,
-        dim_feedforward=sizes.decoder_ffn,
-        dropout=0.0,  # the library would also drop whole layers
-        train_num_points=sizes.num_points,
-        oversample_ratio=sizes.oversample_ratio,
-        importance_sample_ratio=sizes.importance_sample_ratio,
-        class_weight=sizes.class_weight,
-        mask_weight=sizes.mask_weight,
-        dice_weight=sizes.dice_weight,
-        no_object_weight=sizes.no_object_weight,
-    )
-    config.num_labels = sizes.n_classes
+def targets(labels: Tensor, n_classes: int, *, where: str = "") -> tuple[list[Tensor], list[Tensor]]:
+    """Masks (n, H, W) float and classes (n,) int64, ascending, of each label map of (B, H, W); 255 is in no mask.
+
+    Raises UserError for a label that is neither a class nor 255. `where` names the data.
+    """
+    masks, classes = [], []
+    for label_map in labels:
+        present = label_map.unique()
+        present = present[present != IGNORE]
+        if len(present) and not 0 <= int(present[0]) <= int(present[-1]) < n_classes:
+            raise UserError(
+                f"a label map holds class {int(present[-1])}, the vocabulary has {n_classes} classes",
+                where=where,
+                hint="choose the data set's own words (method.vocabulary)",
+            )
+        masks.append((label_map == present[:, None, None]).float())  # float: the point sampler takes no bool
+        classes.append(present)
+    return masks, classes
+
+
+def decoder_config(settings: Vl4adSettings, channels: Sequence[int], n_classes: int) -> Any:
+    """The library's configuration; its `decoder_layers` counts the initial prediction too.
+
+    channels  of the feature maps at stride 4, 8, 16, 32
+    """
+    with _without_advice():
+        config = load_library().Mask2FormerConfig(
+            backbone_config=_pyramid_config()(channels=list(channels)),
+            feature_size=settings.hidden_dim,
+            mask_feature_size=settings.hidden_dim,
+            hidden_dim=settings.hidden_dim,
+            num_queries=settings.num_queries,
+            num_attention_heads=settings.num_heads,
+            encoder_layers=settings.encoder_layers,
+            encoder_feedforward_dim=settings.encoder_ffn,
+            decoder_layers=settings.decoder_layers + 1,
+            dim_feedforward=settings.decoder_ffn,
+            dropout=0.0,  # the library would also drop whole layers
+            train_num_points=settings.num_points,
+            **{name: getattr(settings, name) for name in _SAME_NAME},
+        )
+    config.num_labels = n_classes
     return config
 
 

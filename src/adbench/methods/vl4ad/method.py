@@ -10,19 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adbench.clip import Clip
+from adbench.clip.dense import MULTIPLE
 from adbench.data.label_maps import IGNORE
 from adbench.data.sample import Batch
+from adbench.data.segmentation import Augmentation, SegmentationTransform
 from adbench.errors import UserError
 from adbench.methods.base import Features, Method, Prediction
 from adbench.methods.registry import register
 from adbench.methods.vl4ad.head import ClassHead, pool_under_masks
-from adbench.methods.vl4ad.inference import Queries, image_map, image_sums
-from adbench.methods.vl4ad.mask2former import DecoderSizes, MaskDecoder, MatchingLoss, Stages
+from adbench.methods.vl4ad.mask2former import STRIDES, MaskDecoder, MatchingLoss, Stages, decoder_config, targets
 from adbench.methods.vl4ad.official import load_official_names, read_official, to_official
 from adbench.methods.vl4ad.pyramid import SimplePyramid
-from adbench.methods.vl4ad.scoring import Frame, class_probability, ensembled_probability
-from adbench.methods.vl4ad.settings import OF_DECODER, Vl4adSettings
-from adbench.methods.vl4ad.targets import targets
+from adbench.methods.vl4ad.scoring import ImageSizes, class_probability, ensembled_probability, image_sums, score_map
+from adbench.methods.vl4ad.settings import Vl4adSettings, train_short_sides
 from adbench.methods.vl4ad.views import Size, View, cut, lay_out, pad
 from adbench.methods.vl4ad.vocabulary import Columns, read_vocabulary
 
@@ -46,34 +46,32 @@ class VL4AD(Method):
 
     def __init__(self, clip: Clip, settings: Vl4adSettings) -> None:
         super().__init__(clip)
-        settings.check()
-        self.vocabulary = read_vocabulary(settings.vocabulary)
+        self.settings = chosen = settings.for_tower(clip.kind)
+        self.vocabulary = read_vocabulary(chosen.vocabulary)
         self.wording = self.vocabulary.wording(
-            concepts_train=settings.concepts_train, concepts=settings.concepts, merge=settings.merge, ood=settings.ood
+            concepts_train=chosen.concepts_train, concepts=chosen.concepts, merge=chosen.merge, ood=chosen.ood
         )
-        self.use_void, self.out_vocab, self.alpha, self.beta = (
-            *(settings.use_void, settings.out_vocab),
-            *(settings.alpha, settings.beta),
+        self.map_size = chosen.short_side
+        augmentation = Augmentation(
+            short_sides=train_short_sides(chosen.short_side, chosen.scales),
+            long_side=4 * chosen.short_side,
+            crop=chosen.crop,
+            jitter=chosen.jitter,
         )
-        self.pixel_score, self.tta_flip = settings.pixel_score, settings.tta_flip
-        self.sizes = settings.sizes(clip.kind)
-        self.map_size = self.sizes.short_side
-        self.scenes = self.transform = self.sizes.transform(clip, jitter=settings.jitter)
-        self.remarks = () if settings.ood == "none" else (f"OOD prompts: {settings.ood}",)
+        self.scenes = self.transform = SegmentationTransform(
+            mean=clip.mean,
+            std=clip.std,
+            short_side=chosen.short_side,
+            long_side=chosen.long_side,
+            augmentation=augmentation,
+        )
+        self.remarks = () if chosen.ood == "none" else (f"OOD prompts: {chosen.ood}",)
         self.pyramid = None if clip.kind == "convnext" else SimplePyramid(*next(iter(clip.pyramid_channels.items())))
-        four, eight, sixteen, thirtytwo = (
-            [clip.pyramid_channels[stride] for stride in (4, 8, 16, 32)]
-            if self.pyramid is None
-            else self.pyramid.channels
-        )
-        sizes = DecoderSizes(
-            channels=(four, eight, sixteen, thirtytwo),
-            n_classes=len(self.vocabulary.classes),
-            **{name: getattr(settings, name) for name in OF_DECODER},
-        )
-        self.decoder = MaskDecoder(sizes)
-        self.head = ClassHead(settings.hidden_dim, clip.embed_dim)
-        self.criterion = MatchingLoss(sizes)
+        channels = [clip.pyramid_channels[s] for s in STRIDES] if self.pyramid is None else self.pyramid.channels
+        config = decoder_config(chosen, channels, len(self.vocabulary.classes))
+        self.decoder = MaskDecoder(config)
+        self.head = ClassHead(chosen.hidden_dim, clip.embed_dim)
+        self.criterion = MatchingLoss(config)
         self._columns: dict[str, Columns] = {}
 
     # The text side: computed once, never in the training loop
@@ -93,16 +91,18 @@ class VL4AD(Method):
     def encode(self, batch: Batch) -> Features:
         """Feature maps of the images' views: stride4 ... and dense, each (B, views, c, h, w). One view in training."""
         images = pad(batch.images)
-        contents = [frame.content for frame in self._frames(batch)]
+        contents = [sizes.content for sizes in self._sizes(batch)]
         views = cut(images, contents, self._views((images.shape[-2], images.shape[-1])))  # (B, V, 3, h, w)
-        found = self.clip.dense(views.flatten(0, 1))
-        maps = {f"{_STRIDE}{stride}": one for stride, one in found.pyramid.items()} | {_DENSE: found.dense}
-        return {name: one.unflatten(0, views.shape[:2]) for name, one in maps.items()}
+        seen = self.clip.dense(views.flatten(0, 1))
+        maps = {f"{_STRIDE}{stride}": level for stride, level in seen.pyramid.items()} | {_DENSE: seen.dense}
+        return {name: level.unflatten(0, views.shape[:2]) for name, level in maps.items()}
 
     def stages(self, features: Features, view: int = 0) -> Stages:
         """What the decoder says of one view of each image."""
         maps = {
-            int(name.removeprefix(_STRIDE)): one[:, view] for name, one in features.items() if name.startswith(_STRIDE)
+            int(name.removeprefix(_STRIDE)): level[:, view]
+            for name, level in features.items()
+            if name.startswith(_STRIDE)
         }
         return self.decoder(maps if self.pyramid is None else self.pyramid(next(iter(maps.values()))))  # type: ignore[no-any-return]
 
@@ -125,7 +125,7 @@ class VL4AD(Method):
         stages, columns = self.stages(features), self.columns("train")
         logits = [self.head.logits(self.embeddings(stages, i), columns).float() for i in range(len(stages.masks))]
         masks, classes = targets(pad(batch.masks, IGNORE), len(self.vocabulary.classes), where=batch.dataset)
-        found: dict[str, Tensor] = self.criterion([one.float() for one in stages.masks], logits, masks, classes)
+        found: dict[str, Tensor] = self.criterion([mask.float() for mask in stages.masks], logits, masks, classes)
         return found
 
     def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
@@ -152,18 +152,19 @@ class VL4AD(Method):
     def score(self, features: Features, batch: Batch) -> Prediction:
         """A map per image at its original size, unbounded; no image score."""
         maps: list[list[Tensor]] = [[] for _ in range(len(batch))]
-        for views, outputs in self._looks(features, batch, "test"):
-            for index, frame in enumerate(self._frames(batch)):
-                one = image_map([output.of(index) for output in outputs], views, frame, self.pixel_score)
-                maps[index].append(one.flip(-1) if views[0].mirrored else one)
-        return Prediction(None, [torch.stack(looks).mean(dim=0) if len(looks) > 1 else looks[0] for looks in maps])
+        for views, looks in self._looks(features, batch, "test"):
+            for index, sizes in enumerate(self._sizes(batch)):
+                strips = image_sums([(masks[index], p[index]) for masks, p in looks], views, sizes)
+                scores = score_map(strips, self.settings.pixel_score)
+                maps[index].append(scores.flip(-1) if views[0].mirrored else scores)
+        return Prediction(None, [torch.stack(both).mean(dim=0) if len(both) > 1 else both[0] for both in maps])
 
     def class_maps(self, features: Features, batch: Batch, use: str = "test") -> list[Tensor]:
         """The class sums P (K, H, W) of each image at its original size, without the mirror image."""
-        views, outputs = next(self._looks(features, batch, use))
+        views, looks = next(self._looks(features, batch, use))
         return [
-            torch.cat(list(image_sums([output.of(index) for output in outputs], views, frame)), dim=1)
-            for index, frame in enumerate(self._frames(batch))
+            torch.cat(list(image_sums([(masks[index], p[index]) for masks, p in looks], views, sizes)), dim=1)
+            for index, sizes in enumerate(self._sizes(batch))
         ]
 
     def segment(self, batch: Batch) -> list[Tensor]:
@@ -171,44 +172,48 @@ class VL4AD(Method):
         with torch.no_grad():
             return [maps.argmax(dim=0) for maps in self.class_maps(self.encode(batch), batch, "segment")]
 
-    def _looks(self, features: Features, batch: Batch, use: str) -> Iterator[tuple[list[View], list[Queries]]]:
+    def _looks(
+        self, features: Features, batch: Batch, use: str
+    ) -> Iterator[tuple[list[View], list[tuple[Tensor, Tensor]]]]:
         """The views of the images as they are, then those of their mirror images, with what the queries say of each."""
-        views = self._views(self._frames(batch)[0].padded)
+        views = self._views(self._sizes(batch)[0].padded)
         for mirrored in dict.fromkeys(view.mirrored for view in views):
-            chosen = [number for number, view in enumerate(views) if view.mirrored == mirrored]
-            yield [views[number] for number in chosen], [self.queries(features, one, use) for one in chosen]
+            numbers = [number for number, view in enumerate(views) if view.mirrored == mirrored]
+            yield [views[number] for number in numbers], [self.queries(features, number, use) for number in numbers]
 
-    def queries(self, features: Features, view: int, use: str) -> Queries:
-        """Masks and kept class probabilities of the last stage for one view of each image."""
-        stages, columns = self.stages(features, view), self.columns(use)
+    def queries(self, features: Features, view: int, use: str) -> tuple[Tensor, Tensor]:
+        """Mask logits (B, N, h, w) and class probabilities (B, N, K) of the last stage for a view of each image."""
+        stages, columns, settings = self.stages(features, view), self.columns(use), self.settings
         masks = stages.masks[-1].float()
         logits = self.head.logits(self.embeddings(stages, -1), columns).float()
-        if not self.out_vocab:
-            return Queries(masks, class_probability(logits, columns.n_kept, use_void=self.use_void))
+        if not settings.out_vocab:
+            return masks, class_probability(logits, columns.n_kept, use_void=settings.use_void)
         frozen = columns.logits(self.clip_embeddings(masks, features[_DENSE][:, view]), self.clip.logit_scale)
         probability = ensembled_probability(
             logits,
             frozen.float(),
             columns.n_kept,
             seen=columns.seen,
-            alpha=self.alpha,
-            beta=self.beta,
-            use_void=self.use_void,
+            alpha=settings.alpha,
+            beta=settings.beta,
+            use_void=settings.use_void,
         )
-        return Queries(masks, probability)
+        return masks, probability
 
     def _views(self, padded: Size) -> list[View]:
+        settings = self.settings
         if self.training:
             return lay_out(padded, window=None, stride=1, mirrored=False)
-        return lay_out(padded, window=self.sizes.window, stride=self.sizes.window_stride, mirrored=self.tta_flip)
+        window = settings.window or None
+        return lay_out(padded, window=window, stride=settings.window_stride, mirrored=settings.tta_flip)
 
-    def _frames(self, batch: Batch) -> list[Frame]:
+    def _sizes(self, batch: Batch) -> list[ImageSizes]:
         """Sizes of each image. Without `batch.sizes` the tensors are taken for the images themselves."""
         height, width = batch.images.shape[-2:]
-        padded = (height + -height % 32, width + -width % 32)
+        padded = (height + -height % MULTIPLE, width + -width % MULTIPLE)
         if batch.sizes is None or self.training:
-            return [Frame(padded, (height, width), (height, width))] * len(batch)
-        return [Frame(padded, self.scenes.content_size(*size), size) for size in batch.sizes]
+            return [ImageSizes(padded, (height, width), (height, width))] * len(batch)
+        return [ImageSizes(padded, self.scenes.content_size(*size), size) for size in batch.sizes]
 
     # What is learned goes by the names of FC-CLIP's checkpoints
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from adbench.clip.loading import misfits
-from adbench.errors import UserError
+from adbench.methods.base import check_fit
 from adbench.weight_files import read_state
 
 # What an FC-CLIP checkpoint holds beside the decoder: its frozen CLIP and the buffers of its loss.
@@ -82,14 +81,7 @@ def from_official(given: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, 
 def load_official_names(module: nn.Module, state: Mapping[str, Tensor], *, where: str = "") -> None:
     """Load tensors under official names; a missing, unexpected or misshapen one raises UserError, changing nothing."""
     own = module.state_dict()
-    faults = misfits(to_official(own), state)
-    if faults:
-        more = f" and {len(faults) - 4} more" if len(faults) > 4 else ""
-        raise UserError(
-            f"the weights do not fit the method: {'; '.join(faults[:4])}{more}",
-            where=where,
-            hint="build it with the sizes (method.num_queries, ...) and the backbone that they were trained with",
-        )
+    check_fit(to_official(own), state, where=where)
     module.load_state_dict(own | from_official(state, own))
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from adbench.methods.vl4ad.views import View, averaged
 
 PixelScore = Literal["max", "one_minus_max", "rba"]
 # From class sums P (K, ...), which may exceed 1 and are never clipped; higher = more anomalous.
@@ -46,7 +48,7 @@ def ensembled_probability(
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class ImageSizes:
     """Sizes (height, width) of one image on its way back: padded tensor, its content without padding, stored image."""
 
     padded: tuple[int, int]
@@ -55,42 +57,55 @@ class Frame:
 
 
 def class_sums(
-    mask_logits: Tensor, probability: Tensor, frame: Frame, *, strip_values: int = STRIP_VALUES
+    mask_logits: Tensor, probability: Tensor, sizes: ImageSizes, *, strip_values: int = STRIP_VALUES
 ) -> Iterator[Tensor]:
     """Equation 2 in strips of rows: P_k = sum over queries of mask times class probability, each (K, rows, W).
 
     Mask logits (N, h, w) are resized to the padded size, cropped to the content, resized to the original size, and only
     then squashed, as FC-CLIP does it; of each of these no more than a strip is ever held. `probability` is (N, K).
     """
-    height, width = frame.original
-    rows = max(1, strip_values // (len(mask_logits) * max(width, frame.padded[1])))
+    height, width = sizes.original
+    rows = max(1, strip_values // (len(mask_logits) * max(width, sizes.padded[1])))
     for start in range(0, height, rows):
         stop = min(start + rows, height)
-        masks = _strip(mask_logits, frame, start, stop).sigmoid()  # (N, rows, W)
+        masks = _strip(mask_logits, sizes, start, stop).sigmoid()  # (N, rows, W)
         wide = torch.promote_types(masks.dtype, torch.float32)
         with torch.autocast(masks.device.type, enabled=False):  # near 1, half precision has steps of 1/256
             sums = torch.einsum("nk,nhw->khw", probability.to(wide), masks.to(wide))
         yield sums
 
 
-def score_map(
-    mask_logits: Tensor, probability: Tensor, frame: Frame, score: PixelScore, *, strip_values: int = STRIP_VALUES
-) -> Tensor:
-    """The pixel scores (H, W) of one image at its original size."""
-    strips = class_sums(mask_logits, probability, frame, strip_values=strip_values)
+def image_sums(looks: Sequence[tuple[Tensor, Tensor]], views: Sequence[View], sizes: ImageSizes) -> Iterator[Tensor]:
+    """The class sums of one image in strips of rows (K, rows, W); of windows, averaged where they overlap, as one.
+
+    looks  for each view of the image (the whole, or windows) mask logits (N, h, w) and class probabilities (N, K)
+    """
+    if len(views) == 1:
+        yield from class_sums(*looks[0], sizes)
+        return
+    parts = []
+    for (masks, probability), view in zip(looks, views, strict=True):
+        window = ImageSizes(view.size, view.size, view.size)
+        parts.append(torch.cat(list(class_sums(masks, probability, window)), dim=1))
+    whole = averaged(parts, views, sizes.padded)[:, : sizes.content[0], : sizes.content[1]]
+    yield F.interpolate(whole[None], size=sizes.original, mode="bilinear", align_corners=False)[0]
+
+
+def score_map(strips: Iterable[Tensor], score: PixelScore) -> Tensor:
+    """The pixel scores (H, W) of an image from its class sums in strips of rows."""
     return torch.cat([PIXEL_SCORES[score](sums) for sums in strips])
 
 
-def _strip(mask_logits: Tensor, frame: Frame, start: int, stop: int) -> Tensor:
+def _strip(mask_logits: Tensor, sizes: ImageSizes, start: int, stop: int) -> Tensor:
     """Rows start to stop - 1 of the masks at original size, still as logits: (N, stop - start, W)."""
-    if frame.content == frame.original:
-        return _columns(_rows(mask_logits, frame.padded[0], start, stop), frame.padded[1])[..., : frame.content[1]]
+    if sizes.content == sizes.original:
+        return _columns(_rows(mask_logits, sizes.padded[0], start, stop), sizes.padded[1])[..., : sizes.content[1]]
     # The content's rows that these rows lie between, then these rows themselves.
-    low, high, _ = _between(frame.content[0], frame.original[0], start, stop)
+    low, high, _ = _between(sizes.content[0], sizes.original[0], start, stop)
     first, last = int(low[0]), int(high[-1]) + 1
-    content = _columns(_rows(mask_logits, frame.padded[0], first, last), frame.padded[1])[..., : frame.content[1]]
-    rows = _rows(content, frame.original[0], start, stop, n_source=frame.content[0], first=first)
-    return _columns(rows, frame.original[1])
+    content = _columns(_rows(mask_logits, sizes.padded[0], first, last), sizes.padded[1])[..., : sizes.content[1]]
+    rows = _rows(content, sizes.original[0], start, stop, n_source=sizes.content[0], first=first)
+    return _columns(rows, sizes.original[1])
 
 
 def _columns(x: Tensor, width: int) -> Tensor:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from adbench.clip import Clip
@@ -143,7 +144,7 @@ class Columns:
 
     def logits(self, embeddings: Tensor, scale: Tensor | float) -> Tensor:
         """Scaled cosines of (..., E) with the nearest concept of each column: (..., columns)."""
-        cosines = unit(embeddings) @ self.concepts.to(embeddings.dtype).T  # (..., M)
+        cosines = F.normalize(embeddings, dim=-1) @ self.concepts.to(embeddings.dtype).T  # (..., M)
         nearest: Tensor = (scale * cosines)[..., self.members].amax(dim=-1)
         return nearest
 
@@ -192,7 +193,7 @@ class Wording:
 
 def concept_features(raw: Tensor) -> Tensor:
     """Unit vectors (M, E) of concepts from what the text tower gives of their T sentences (M, T, E)."""
-    return unit(unit(raw).mean(dim=1))
+    return F.normalize(F.normalize(raw, dim=-1).mean(dim=1), dim=-1)
 
 
 def encode_concepts(clip: Clip, concepts: Sequence[str], templates: Sequence[str]) -> Tensor:
@@ -204,8 +205,3 @@ def encode_concepts(clip: Clip, concepts: Sequence[str], templates: Sequence[str
             for start in range(0, len(sentences), _CHUNK)
         ]
     return concept_features(torch.cat(parts).float().unflatten(0, (len(concepts), len(templates))))
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """Vectors of length 1 along the last axis."""
-    return torch.nn.functional.normalize(vectors, dim=-1)

@@ -25,13 +25,7 @@ _ENSEMBLES = {"anomalib": WINCLIP_ENSEMBLE, "inctrl22": INCTRL_ENSEMBLE}
 
 @register("winclip")
 class WinClip(Method):
-    """Zero-shot without support, WinCLIP+ for the classes that it was adapted to. Nothing is trained.
-
-    scales           window sides in patches; the whole image always counts too, and single patches with support
-    temperature      of the softmax over the two states. 0.07 is CLIP's initial value, not the learned one
-    prompt_ensemble  "anomalib" (21 sentences per state phrase) or "inctrl22" (22)
-    max_tokens       memory bound: windows run through the tower in calls of at most so many tokens
-    """
+    """Zero-shot without support, WinCLIP+ for the classes that it was adapted to. Nothing is trained."""
 
     supervision = "none"
     adapts = True

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adbench.data.sample import Batch
 from adbench.methods.inctrl.method import InCtrl
-from adbench.methods.inctrl.outputs import Outputs
+from adbench.methods.inctrl.outputs import InCtrlOutputs
 from adbench.parity.from_case import case_batches, case_method
 
 Arrays = Mapping[str, np.ndarray]
@@ -59,7 +59,7 @@ def _method(case: Mapping[str, Any], tensors: Arrays, dtype: torch.dtype) -> InC
 def _infer(case: Mapping[str, Any], tensors: Arrays) -> Tensors:
     """Each query alone where the batch would matter, else all as one batch."""
     method = _method(case, tensors, torch.float32).eval()
-    alone = method.batch_layout == "official"
+    alone = method.mixes_batch
     parts = [_infer_batch(method, batch, tensors) for batch in case_batches(case, tensors, 1 if alone else None)]
     found = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
     found["query_tokens"] = found["query_tokens"].transpose(0, 1)  # (L, B, P, V)
@@ -94,7 +94,7 @@ def _infer_batch(method: InCtrl, batch: Batch, tensors: Arrays) -> Tensors:
     return found | {"image_score": output.s_i, "final_score": prediction.scores}
 
 
-def _forward_tensors(output: Outputs) -> Tensors:
+def _forward_tensors(output: InCtrlOutputs) -> Tensors:
     found = {
         "text_features": output.text,
         "text_logits": output.text_logits,
@@ -154,7 +154,7 @@ def _train(case: Mapping[str, Any], tensors: Arrays, dtype: torch.dtype) -> Tens
     return found | {"losses": torch.stack(losses)}
 
 
-def _step_tensors(method: InCtrl, output: Outputs, batch: Batch) -> Tensors:
+def _step_tensors(method: InCtrl, output: InCtrlOutputs, batch: Batch) -> Tensors:
     found = _forward_tensors(output)
     if method.clip.dtype == torch.float64:
         return {key: found[key] for key in _IN_FLOAT64}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -21,9 +23,9 @@ from adbench.methods.registry import build
 from adbench.methods.vl4ad.head import pool_under_masks, with_void
 from adbench.methods.vl4ad.method import VL4AD
 from adbench.methods.vl4ad.official import to_official
-from adbench.methods.vl4ad.scoring import Frame, class_probability, class_sums, ensembled_probability, score_map
+from adbench.methods.vl4ad.scoring import ImageSizes, class_probability, class_sums, ensembled_probability, score_map
 from adbench.methods.vl4ad.views import pad
-from adbench.methods.vl4ad.vocabulary import Columns, concept_features, make_columns, unit
+from adbench.methods.vl4ad.vocabulary import Columns, concept_features, make_columns
 from adbench.parity.from_case import Arrays, part, recorded
 
 Tensors = dict[str, Tensor]
@@ -65,12 +67,12 @@ def _scoring(case: Mapping[str, Any], given: Tensors) -> Tensors:
     extra, flags = settings["ood_concepts_per_class"], [bool(flag) for flag in settings["category_overlapping"]]
     features = concept_features(given["text_raw"])
     size = (case["image_size"][0], case["image_size"][1])
-    frame = Frame(size, size, size)
+    sizes = ImageSizes(size, size, size)
     identity = given["mask_logits"].new_ones(len(given["mask_logits"]), 1)
-    masks = [next(class_sums(one[None], identity[:1], frame)) for one in given["mask_logits"]]
+    masks = [next(class_sums(one[None], identity[:1], sizes)) for one in given["mask_logits"]]
     found = {
         "text_features": features,
-        "cosine": unit(given["query_embedding"]) @ features.T,
+        "cosine": F.normalize(given["query_embedding"], dim=-1) @ features.T,
         "mask_probability": torch.cat(masks),
     }
     single = [(index,) for index in range(n_id)]
@@ -92,13 +94,13 @@ def _scoring(case: Mapping[str, Any], given: Tensors) -> Tensors:
         logits = with_void(given["query_embedding"], one, given["void_embedding"], settings["logit_scale"])
         for suffix, use_void in (("", False), ("_void", True)):
             kept = class_probability(logits, one.n_kept, use_void=use_void)
-            found |= _scored(f"{name}{suffix}", kept, given["mask_logits"], frame)
+            found |= _scored(f"{name}{suffix}", kept, given["mask_logits"], sizes)
     for name, of in (("geometric_ensemble", "ood"), ("merged_geometric_ensemble", "merged_ood")):
-        found |= _ensembles(name, variants[of], given, settings, frame)
+        found |= _ensembles(name, variants[of], given, settings, sizes)
     return found
 
 
-def _ensembles(name: str, columns: Columns, given: Tensors, settings: Mapping[str, Any], frame: Frame) -> Tensors:
+def _ensembles(name: str, columns: Columns, given: Tensors, settings: Mapping[str, Any], sizes: ImageSizes) -> Tensors:
     logits = with_void(given["query_embedding"], columns, given["void_embedding"], settings["logit_scale"])
     frozen = columns.logits(given["clip_query_embedding"], settings["logit_scale_out_vocabulary"])
     found: Tensors = {}
@@ -112,16 +114,16 @@ def _ensembles(name: str, columns: Columns, given: Tensors, settings: Mapping[st
             beta=settings["geometric_ensemble_beta"],
             use_void=use_void,
         )
-        found |= _scored(f"{name}{suffix}", kept, given["mask_logits"], frame)
+        found |= _scored(f"{name}{suffix}", kept, given["mask_logits"], sizes)
     return found
 
 
-def _scored(name: str, kept: Tensor, mask_logits: Tensor, frame: Frame) -> Tensors:
-    sums = torch.cat(list(class_sums(mask_logits, kept, frame)), dim=1)
+def _scored(name: str, kept: Tensor, mask_logits: Tensor, sizes: ImageSizes) -> Tensors:
+    sums = torch.cat(list(class_sums(mask_logits, kept, sizes)), dim=1)
     best = sums.topk(min(2, len(sums)), dim=0).values
     return {
         f"{name}/class_probability": kept,
-        f"{name}/uncertainty": score_map(mask_logits, kept, frame, "max"),
+        f"{name}/uncertainty": score_map(class_sums(mask_logits, kept, sizes), "max"),
         f"{name}/argmax": sums.argmax(dim=0),
         f"{name}/argmax_margin": best[0] - best[-1],
     }
@@ -189,7 +191,7 @@ def _inference(method: VL4AD, batch: Batch) -> Tensors:
     columns, void = method.columns("test"), method.head.void_embedding.weight
     per_stage = [method.head.logits(method.embeddings(stages, i), columns) for i in range(len(stages.masks))]
     dense = features["dense"][:, 0]
-    small = nn.functional.interpolate(stages.masks[-1], size=dense.shape[-2:], mode="bilinear", align_corners=False)
+    small = F.interpolate(stages.masks[-1], size=dense.shape[-2:], mode="bilinear", align_corners=False)
     frozen = method.clip_embeddings(stages.masks[-1], dense)
     stem = method.clip.model.visual.trunk.stem(pad(batch.images))
     found = {
@@ -197,7 +199,7 @@ def _inference(method: VL4AD, batch: Batch) -> Tensors:
         "features/res2_subsampled": features["stride4"][:, 0, :, ::4, ::4],
         **{f"features/res{i}": features[f"stride{1 << i}"][:, 0] for i in (3, 4, 5)},
         "features/clip_vis_dense": dense,
-        "text_classifier": torch.cat([columns.concepts, unit(void)]),
+        "text_classifier": torch.cat([columns.concepts, F.normalize(void, dim=-1)]),
         "mask_features": stages.mask_features,
         **{f"multi_scale_{i}": one for i, one in enumerate(stages.multi_scale)},
         "class_logits_per_stage": torch.stack(per_stage),
@@ -207,7 +209,8 @@ def _inference(method: VL4AD, batch: Batch) -> Tensors:
         "pooled_clip_embedding": frozen,
         "out_vocab_logits": with_void(frozen, columns, void, method.clip.logit_scale),
     }
-    for name, method.out_vocab in (("ensemble", True), ("in_vocab", False)):
+    for name, out_vocab in (("ensemble", True), ("in_vocab", False)):
+        method.settings = replace(method.settings, out_vocab=out_vocab)
         sums = torch.stack(method.class_maps(features, batch))
         found[f"sem_seg_{name}"] = sums[:, :, ::2, ::2]
         maps = method.score(features, batch).maps
