@@ -94,6 +94,12 @@ class ScoreStore:
         """Return float32, or float64 if any score needs it."""
         return np.result_type(np.float32, *(s.dtype for s in self._sorted()))
 
+    def top(self, n: int) -> Scores:
+        """Return the `n` highest scores, or all there are, rising."""
+        highest = [scores[max(0, len(scores) - n) :] for scores in self._sorted()]
+        scores = np.sort(np.concatenate(highest)) if highest else np.zeros(0, np.float32)
+        return scores[max(0, len(scores) - n) :]
+
     def scores(self) -> Scores:
         """Return every score in one array in memory, in no particular order."""
         shards = list(self._sorted())

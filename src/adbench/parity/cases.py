@@ -14,8 +14,13 @@ import numpy as np
 
 from adbench.errors import UserError
 
-_METRIC_METHODS = ("metrics", "road_metrics")
-_METRIC_KINDS = ("evaluation_metrics",)
+_METRIC_CASES = {
+    "metrics": "adbench.parity.metrics",
+    "road_metrics": "adbench.parity.metrics",
+    "evaluation_metrics": "adbench.parity.metrics",
+    "metrics_more": "adbench.parity.further_metrics",
+}
+"""The modules of cases of metrics, by their method or kind."""
 
 
 def read_case(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -37,9 +42,9 @@ def read_case(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 def compute(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Our tensors of a case under the fixture's keys. The recorded ones are withheld from the computation."""
     given = {key: value for key, value in tensors.items() if not key.startswith("expected")}
-    in_metrics = case["method"] in _METRIC_METHODS or case.get("kind") in _METRIC_KINDS
-    module = "adbench.parity.metrics" if in_metrics else f"adbench.parity.methods.{case['method']}"
-    if not in_metrics:
+    module = _METRIC_CASES.get(case["method"]) or _METRIC_CASES.get(case.get("kind", ""))
+    if module is None:
+        module = f"adbench.parity.methods.{case['method']}"
         from adbench.methods import method_class
 
         method_class(case["method"])

@@ -1,0 +1,110 @@
+"""Pixels of a class at a given score threshold: one confusion matrix over all pixels of all images, good ones included.
+
+A pixel is predicted anomalous iff score > t.  F1 = 2 TP / (2 TP + FP + FN), IoU = TP / (TP + FP + FN) = F1 / (2 - F1),
+precision = TP / (TP + FP), 0 where nothing is predicted, recall = TP / (TP + FN). NaN without an anomalous pixel.
+SegF1 of MVTec AD 2 is this F1 at mean + 3 standard deviations of the scores of the validation images, all of them
+normal (`ScoreMoments`). How its server pools, and whether > or >=, is not public; several projects read it so. Nothing
+is chosen by the test images, so it is not max-F1, nor the mean of each image's own best F1.
+ClassF1 counts an image as anomalous iff any of its pixels is predicted so, its label by its mask: a guess likewise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adbench.metrics.inputs import Maps, Masks, as_scores, scored_images
+
+NAMES = ("segf1", "seg_iou", "seg_precision", "seg_recall", "classf1")
+
+
+class ThresholdedPixels:
+    """Accumulate maps and masks in six counts, then `compute` the figures of NAMES at `threshold`.
+
+    A threshold of NaN (there were no validation images) makes all of them NaN.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = float(threshold)
+        self._counts = np.zeros((2, 3), np.int64)  # of pixels, of images: TP, FP, FN
+
+    def update(self, maps: Maps, masks: Masks = None) -> ThresholdedPixels:
+        """Add maps (B, H, W) and 0/1 masks (B, H, W), or lists of (H, W); a missing mask means a normal image."""
+        for scores, truth in [*scored_images(maps, masks)]:
+            for image, true in zip(scores, truth, strict=True):
+                # In float64: NumPy would round the threshold to the type of the scores before it compares
+                found = image.astype(np.float64) > self.threshold
+                self._counts += [_confusion(found, true), _confusion(found.any(), true.any())]
+        return self
+
+    def merge(self, other: ThresholdedPixels) -> ThresholdedPixels:
+        """Add the counts of `other`, at the same threshold; `other` stays as it is."""
+        self._counts = self._counts + other._counts
+        return self
+
+    def compute(self) -> dict[str, float]:
+        """Return the figures in [0, 1]; NaN without an anomalous pixel (ClassF1: image)."""
+        tp, fp, fn = (int(count) for count in self._counts[0])
+        if math.isnan(self.threshold) or not tp + fn:
+            return dict.fromkeys(NAMES, math.nan)
+        images = [int(count) for count in self._counts[1]]
+        return {
+            "segf1": 2 * tp / (2 * tp + fp + fn),
+            "seg_iou": tp / (tp + fp + fn),
+            "seg_precision": tp / (tp + fp) if tp + fp else 0.0,
+            "seg_recall": tp / (tp + fn),
+            "classf1": 2 * images[0] / (2 * images[0] + images[1] + images[2]),
+        }
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the content as plain arrays."""
+        return {"counts": self._counts}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, NDArray[Any]], threshold: float) -> ThresholdedPixels:
+        """Build metrics at `threshold` with the content that `state` returned."""
+        metrics = cls(threshold)
+        metrics._counts = np.asarray(state["counts"], np.int64)
+        return metrics
+
+
+def _confusion(found: Any, true: Any) -> tuple[int, int, int]:
+    """TP, FP, FN of two masks, or of two truth values."""
+    hits = int(np.count_nonzero(found & true))
+    return hits, int(np.count_nonzero(found)) - hits, int(np.count_nonzero(true)) - hits
+
+
+class ScoreMoments:
+    """Number, mean and squared deviations of the scores of validation images, in float64, whatever comes in."""
+
+    def __init__(self) -> None:
+        self.n, self.mean, self._squares = 0, 0.0, 0.0
+
+    def update(self, maps: Maps) -> ScoreMoments:
+        """Add maps (B, H, W), or a list of (H, W)."""
+        for map_ in maps if isinstance(maps, (list, tuple)) else np.asarray(maps):
+            scores = as_scores(map_, "map").astype(np.float64)
+            if scores.size:
+                mean = float(scores.mean())
+                self._add(scores.size, mean, float(np.square(scores - mean).sum()))
+        return self
+
+    def merge(self, other: ScoreMoments) -> ScoreMoments:
+        """Add what `other` has seen; it stays as it is. Equal to one pass up to rounding in float64."""
+        self._add(other.n, other.mean, other._squares)
+        return self
+
+    def threshold(self, sigmas: float = 3.0) -> float:
+        """Return mean + `sigmas` population standard deviations; NaN where nothing was seen."""
+        return self.mean + sigmas * math.sqrt(self._squares / self.n) if self.n else math.nan
+
+    def _add(self, n: int, mean: float, squares: float) -> None:
+        if n:
+            total, shift = self.n + n, mean - self.mean
+            self._squares += squares + shift * shift * (self.n * n / total)
+            self.mean += shift * (n / total)
+            self.n = total
