@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from adbench.cli.main import main
+from adbench.report.results import read_results
 from cli.tiny_sets import write_sets
+from road_trees import write_all
 
 Verify = Callable[..., tuple[int, str]]
 
@@ -59,10 +61,11 @@ def change(file: Path, edit: Callable[[dict], object]) -> None:
 def test_a_run_that_was_left_alone_holds(run: str, n_sets: int, copy: Path, verify: Verify) -> None:
     status, out = verify(f"outputs/{run}")
     assert status == 0, out
-    assert re.search(r"holds +image columns: all \d{2,} values of \d+ rows follow from scores\.csv\n", out)
+    assert re.search(r"holds +results\.json: its \d{3,} figures follow from scores\.csv and each other\n", out)
+    assert re.search(r"unchecked +pixel columns of \d classes: no exact maps are there", out)
     assert out.count("holds      data ") == n_sets
     assert re.search(r"holds +backbone demo: its weights are those that were used", out)
-    assert f"all that could be checked holds: {n_sets + 4} hold, 0 fail, 0 could not be checked" in out
+    assert f"all that could be checked holds: {n_sets + 4} hold, 0 fail, 1 could not be checked" in out
 
 
 @pytest.mark.parametrize(
@@ -75,6 +78,8 @@ def test_a_run_that_was_left_alone_holds(run: str, n_sets: int, copy: Path, veri
         ({"class_name": "mean", "support_seed": 0}, "image_ap"),
         ({"class_name": "screw", "support_seed": "mean"}, "image_f1max_std"),
         ({"class_name": "mean", "support_seed": "mean"}, "image_auroc"),
+        ({"class_name": "mean", "support_seed": 1}, "pixel_aupro"),
+        ({"class_name": "mean", "support_seed": "mean"}, "pixel_ap_std"),
     ],
 )
 def test_a_figure_that_does_not_follow_is_named(place: dict, key: str, copy: Path, verify: Verify) -> None:
@@ -108,7 +113,8 @@ def test_a_score_that_was_changed_is_noticed_twice(copy: Path, verify: Verify) -
     status, out = verify("outputs/few")
     assert status == 1
     assert "fails      scores.csv is not the file that the run has written" in out
-    assert re.search(r"fails +image columns of results.json: \d+ do not follow", out)
+    assert re.search(r"fails +results\.json: \d+ figures do not follow from scores\.csv", out)
+    assert "computed again" in out
 
 
 def test_a_class_without_scores_is_named(copy: Path, verify: Verify) -> None:
@@ -138,8 +144,8 @@ def test_data_elsewhere_are_not_there_or_are_given(copy: Path, verify: Verify) -
     status, out = verify("outputs/few")
     assert status == 0
     assert re.search(r"unchecked +data mvtec: cannot be read: the folder of data set mvtec is missing", out)
-    assert "all that could be checked holds: 4 hold, 0 fail, 1 could not be checked" in out
-    assert "5 hold, 0 fail, 0 could not be checked" in verify("outputs/few", "data_dir=elsewhere")[1]
+    assert "all that could be checked holds: 4 hold, 0 fail, 2 could not be checked" in out
+    assert "5 hold, 0 fail, 1 could not be checked" in verify("outputs/few", "data_dir=elsewhere")[1]
 
 
 def test_what_was_not_kept_is_unchecked(copy: Path, verify: Verify) -> None:
@@ -152,8 +158,8 @@ def test_what_was_not_kept_is_unchecked(copy: Path, verify: Verify) -> None:
     Path("outputs/few/results.csv").unlink()
     status, out = verify("outputs/few")
     assert status == 0
-    assert out.count("unchecked") == 3
-    assert "(intervals were made in another way: not checked)" in out
+    assert out.count("unchecked") == 5
+    assert "unchecked  intervals: they were made in another way" in out
 
 
 def test_weights_are_compared(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verify: Verify) -> None:
@@ -225,3 +231,72 @@ def test_damaged_records_are_one_line(file: str, text: str, copy: Path, capsys: 
         change(place, lambda content: content["run"].update({key: value}))
     assert main(["verify", "outputs/few"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def with_maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with runs that have kept their maps: exact, in constant memory, as float16, of roads. To be copied."""
+    folder = tmp_path_factory.mktemp("maps")
+    write_sets(folder / "data")
+    write_all(folder / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("ADBENCH_DATA", raising=False)
+        words = ["eval", "method=median_colour", "clip=demo"]
+        assert main([*words, "eval.maps=true", "data=mvtec", "eval.aupro200=true", "out=exact"]) == 0
+        assert main([*words, "eval.maps=true", "data=mvtec", "eval.metrics_mode=constant", "out=constant"]) == 0
+        assert main([*words, "eval.maps=float16", "data=mvtec", "out=half"]) == 0
+        assert main([*words, "eval.maps=true", "data=road", "eval.protocol=smiyc", "out=road"]) == 0
+    return folder
+
+
+@pytest.fixture
+def maps(with_maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the runs with maps, the working folder."""
+    shutil.copytree(with_maps, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+@pytest.mark.parametrize("run", ["exact", "constant", "road"])
+def test_pixel_columns_follow_from_kept_maps(run: str, maps: Path, verify: Verify) -> None:
+    status, out = verify(run)
+    assert status == 0, out
+    assert re.search(r"holds +results\.json: its \d+ figures follow from scores\.csv, maps/ and each other", out)
+    assert "0 could not be checked" in out
+
+
+@pytest.mark.parametrize(
+    ("run", "key"),
+    [
+        *(("exact", key) for key in ("pixel_auroc", "pixel_aupro", "pixel_aupro200", "pixel_f1max_threshold")),
+        ("constant", "pixel_ap"),
+        *(("road", key) for key in ("pixel_fpr95", "component_f1")),
+    ],
+)
+def test_a_pixel_column_that_does_not_follow_is_named(run: str, key: str, maps: Path, verify: Verify) -> None:
+    (name,) = {row["class_name"] for row in read_results(Path(run))[1][:1]}
+    change(Path(run) / "results.json", lambda content: content["rows"][0].update({key: 0.125}))
+    status, out = verify(run)
+    assert status == 1
+    assert re.search(rf"{name} {key}: 0\.125 in results\.json, \d\.\d+(e-\d+)? computed again", out)
+
+
+def test_maps_that_were_rounded_or_are_gone_tell_nothing(maps: Path, verify: Verify) -> None:
+    status, out = verify("half")
+    assert status == 0
+    assert "unchecked  pixel columns of 2 classes" in out
+    assert "mvtec screw: maps were kept as float16, which is not what was measured" in out
+    Path("exact/maps/mvtec/screw.npz").unlink()
+    Path("exact/maps/mvtec/bottle.npz").write_bytes(b"")
+    status, out = verify("exact")
+    assert status == 0
+    assert "mvtec screw: no maps were kept" in out
+    assert "mvtec bottle: the kept maps cannot be read" in out
+
+
+def test_maps_of_another_run_are_noticed(maps: Path, verify: Verify) -> None:
+    shutil.copy("exact/maps/mvtec/bottle.npz", "exact/maps/mvtec/screw.npz")
+    status, out = verify("exact")
+    assert status == 1
+    assert "mvtec screw bottle/test/good/000.png: the highest pixel of its map is" in out

@@ -14,9 +14,11 @@ from adbench.data.fingerprint import fingerprint
 from adbench.data.sample import Sample
 from adbench.engine.confidence import describe
 from adbench.engine.record_check import TrainingSet
+from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import Row
 from adbench.engine.weights import file_sha256, weights_file
 from adbench.errors import UserError
+from adbench.report.kept_figures import pixel_columns
 from adbench.report.recomputation import differences, n_values, recomputed, unsupported
 from adbench.report.results import read_results, to_csv
 from adbench.report.scores import FILE, Score, read_scores
@@ -40,6 +42,7 @@ class _Settings(TypedDict, total=False):
     data: dict[str, dict[str, Any]]
     data_dir: str
     clip: _Backbone
+    eval: dict[str, Any]
 
 
 class _Part(TypedDict, total=False):
@@ -68,9 +71,9 @@ def verify(folder: Path, *, data_dir: Path | None = None, fetch_backbone: bool =
     run, rows = read_results(folder)
     scores = read_scores(folder)
     yield _scores_file(run, folder)
-    yield _image_columns(run, rows, scores)
-    yield _renderings(rows, folder)
     parts = _parts(folder)
+    yield from _table(run, rows, scores, folder, parts)
+    yield _renderings(rows, folder)
     for described in check_value(list[TrainingSet], run.get("data", []), "results.json.run.data"):
         yield _data(described, parts, scores, data_dir)
     yield from _weights(run, rows, folder)
@@ -86,17 +89,27 @@ def _scores_file(run: Mapping[str, Any], folder: Path) -> Check:
     return Check("holds", f"{FILE} is as the run has written it")
 
 
-def _image_columns(run: Mapping[str, Any], rows: Sequence[Row], scores: Sequence[Score]) -> Check:
+def _table(
+    run: Mapping[str, Any], rows: Sequence[Row], scores: Sequence[Score], folder: Path, parts: Sequence[_Settings]
+) -> Iterator[Check]:
+    """The rows of results.json against scores, kept maps and each other."""
+    constant = any(part.get("eval", {}).get("metrics_mode") == "constant" for part in parts)
+    place = RunFolder(folder)
+    kept = pixel_columns(place, rows, scores, "constant" if constant else "exact")
     intervals = run.get("intervals")
-    known = intervals is not None and intervals == describe(intervals.get("seed"))
-    again = recomputed(rows, scores, intervals if known else None)
-    faults = [*unsupported(rows, scores), *differences(rows, again)]
+    known = isinstance(intervals, dict) and intervals == describe(intervals.get("seed", 0))
+    again = recomputed(rows, scores, kept.columns, intervals if known else None)
+    faults = [*unsupported(rows, scores), *differences(rows, again), *kept.faults]
+    sources = f"{FILE}, maps/ and each other" if kept.columns else f"{FILE} and each other"
     if faults:
-        return Check("fails", f"image columns of results.json: {len(faults)} do not follow from {FILE}", faults)
-    without = "" if known or intervals is None else " (intervals were made in another way: not checked)"
-    return Check(
-        "holds", f"image columns: all {n_values(again)} values of {len(rows)} rows follow from {FILE}{without}"
-    )
+        yield Check("fails", f"results.json: {len(faults)} figures do not follow from {sources}", faults)
+    else:
+        yield Check("holds", f"results.json: its {n_values(again)} figures follow from {sources}")
+    if intervals is not None and not known:
+        yield Check("unchecked", "intervals: they were made in another way than by this version")
+    if kept.lacking and any(key.startswith("pixel_") for row in rows for key in row):
+        what = f"pixel columns of {len(kept.lacking)} classes: no exact maps are there (eval.maps=true keeps them)"
+        yield Check("unchecked", what, kept.lacking if place.maps_dir.is_dir() else [])
 
 
 def _renderings(rows: Sequence[Row], folder: Path) -> Check:

@@ -13,9 +13,10 @@ SUMMARY = "check that a run's results still follow from its scores, data and wei
 HELP = """\
 usage  python -m adbench verify RUN [data_dir=DIR] [backbone=true]
 
-Computes the image columns of results.json again from scores.csv (metrics, thresholds, intervals; classes, and their
-means over classes, support seeds and data sets), compares the hashes of scores.csv, data, weights and backbone with
-those that were recorded, and says of each whether it holds. RUN is the folder of an evaluation, or latest.
+Computes the figures of results.json again: image columns from scores.csv (metrics, thresholds, intervals), pixel
+columns from the maps where eval.maps=true has kept them, means over classes, support seeds and data sets from those.
+Compares the hashes of scores.csv, data, weights and backbone with those that were recorded. Says of each whether it
+holds. RUN is the folder of an evaluation, or latest.
 
   data_dir=DIR              where the data sets lie now
   backbone=true             load a backbone whose weights open_clip would download, and compare them too

@@ -1,0 +1,95 @@
+"""The pixel columns of classes, computed again from the maps and masks that their run has kept (`eval.maps`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from adbench.data import catalogue
+from adbench.engine.accumulators import as_array
+from adbench.engine.kept_maps import KeptMap, maps_files, read_maps
+from adbench.engine.road_accumulator import at_label_size
+from adbench.engine.run_folder import RunFolder
+from adbench.engine.settings import MetricsMode, Row
+from adbench.errors import UserError
+from adbench.metrics import PixelMetrics, RoadMetrics
+from adbench.metrics.road_pixels import RoadProtocol
+from adbench.report.recomputation import Place, is_class, place_of
+from adbench.report.scores import Score, key_of
+
+
+@dataclass(slots=True)
+class KeptFigures:
+    """What kept maps tell: columns of classes and draws, why others are not told, maps that are not those measured."""
+
+    columns: dict[Place, dict[str, float]] = field(default_factory=dict)
+    lacking: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+def pixel_columns(run: RunFolder, rows: Sequence[Row], scores: Sequence[Score], mode: MetricsMode) -> KeptFigures:
+    """Measure the kept maps of all classes of `rows` again; `mode`: how the run has measured its pixels."""
+    found = KeptFigures()
+    tops = {key_of(one): one["map_max"] for one in scores}
+    classes = [row for row in rows if is_class(row)]
+    for dataset in dict.fromkeys(row["dataset"] for row in classes):
+        of_set = [row for row in classes if row["dataset"] == dataset]
+        files = maps_files(run, dataset, [row["class_name"] for row in of_set])
+        for name, file in files.items():
+            own = {place_of(row): row for row in of_set if row["class_name"] == name}
+            if not file.is_file():
+                found.lacking.append(f"{dataset} {name}: no maps were kept")
+                continue
+            try:
+                for (shots, seed), maps in groupby(_exact(file), key=lambda one: (one.shots, one.support_seed)):
+                    place = (dataset, name, shots, seed)
+                    if place in own:
+                        found.columns[place] = _measured(own[place], _watched(maps, place, tops, found.faults), mode)
+            except UserError as error:
+                found.lacking.append(f"{dataset} {name}: {error}")
+    return found
+
+
+def _exact(file: Path) -> Iterator[KeptMap]:
+    """The maps of a file. Raises UserError for those that were rounded when they were kept."""
+    for one in read_maps(file):
+        if one.map.dtype == np.float16:
+            raise UserError("maps were kept as float16, which is not what was measured", where=str(file))
+        yield one
+
+
+def _watched(
+    maps: Iterable[KeptMap], place: Place, tops: dict[Place, float | None], faults: list[str]
+) -> Iterator[KeptMap]:
+    """The maps; a fault for each whose highest pixel is not that of scores.csv."""
+    dataset, name, shots, seed = place
+    for one in maps:
+        told, top = tops.get((dataset, name, one.path, shots, seed)), float(one.map.max())
+        if told != top:
+            faults.append(f"{dataset} {name} {one.path}: the highest pixel of its map is {top}, {told} in scores.csv")
+        yield one
+
+
+def _measured(row: Row, maps: Iterable[KeptMap], mode: MetricsMode) -> dict[str, float]:
+    """The pixel columns of a class and draw, as `accumulators` measure them; none where there are no masks."""
+    if "pixel_fpr95" in row:
+        min_pred, min_gt = catalogue.get(row["dataset"]).component_sizes
+        protocol: RoadProtocol = "smiyc" if row["protocol"] == "smiyc" else "exact"
+        road, n_masks = RoadMetrics(protocol=protocol, min_pred=min_pred, min_gt=min_gt), 0
+        for one in maps:
+            if one.mask is not None:
+                map_ = at_label_size(torch.from_numpy(one.map), torch.from_numpy(one.mask))
+                road.update([as_array(map_)], [one.mask])
+                n_masks += 1
+        return road.compute() if n_masks else {}
+    pixels, n_masks = PixelMetrics(aupro200="pixel_aupro200" in row, mode=mode), 0
+    for one in maps:
+        if one.mask is not None:
+            pixels.update(one.map[None], one.mask[None])
+            n_masks += 1
+    return pixels.compute(thresholds=True) if n_masks else {}
