@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,10 @@ from adbench.data.images import open_image
 from adbench.data.reading import Reading
 from adbench.data.sample import Batch
 from adbench.engine.accumulators import as_array
+from adbench.engine.class_features import EncodedClass
 from adbench.engine.device import resolve_device
 from adbench.engine.run_folder import RunFolder
+from adbench.engine.settings import EvalSettings
 from adbench.engine.weights import WeightsRecord, load_weights, read_record
 from adbench.errors import UserError
 from adbench.methods import Method, build
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 Picture = str | Path | Image.Image | NDArray[np.uint8]
 """A file, a PIL image, or an array (H, W, 3) of uint8, red first."""
+_MEMORY = EvalSettings().memory_limit_mib << 20
+"""Bytes of features that stay in memory where pictures are scored together."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,14 @@ class ImagePrediction:
     score   the image score; the largest value of the map where the method gives none
     map     (H, W) float32 at the picture's own size, NaN where the method's crop does not reach; None without maps
     threshold, is_anomalous   None where no threshold is known
+    scored_with   of how many pictures the score depends, which were given together; None: of this one alone
     """
 
     score: float
     map: NDArray[np.float32] | None
     class_name: str
     threshold: float | None = None
+    scored_with: int | None = None
 
     @property
     def is_anomalous(self) -> bool | None:
@@ -74,6 +81,7 @@ class Detector:
         class_name  what the pictures show, as it enters prompts: "metal nut"
         support     normal pictures of the class, for methods that compare with such
         threshold   scores above it are anomalous
+        A transductive method takes the pictures of one call as the whole class: others beside them, other scores.
         Raises UserError for a broken file (which one) and for a method that needs support and has none.
 
             >>> import adbench
@@ -92,16 +100,31 @@ class Detector:
             size = 1 if self.method.mixes_batch or hasattr(self.method.transform, "content_size") else batch_size
             pictures = _several(images)
             parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
-            return [one for part in parts for one in self._predict(part, class_name, threshold)]
+            scored = self._scored((self._batch(part, class_name) for part in parts), class_name)
+            together = len(pictures) if self.method.transductive else None
+            return [
+                replace(one, threshold=threshold, scored_with=together)
+                for batch, prediction in scored
+                for one in self._per_picture(batch, prediction)
+            ]
         finally:
             self.method.memory_bank = kept
 
-    def _predict(
-        self, pictures: Sequence[Picture], class_name: str, threshold: float | None
-    ) -> Iterator[ImagePrediction]:
-        batch = self._batch(pictures, class_name)
+    def _scored(self, batches: Iterable[Batch], class_name: str) -> Iterator[tuple[Batch, Prediction]]:
+        if not self.method.transductive:
+            yield from ((batch, self.method.predict(batch)) for batch in batches)
+            return
+        with torch.no_grad():
+            numbers = count()
+            named = (replace(batch, paths=[str(next(numbers)) for _ in batch.paths]) for batch in batches)
+            encoded = EncodedClass(((batch, self.method.encode(batch), 0.0) for batch in named), _MEMORY)
+            self.method.memory_bank = dict(self.method.memory_bank)
+            self.method.relate(class_name, encoded.chunks)
+            for batch, features, _ in encoded:
+                yield batch, self.method.score(features, batch)
+
+    def _per_picture(self, batch: Batch, found: Prediction) -> Iterator[ImagePrediction]:
         assert batch.sizes is not None  # as `_batch` makes it
-        found = self.method.predict(batch)
         for number, size in enumerate(batch.sizes):
             map_ = _at_own_size(found, number, size, self.method.transform)
             score = float(np.nanmax(map_)) if found.scores is None and map_ is not None else None
@@ -109,7 +132,7 @@ class Detector:
                 score = float(found.scores[number])
             if score is None:
                 raise UserError(f"method {self.method.name} gives neither scores nor maps", where="predict")
-            yield ImagePrediction(score, map_, class_name, threshold)
+            yield ImagePrediction(score, map_, batch.class_names[number])
 
     def _batch(self, pictures: Sequence[Picture], class_name: str) -> Batch:
         opened = [_opened(picture) for picture in pictures]

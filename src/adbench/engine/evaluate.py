@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from adbench.data.loading import has_masks, make_loader, told_of_dead_workers
-from adbench.data.sample import Batch, Sample
+from adbench.data.sample import Sample
 from adbench.data.support import SupportSet
 from adbench.engine.accumulators import ClassAccumulator
 from adbench.engine.adapt import MemoryBank, build_memory_banks, check_support, joined
 from adbench.engine.borrowed import borrowed
+from adbench.engine.class_features import Encoded, relate
 from adbench.engine.class_results import ClassResultCache, FinishedClass, restored_supports, save_fitted
 from adbench.engine.device import autocast, check_amp
 from adbench.engine.kept_maps import MapWriter, maps_files
@@ -29,11 +30,9 @@ from adbench.engine.settings import EvalData, EvalSettings, MetricSet, Row
 from adbench.engine.weights import WeightsRecord
 from adbench.engine.zero_shot import find_overlap
 from adbench.errors import UserError
-from adbench.methods.base import Features, Method
+from adbench.methods.base import Method
 
 Accumulator = ClassAccumulator | RoadAccumulator
-_Encoded = tuple[Batch, Features, float]
-"""A batch, its frozen features, and the seconds that loading and encoding took."""
 
 
 @told_of_dead_workers()
@@ -199,7 +198,7 @@ def accumulate(
     `seconds` is what each result alone would have taken.
     """
     metric_set = metric_set or MetricSet()
-    batches: Iterable[_Encoded] = _encoded(method, samples, settings, device=device, with_masks=with_masks)
+    batches: Iterable[Encoded] = _encoded(method, samples, settings, device=device, with_masks=with_masks)
     with borrowed(method):
         banks = [method.memory_bank] if memory_banks is None else list(memory_banks)
         if method.selects_on_test:
@@ -212,6 +211,8 @@ def accumulate(
             for _ in banks
         ]
         seed_streams(settings.seed, method)
+        if method.transductive and samples:
+            batches = relate(method, banks, batches, samples, settings, advance or (lambda *_: None))
         streams = [capture_streams(method)] * len(banks)
         for batch, features, seconds in batches:
             for number, bank in enumerate(banks):
@@ -234,7 +235,7 @@ def accumulate(
 
 def _encoded(
     method: Method, samples: Sequence[Sample], settings: EvalSettings, *, device: torch.device, with_masks: bool
-) -> Iterator[_Encoded]:
+) -> Iterator[Encoded]:
     method.eval()
     size = 1 if method.mixes_batch else settings.batch_size
     loader = make_loader(samples, method.transform, batch_size=size, workers=settings.workers, with_masks=with_masks)
@@ -261,10 +262,10 @@ def sample_pictures(
             method.memory_bank = joined(
                 build_memory_banks(method, [sets.get(name)], settings, device=device)[0] for name in data.classes
             )
-        if chosen:
+        for name in dict.fromkeys(sample.class_name for sample in chosen):
             accumulate(
                 method,
-                chosen,
+                [sample for sample in chosen if sample.class_name == name],
                 settings,
                 device=device,
                 with_masks=has_masks(data.samples),

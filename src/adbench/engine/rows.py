@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from adbench.data.support import SupportSet, listing_sha256
@@ -107,7 +107,14 @@ def build_rows(
                 "n_anomalous": result["n_anomalous"],
                 **{metric: table[name].get(metric, math.nan) for metric in metrics},
                 **{key: value for key, value in result.get("metrics", {}).items() if key in THRESHOLDS},
-                **_marks(dataset, classes, record, result, note, seen or Overlap()),
+                **_marks(
+                    dataset,
+                    classes,
+                    record,
+                    result,
+                    (*_transductive(method, results, classes), note),
+                    seen or Overlap(),
+                ),
                 "seconds": seconds,
                 "images_per_second": n_images / seconds if seconds else math.nan,
             }
@@ -174,16 +181,24 @@ def _total(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {**sums, "notes": notes, "selected_on_test": any(r.get("selected_on_test") for r in results.values())}
 
 
+def _transductive(method: Method, results: Mapping[str, Mapping[str, Any]], classes: Sequence[str]) -> Iterator[str]:
+    """What a reader must know where the images of a class have scored each other."""
+    if method.transductive:
+        least, most = (of(results[name]["n_images"] for name in classes) for of in (min, max))
+        number = f"{least}" if least == most else f"{least} to {most}"
+        yield f"transductive: scored together with {number} images of the class"
+
+
 def _marks(
     dataset: str,
     classes: Sequence[str],
     record: WeightsRecord | None,
     result: Mapping[str, Any],
-    note: str | None,
+    further: Sequence[str | None],
     seen: Overlap,
 ) -> dict[str, Any]:
     """What is known against these results. Without a record nothing was trained: all is well."""
-    notes = [*result["notes"], *([note] if note else [])]
+    notes = [*result["notes"], *(note for note in further if note)]
     selected = bool(result.get("selected_on_test"))
     if record is None:
         return {"zero_shot": True, "selected_on_test": selected, "notes": notes}

@@ -146,7 +146,8 @@ class EvalSettings:
     heat_maps            pictures per class: the most anomalous images and, half as many, the most suspect normal ones
     maps                 keep all anomaly maps in the run's folder (see `kept_maps`): as float32 (true), or as float16
     metrics_mode         "exact", or "constant": little memory for any number of pixels, prints its error bound
-    memory_limit_mib     exact pixel metrics of a class spill to disk above this much memory
+    memory_limit_mib     exact pixel metrics of a class spill to disk above this much memory; so do its features, where
+                         a method scores a class as a whole
     """
 
     batch_size: PositiveInt = 1

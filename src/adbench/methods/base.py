@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Features = Mapping[str, Tensor]
 """What `encode` gives: tensors by name, the batch (or the support's images) being the first axis of each."""
 
+Chunk = tuple[Features, Sequence[str]]
+"""Features of some images of a class, and the images' paths."""
+
 SUPPORT = "support."
 """Prefix of the features of `Batch.support` beside those of the queries."""
 
@@ -64,6 +67,8 @@ class Method(nn.Module, ABC):
     scoring_only  names of hyperparameters that only `encode` in testing, `score` and `select_on_test` read: weights fit
                   whatever they are
     remarks      what must stand beside every result, in words
+    transductive  True when a prediction depends on all test images of its class: `relate` is given them first
+    divides_by_label  True when `relate` wants to know which images have the same kind of defect
     mixes_batch  True when a prediction depends on the other images of its batch: evaluation takes one at a time
     transform    the method's own preprocessing
     map_size     side of its anomaly maps in pixels
@@ -87,6 +92,8 @@ class Method(nn.Module, ABC):
     towers: ClassVar[frozenset[str]] = frozenset({"vit"})
     scoring_only: ClassVar[frozenset[str]] = frozenset()
     remarks: Sequence[str] = ()
+    transductive: ClassVar[bool] = False
+    divides_by_label: bool = False
     mixes_batch: bool = False
     transform: Transform
     map_size: int
@@ -174,6 +181,25 @@ class Method(nn.Module, ABC):
         Some authors' code does this; results are marked as selected on test.
         """
         raise UserError(f"method {self.name} selects nothing")
+
+    def relate(
+        self,
+        class_name: str,
+        chunks: Sequence[Chunk],
+        *,
+        strata: Sequence[str] | None = None,
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> None:
+        """Look at all test images of a class together and keep in the memory bank what `score` needs of that.
+
+        Called by `transductive` methods' evaluation once per class, between encoding and scoring. There are neither
+        labels nor masks here. `score` finds its images again by their paths.
+
+        chunks    may be read any number of times, in any order; features come from memory or disk as they are read
+        strata    the kind of defect of each image, in order; None unless `divides_by_label`, or where it is unknown
+        progress  called now and then with the share of the work that is done
+        """
+        raise UserError(f"method {self.name} scores each image by itself")
 
     def remembers(self, class_name: str) -> bool:
         """Whether there is a memory to score this class with."""
