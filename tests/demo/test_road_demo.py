@@ -16,7 +16,7 @@ from adbench.demo.roads import NOTE, RoadCounts, render_road_demo, scene
 from adbench.demo.synthetic.road_scene import CLASSES, render_road
 from adbench.demo.synthetic.road_sprites import KNOWN, TEST_OBSTACLES, VAL_OBSTACLES, View
 from adbench.errors import UserError
-from adbench.metrics.components import ComponentMetrics
+from adbench.metrics.components import component_metrics, components_above
 
 COUNTS = RoadCounts(train=3, val=2, test=3)
 
@@ -58,8 +58,8 @@ def test_obstacles_are_where_the_labels_say() -> None:
 def test_unknown_pixels_do_not_cut_obstacles_out() -> None:
     """Otherwise a prediction of everything would have the right components."""
     labels = [render_road(seed, TEST_OBSTACLES, n_obstacles=2).anomalies() for seed in range(20)]
-    everything = ComponentMetrics(0.5, min_pred=20, min_gt=10).update([np.ones(one.shape) for one in labels], labels)
-    assert everything.compute()["component_siou_gt"] < 0.1
+    everything = [components_above(0.5, np.ones(image.shape), image, min_pred=20, min_gt=10) for image in labels]
+    assert component_metrics(everything)["component_siou_gt"] < 0.1
 
 
 def test_val_and_test_share_no_kind_of_obstacle_and_known_things_none_of_theirs() -> None:

@@ -8,8 +8,7 @@ from collections import deque
 import numpy as np
 import pytest
 
-from adbench.errors import UserError
-from adbench.metrics.components import TAUS, ComponentMetrics, components
+from adbench.metrics.components import TAUS, component_metrics, components, components_above, counts
 
 
 def regions(mask: np.ndarray) -> list[set[tuple[int, int]]]:
@@ -85,7 +84,7 @@ def strip(text: str) -> tuple[np.ndarray, np.ndarray]:
 
 def measure(text: str, *, min_pred: int = 0, min_gt: int = 0):
     scores, labels = strip(text)
-    return ComponentMetrics(0.5, min_pred=min_pred, min_gt=min_gt).update([scores], [labels]).images[0]
+    return components_above(0.5, scores, labels, min_pred=min_pred, min_gt=min_gt)
 
 
 def test_a_prediction_over_two_annotations_is_not_blamed_for_the_other() -> None:
@@ -142,21 +141,21 @@ def test_components_come_in_scan_order() -> None:
 
 def test_the_threshold_itself_is_not_predicted() -> None:
     scores = np.float32([[0.5, np.nextafter(np.float32(0.5), np.float32(1))]])
-    metrics = ComponentMetrics(0.5, min_pred=0, min_gt=0).update([scores], [np.zeros((1, 2))])
-    assert metrics.images[0].size_pred.tolist() == [1]
+    found = components_above(0.5, scores, np.zeros((1, 2), np.uint8), min_pred=0, min_gt=0)
+    assert found.size_pred.tolist() == [1]
 
 
 def test_scores_are_compared_in_double_precision() -> None:
     score = np.float32(0.1)  # a little above 0.1
-    metrics = ComponentMetrics(0.1, min_pred=0, min_gt=0).update([score.reshape(1, 1)], [np.zeros((1, 1))])
-    assert metrics.images[0].size_pred.tolist() == [1]
+    found = components_above(0.1, score.reshape(1, 1), np.zeros((1, 1), np.uint8), min_pred=0, min_gt=0)
+    assert found.size_pred.tolist() == [1]
 
 
 def test_a_component_at_tau_is_found() -> None:
     # sIoU 1/2, PPV 1/2: found at tau = 0.5, a false alarm only above
-    metrics = ComponentMetrics(0.5, min_pred=0, min_gt=0).update(*([one] for one in strip("bbpp")))
+    found = components_above(0.5, *strip("bbpp"), min_pred=0, min_gt=0)
     at = TAUS.index(0.5)
-    numbers = {name: values.tolist() for name, values in metrics.counts().items()}
+    numbers = {name: values.tolist() for name, values in counts([found], TAUS).items()}
     assert numbers["tp"] == [1] * (at + 1) + [0] * (10 - at)
     assert numbers["fn"] == [0] * (at + 1) + [1] * (10 - at)
     assert numbers["fp"] == [0] * (at + 1) + [1] * (10 - at)
@@ -167,10 +166,8 @@ def test_taus_are_eleven_evenly_spaced_ones() -> None:
 
 
 def test_means_are_over_the_components_of_all_images() -> None:
-    metrics = ComponentMetrics(0.5, min_pred=0, min_gt=0)
-    for text in ("bb.gg..pp", "bbbb", "...."):
-        metrics.update(*([one] for one in strip(text)))
-    values = metrics.compute()
+    texts = ("bb.gg..pp", "bbbb", "....")
+    values = component_metrics([components_above(0.5, *strip(text), min_pred=0, min_gt=0) for text in texts])
     assert values["component_siou_gt"] == pytest.approx((1 + 0 + 1) / 3)
     assert values["component_ppv"] == pytest.approx((1 + 0 + 1) / 3)
     assert (values["component_tp"], values["component_fn"], values["component_fp"]) == (2, 1, 1)
@@ -178,39 +175,20 @@ def test_means_are_over_the_components_of_all_images() -> None:
 
 
 def test_without_predictions_ppv_is_undefined_and_f1_is_zero() -> None:
-    values = ComponentMetrics(2.0).update(*([one] for one in strip("bb.."))).compute()
+    values = component_metrics([components_above(2.0, *strip("bb.."))])
     assert math.isnan(values["component_ppv"])
     assert values["component_f1"] == 0.0
-    small = ComponentMetrics(0.5, min_gt=1, min_pred=1).update(*([one] for one in strip("gg.."))).compute()
+    small = component_metrics([components_above(0.5, *strip("gg.."), min_gt=1, min_pred=1)])
     assert (small["component_siou_gt"], small["component_f1"]) == (0.0, 0.0)
 
 
 def test_without_annotations_siou_is_undefined() -> None:
-    values = ComponentMetrics(0.5, min_pred=0).update(*([one] for one in strip("pp.."))).compute()
+    values = component_metrics([components_above(0.5, *strip("pp.."), min_pred=0)])
     assert math.isnan(values["component_siou_gt"])
     assert (values["component_ppv"], values["component_f1"]) == (0.0, 0.0)
-    nothing = ComponentMetrics(0.5).compute()
+    nothing = component_metrics([])
     assert math.isnan(nothing["component_siou_gt"])
     assert nothing["component_f1"] == 0.0
-
-
-def test_shards_merge() -> None:
-    texts = ("bb.gg", "bbppb", ".p.g.")
-    whole = ComponentMetrics(0.5, min_pred=0, min_gt=0)
-    for text in texts:
-        whole.update(*([one] for one in strip(text)))
-    first, second = (ComponentMetrics(0.5, min_pred=0, min_gt=0) for _ in range(2))
-    first.update(*([one] for one in strip(texts[0])))
-    for text in texts[1:]:
-        second.update(*([one] for one in strip(text)))
-    assert first.merge(second).compute() == whole.compute()
-    with pytest.raises(UserError, match="cannot be merged"):
-        first.merge(ComponentMetrics(0.6))
-
-
-def test_bad_sizes_are_refused() -> None:
-    with pytest.raises(UserError, match="smallest components"):
-        ComponentMetrics(0.5, min_pred=-1)
 
 
 def test_the_smallest_components_that_count_are_the_benchmarks():
@@ -220,6 +198,6 @@ def test_the_smallest_components_that_count_are_the_benchmarks():
     scores = np.zeros(masks.shape, np.float32)
     scores[0, :20, :25] = 1  # 500 pixels
     scores[1, :1, :40] = 1
-    metrics = ComponentMetrics(0.5).update(scores, masks)
-    assert [image.size_gt.tolist() for image in metrics.images] == [[100], []]
-    assert [image.size_pred.tolist() for image in metrics.images] == [[500], []]
+    images = [components_above(0.5, *pair) for pair in zip(scores, masks, strict=True)]
+    assert [image.size_gt.tolist() for image in images] == [[100], []]
+    assert [image.size_pred.tolist() for image in images] == [[500], []]

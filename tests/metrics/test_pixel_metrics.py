@@ -162,7 +162,7 @@ def test_memory_stays_below_the_limit(tmp_path):
     metrics = PixelMetrics(memory_limit=8 << 10, spill_dir=tmp_path)
     for seed in range(10):
         metrics.update(*images("random", seed, n=2))
-        resident = sum(s.scores.nbytes for s in metrics._pixels.negatives._shards if s.scores is not None)
+        resident = sum(shard.n_bytes for shard in metrics._pixels.negatives._shards)
         assert resident + metrics._pixels.negatives._buffer.nbytes <= 8 << 10
     assert list(tmp_path.rglob("*.npy"))
 

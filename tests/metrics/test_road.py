@@ -10,8 +10,9 @@ import pytest
 
 from adbench.errors import UserError
 from adbench.metrics import ROAD_METRICS, RoadMetrics
-from adbench.metrics.components import ComponentMetrics
-from adbench.metrics.road_pixels import RoadPixels
+from adbench.metrics.components import component_metrics, components_above
+from adbench.metrics.inputs import labelled_images
+from adbench.metrics.road_pixels import road_curve
 
 SIZES = {"min_pred": 4, "min_gt": 3}
 
@@ -35,10 +36,12 @@ def scenes(seed: int = 0, sizes=((30, 40), (30, 40), (24, 50))):
 def test_components_are_found_at_the_best_f1_of_the_same_curve(protocol: str) -> None:
     maps, labels = scenes()
     values = RoadMetrics(protocol=protocol, **SIZES).update(maps, labels).compute()
-    pixels = RoadPixels(protocol=protocol).update(maps, labels)
-    parts = ComponentMetrics(pixels.curve().best_threshold, **SIZES).update(maps, labels).compute()
+    curve = road_curve(labelled_images(maps, labels), protocol)
+    images = zip(maps, labels, strict=True)
+    parts = component_metrics([components_above(curve.best_threshold, *image, **SIZES) for image in images])
+    pixels = {"pixel_ap": curve.ap, "pixel_auroc": curve.auroc, "pixel_fpr95": curve.fpr95}
     assert tuple(values) == ROAD_METRICS
-    assert values == {**pixels.compute(), **{name: parts[name] for name in ROAD_METRICS if name in parts}}
+    assert values == pixels | {name: parts[name] for name in ROAD_METRICS if name in parts}
     assert values["component_f1"] > 0.3
 
 
@@ -81,6 +84,10 @@ def test_updates_copy_and_may_follow_a_result() -> None:
 def test_bad_input_is_refused() -> None:
     with pytest.raises(UserError, match="protocol of road scenes"):
         RoadMetrics(protocol="official")
+    with pytest.raises(UserError, match="Did you mean 'smiyc'"):
+        RoadMetrics(protocol="smyic")
+    with pytest.raises(UserError, match="smallest components"):
+        RoadMetrics(min_pred=-1)
     with pytest.raises(UserError, match="cannot be merged"):
         RoadMetrics().merge(RoadMetrics(min_pred=1))
     with pytest.raises(UserError, match="other than 0, 1 and 255"):

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from adbench.errors import UserError
-from adbench.metrics.inputs import IGNORED, Labels, Mask, Scores, labelled_images
+from adbench.metrics.inputs import IGNORED, Labels, Mask, Scores
 
 Reals = NDArray[np.float64]
 TAUS = tuple(float(tau) for tau in np.linspace(0.25, 0.75, 11))
@@ -80,82 +79,42 @@ def components(predicted: Mask, labels: Labels, *, min_pred: int, min_gt: int) -
     )
 
 
-class ComponentMetrics:
-    """Accumulate score maps and labels at a given score threshold, then `compute`.
+def components_above(
+    threshold: float, scores: Scores, labels: Labels, *, min_pred: int = 500, min_gt: int = 100
+) -> Components:
+    """`components` of the pixels whose score is larger (strictly). AnomalyTrack: 500 and 100, ObstacleTrack: 50, 10."""
+    # In float64: NumPy may round the threshold to the type of the scores before it compares.
+    return components(scores.astype(np.float64) > threshold, labels, min_pred=min_pred, min_gt=min_gt)
 
-    threshold         a pixel is predicted where its score is larger (strictly)
-    min_pred, min_gt  see `components`; AnomalyTrack: 500 and 100, ObstacleTrack: 50 and 10
-    taus              bounds of sIoU and PPV from which a component counts as found
+
+def component_metrics(images: Sequence[Components], taus: Sequence[float] = TAUS) -> dict[str, float]:
+    """The metrics over all components of all images, 0 to 1, and the mean counts over `taus`.
+
+    component_siou_gt, component_siou_pred and component_ppv are NaN without such components. component_f1, the mean of
+    F1 over `taus`, is 0 where nothing is predicted.
     """
-
-    def __init__(
-        self, threshold: float, *, min_pred: int = 500, min_gt: int = 100, taus: Sequence[float] = TAUS
-    ) -> None:
-        if min(min_pred, min_gt) < 0:
-            raise UserError(f"the smallest components have {min_pred} and {min_gt} pixels", hint="give 0 or more")
-        self.threshold, self.min_pred, self.min_gt = float(threshold), min_pred, min_gt
-        self.taus = tuple(float(tau) for tau in taus)
-        self.images: list[Components] = []
-
-    def update(
-        self, maps: ArrayLike | Sequence[ArrayLike], labels: ArrayLike | Sequence[ArrayLike]
-    ) -> ComponentMetrics:
-        """Add maps (B, H, W) and labels (B, H, W) of 0, 1, 255, or lists of (H, W)."""
-        self.images += [self._image(scores, one) for scores, one in [*labelled_images(maps, labels)]]
-        return self
-
-    def merge(self, other: ComponentMetrics) -> ComponentMetrics:
-        """Add what `other` holds, which stays as it is; both must have the same threshold."""
-        if (self.threshold, self.min_pred, self.min_gt, self.taus) != (
-            *(other.threshold, other.min_pred, other.min_gt, other.taus),
-        ):
-            raise UserError("component metrics of other settings cannot be merged", hint="use one threshold and sizes")
-        self.images += other.images
-        return self
-
-    def counts(self) -> dict[str, NDArray[np.int64]]:
-        """Numbers "tp", "fn" and "fp" at every tau (T,), over all images: sIoU-gt >= tau, sIoU-gt < tau, PPV < tau."""
-        return counts(self.images, self.taus)
-
-    def compute(self) -> dict[str, float]:
-        """Return the metrics over all components of all images, 0 to 1, and the mean counts over `taus`.
-
-        component_siou_gt, component_siou_pred and component_ppv are NaN without such components. component_f1, the mean
-        of F1 over `taus`, is 0 where nothing is predicted.
-        """
-        siou_gt, siou_pred, ppv = (
-            np.concatenate([np.zeros(0), *(getattr(one, name) for one in self.images)])
-            for name in ("siou_gt", "siou_pred", "ppv")
-        )
-        numbers = self.counts()
-        return {
-            "component_siou_gt": _mean(siou_gt),
-            "component_siou_pred": _mean(siou_pred),
-            "component_ppv": _mean(ppv),
-            "component_f1": float(self.f1().mean()),
-            **{f"component_{name}": float(values.mean()) for name, values in numbers.items()},
-        }
-
-    def f1(self) -> Reals:
-        """F1 = 2 TP / (2 TP + FN + FP) at every tau (T,); 0 where there is neither an annotation nor a prediction."""
-        numbers = self.counts()
-        twice = 2 * numbers["tp"]
-        values: Reals = twice / np.maximum(twice + numbers["fn"] + numbers["fp"], 1)
-        return values
-
-    def _image(self, scores: Scores, labels: Labels) -> Components:
-        # In float64: NumPy may round the threshold to the type of the scores before it compares.
-        predicted = scores.astype(np.float64) > self.threshold
-        return components(predicted, labels, min_pred=self.min_pred, min_gt=self.min_gt)
+    means = {}
+    for name in ("siou_gt", "siou_pred", "ppv"):
+        values = np.concatenate([np.zeros(0), *(getattr(image, name) for image in images)])
+        means[name] = values.mean() if len(values) else np.nan
+    numbers = counts(images, taus)
+    means |= {"f1": f1(numbers).mean(), **{name: values.mean() for name, values in numbers.items()}}
+    return {f"component_{name}": float(value) for name, value in means.items()}
 
 
 def counts(images: Sequence[Components], taus: Sequence[float]) -> dict[str, NDArray[np.int64]]:
-    """Numbers "tp", "fn", "fp" of components of `images` at every tau (T,)."""
-    siou = np.concatenate([np.zeros(0), *(one.siou_gt for one in images)])
-    ppv = np.concatenate([np.zeros(0), *(one.ppv for one in images)])
+    """Numbers "tp", "fn" and "fp" at every tau (T,), over all images: sIoU-gt >= tau, sIoU-gt < tau, PPV < tau."""
+    siou = np.concatenate([np.zeros(0), *(image.siou_gt for image in images)])
+    ppv = np.concatenate([np.zeros(0), *(image.ppv for image in images)])
     bounds = np.asarray(taus, np.float64)[:, None]
-    found: Mapping[str, Any] = {"tp": siou >= bounds, "fn": siou < bounds, "fp": ppv < bounds}  # (T, components)
-    return {name: values.sum(1) for name, values in found.items()}
+    return {"tp": (siou >= bounds).sum(1), "fn": (siou < bounds).sum(1), "fp": (ppv < bounds).sum(1)}
+
+
+def f1(numbers: Mapping[str, NDArray[np.int64]]) -> Reals:
+    """F1 = 2 TP / (2 TP + FN + FP) at every tau (T,); 0 where there is neither an annotation nor a prediction."""
+    twice = 2 * numbers["tp"]
+    values: Reals = twice / np.maximum(twice + numbers["fn"] + numbers["fp"], 1)
+    return values
 
 
 def _smaller(numbered: NDArray[Any], count: int, least: int) -> Mask:
@@ -164,7 +123,3 @@ def _smaller(numbered: NDArray[Any], count: int, least: int) -> Mask:
     small[0] = False
     pixels: Mask = small[numbered]
     return pixels
-
-
-def _mean(values: Reals) -> float:
-    return float(values.mean()) if len(values) else float("nan")

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from adbench.errors import UserError
 from adbench.metrics.inputs import Mask, Scores, as_binary, as_scores
-from adbench.metrics.ranking import curve, measure
+from adbench.metrics.ranking import curve, ranking_metrics
 
 
 class ImageMetrics:
@@ -45,7 +45,7 @@ class ImageMetrics:
         With `thresholds` image_f1max_threshold too: image_f1max is that of `score >= threshold`.
         """
         state = self.state()
-        values = measure(curve(state["scores"], state["labels"]))
+        values = ranking_metrics(curve(state["scores"], state["labels"]))
         names = ("auroc", "ap", "f1max") + (("f1max_threshold",) if thresholds else ())
         return {f"image_{name}": values[name] for name in names}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from adbench.metrics.aupro200 import GRIDS, Grid, ThresholdCurve, area, threshol
 from adbench.metrics.binned import BinnedPixels
 from adbench.metrics.exact import ExactPixels
 from adbench.metrics.inputs import Maps, Mask, Masks, Scores, scored_images
-from adbench.metrics.ranking import Inside, measure
+from adbench.metrics.ranking import Inside, ranking_metrics
 from adbench.metrics.regions import find_regions
 
 SLICE_PX = 1 << 20  # pixels taken in at a time: stays in the processor's cache, and bounds what an update needs
@@ -111,7 +112,8 @@ class PixelMetrics:
 
     def __reduce__(self) -> tuple[Any, ...]:
         names = ("aupro_limit", "aupro200", "grid", "mode", "memory_limit", "spill_dir")
-        return _rebuild, (self.state(), {name: getattr(self, name) for name in names})
+        settings = {name: getattr(self, name) for name in names}
+        return partial(type(self).from_state, **settings), (self.state(),)
 
     def _add(self, maps: Scores, masks: Mask) -> None:
         regions = find_regions(masks)
@@ -120,12 +122,8 @@ class PixelMetrics:
         self._pixels.add(negatives, flat[regions.pixels], regions.areas, regions.n_regions)
 
     def _measure(self, inside: Inside) -> dict[str, float]:
-        values = measure(self._pixels.stretches(), self.aupro_limit, inside)
+        values = ranking_metrics(self._pixels.stretches(), self.aupro_limit, inside)
         return {f"pixel_{name}": value for name, value in values.items()}
-
-
-def _rebuild(state: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> PixelMetrics:
-    return PixelMetrics.from_state(state, **settings)
 
 
 def aupro(maps: Maps, masks: Masks, limit: float = 0.3) -> float:

@@ -67,20 +67,20 @@ def curve(scores: ArrayLike, labels: ArrayLike) -> Iterator[Curve]:
 
 def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
     """Area under the ROC curve of `scores` (N,) against 0/1 `labels` (N,); NaN if only one label occurs."""
-    return measure(curve(scores, labels))["auroc"]
+    return ranking_metrics(curve(scores, labels))["auroc"]
 
 
 def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
     """Step-wise average precision of `scores` (N,) against 0/1 `labels` (N,); NaN if only one label occurs."""
-    return measure(curve(scores, labels))["ap"]
+    return ranking_metrics(curve(scores, labels))["ap"]
 
 
 def f1_max(scores: ArrayLike, labels: ArrayLike) -> float:
     """Largest F1 over all thresholds `score >= t`; NaN if only one label occurs."""
-    return measure(curve(scores, labels))["f1max"]
+    return ranking_metrics(curve(scores, labels))["f1max"]
 
 
-def measure(stretches: Iterable[Curve], fpr_limit: float = 1.0, inside: Inside = "tied") -> dict[str, float]:
+def ranking_metrics(stretches: Iterable[Curve], fpr_limit: float = 1.0, inside: Inside = "tied") -> dict[str, float]:
     """Return auroc, ap, f1max, aupro (0 to 1) and f1max_threshold of a curve in stretches; all NaN if there is none.
 
     `inside` says how scores that the curve holds for equal are counted: "tied", or in the "worst" or "best" order they

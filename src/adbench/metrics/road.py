@@ -3,23 +3,24 @@
 The score threshold of the components is only known when all pixels are, so score maps and labels are kept until then:
 5 bytes per pixel, beyond a limit in files.
 
-    spill_dir/adbench-maps-*/N.npy    image N; removed with the last accumulator that uses them
+    spill_dir/adbench-maps-*/N.npy    maps and labels in turn; removed with the last accumulator that uses them
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adbench.errors import UserError
-from adbench.metrics.components import ComponentMetrics
+from adbench.errors import UserError, unknown
+from adbench.metrics.components import component_metrics, components_above
 from adbench.metrics.inputs import Labels, Scores, labelled_images
-from adbench.metrics.road_pixels import RoadPixels, RoadProtocol
+from adbench.metrics.road_pixels import RoadProtocol, road_curve
+from adbench.metrics.store import Stored, spilled
 
 ROAD_METRICS = ("pixel_ap", "pixel_auroc", "pixel_fpr95", "component_siou_gt", "component_ppv", "component_f1")
 
@@ -41,9 +42,12 @@ class RoadMetrics:
         memory_limit: int = 4 << 30,
         spill_dir: str | Path | None = None,
     ) -> None:
+        if protocol not in get_args(RoadProtocol):
+            raise unknown("protocol of road scenes", protocol, get_args(RoadProtocol))
+        if min(min_pred, min_gt) < 0:
+            raise UserError(f"the smallest components have {min_pred} and {min_gt} pixels", hint="give 0 or more")
         self.protocol, self.min_pred, self.min_gt = protocol, min_pred, min_gt
         self.memory_limit, self.spill_dir = memory_limit, spill_dir
-        self._pixels()  # checks the protocol before images arrive
         self._maps = MapStore(memory_limit // 2, spill_dir)
 
     def update(self, maps: ArrayLike | Sequence[ArrayLike], labels: ArrayLike | Sequence[ArrayLike]) -> RoadMetrics:
@@ -66,15 +70,12 @@ class RoadMetrics:
         component_siou_gt is NaN without annotated components, component_ppv without predicted ones; component_f1 is 0
         then. Without a curve no threshold is best, and nothing is predicted. Further updates may follow.
         """
-        pixels = self._pixels()
-        for scores, labels in self._maps:
-            pixels.update([scores], [labels])
-        curve = pixels.curve()
+        curve = road_curve(self._maps, self.protocol, memory_limit=self.memory_limit // 2, spill_dir=self.spill_dir)
         threshold = np.inf if np.isnan(curve.best_threshold) else curve.best_threshold
-        components = ComponentMetrics(threshold, min_pred=self.min_pred, min_gt=self.min_gt)
-        for scores, labels in self._maps:
-            components.update([scores], [labels])
-        values = {**pixels.compute(), **components.compute()}
+        sizes = {"min_pred": self.min_pred, "min_gt": self.min_gt}
+        found = [components_above(threshold, scores, labels, **sizes) for scores, labels in self._maps]
+        pixels = {"pixel_ap": curve.ap, "pixel_auroc": curve.auroc, "pixel_fpr95": curve.fpr95}
+        values = pixels | component_metrics(found)
         return {name: values[name] for name in ROAD_METRICS}
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -95,28 +96,8 @@ class RoadMetrics:
 
     def __reduce__(self) -> tuple[Any, ...]:
         names = ("protocol", "min_pred", "min_gt", "memory_limit", "spill_dir")
-        return _rebuild, (self.state(), {name: getattr(self, name) for name in names})
-
-    def _pixels(self) -> RoadPixels:
-        return RoadPixels(protocol=self.protocol, memory_limit=self.memory_limit // 2, spill_dir=self.spill_dir)
-
-
-def _rebuild(state: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> RoadMetrics:
-    return RoadMetrics.from_state(state, **settings)
-
-
-class _Map(NamedTuple):
-    """Scores (H, W) and labels (H, W) in memory, or a file of each and the folder that goes when nobody needs it."""
-
-    arrays: tuple[Scores, Labels] | None
-    paths: tuple[Path, Path] = (Path(), Path())
-    folder: tempfile.TemporaryDirectory[str] | None = None
-
-    def read(self) -> tuple[Scores, Labels]:
-        return (np.load(self.paths[0]), np.load(self.paths[1])) if self.arrays is None else self.arrays
-
-    def n_bytes(self) -> int:
-        return 0 if self.arrays is None else sum(array.nbytes for array in self.arrays)
+        settings = {name: getattr(self, name) for name in names}
+        return partial(type(self).from_state, **settings), (self.state(),)
 
 
 class MapStore:
@@ -124,16 +105,16 @@ class MapStore:
 
     def __init__(self, memory_limit: int, spill_dir: str | Path | None = None) -> None:
         self.memory_limit, self.spill_dir = memory_limit, spill_dir
-        self._maps: list[_Map] = []
+        self._maps: list[tuple[Stored, Stored]] = []
 
     def __iter__(self) -> Iterator[tuple[Scores, Labels]]:
         """Yield scores (H, W) and labels (H, W) of each image, one at a time, in the order of arrival."""
-        for one in self._maps:
-            yield one.read()
+        for scores, labels in self._maps:
+            yield scores.read(), labels.read()
 
     def add(self, scores: Scores, labels: Labels) -> None:
         """Keep a map (H, W) and its labels (H, W); both are copied."""
-        self._maps.append(_Map((scores.copy(), labels.copy())))
+        self._maps.append((Stored(scores.copy()), Stored(labels.copy())))
         self._keep_below_limit()
 
     def merge(self, other: MapStore) -> None:
@@ -142,23 +123,7 @@ class MapStore:
         self._keep_below_limit()
 
     def _keep_below_limit(self) -> None:
-        if sum(one.n_bytes() for one in self._maps) <= self.memory_limit:
-            return
-        try:
-            folder = tempfile.TemporaryDirectory(prefix="adbench-maps-", dir=self.spill_dir)
-            self._maps = [
-                one if one.arrays is None else _spill(one.arrays, folder, n) for n, one in enumerate(self._maps)
-            ]
-        except OSError as error:
-            raise UserError(
-                f"cannot write score maps to disk: {error}",
-                where=f"memory_limit={self.memory_limit}, spill_dir={self.spill_dir or tempfile.gettempdir()}",
-                hint="choose a spill_dir with room, or a larger memory_limit",
-            ) from error
-
-
-def _spill(arrays: tuple[Scores, Labels], folder: tempfile.TemporaryDirectory[str], number: int) -> _Map:
-    paths = (Path(folder.name) / f"{number}.npy", Path(folder.name) / f"{number}_labels.npy")
-    for path, array in zip(paths, arrays, strict=True):
-        np.save(path, array)
-    return _Map(None, paths, folder)
+        arrays = [array for pair in self._maps for array in pair]
+        if sum(array.n_bytes for array in arrays) > self.memory_limit:
+            stored = spilled(arrays, "adbench-maps-", self.memory_limit, self.spill_dir)
+            self._maps = list(zip(stored[::2], stored[1::2], strict=True))

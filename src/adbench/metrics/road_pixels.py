@@ -3,24 +3,23 @@
 exact  every score counts: AP as scikit-learn's step sum, AUROC with ties as halves, FPR@95 at the first threshold
        (descending) whose recall is at least 0.95
 smiyc  the binned curve of SegmentMeIfYouCan's benchmark: every image is binned at quantiles of its own scores (see
-       `image_bins`), and the bins of all images are sorted into one curve (see `BinnedCurve`)
+       `image_bins`), and the bins of all images are sorted into one curve (see `binned_points`)
 Both give a best-F1 threshold, the largest of equally good ones, by which components are found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adbench.errors import UserError, unknown
 from adbench.metrics.exact import ExactPixels
-from adbench.metrics.inputs import Scores, labelled_images
-from adbench.metrics.ranking import Curve, Reals, measure
+from adbench.metrics.inputs import Labels, Scores
+from adbench.metrics.ranking import Curve, Reals, ranking_metrics
 
 RoadProtocol = Literal["exact", "smiyc"]
 RECALL = 0.95
@@ -44,68 +43,35 @@ class RoadCurve:
     best_threshold: float = float("nan")
 
 
-class RoadPixels:
-    """Accumulate score maps and labels, then `compute` pixel_ap, pixel_auroc and pixel_fpr95.
+def road_curve(
+    images: Iterable[tuple[Scores, Labels]],
+    protocol: RoadProtocol = "exact",
+    *,
+    bins: int = BINS,
+    memory_limit: int = 4 << 30,
+    spill_dir: str | Path | None = None,
+) -> RoadCurve:
+    """What the curve of all images says, each scores (H, W) with labels (H, W) of 0, 1, 255 (ignored).
 
-    `protocol` is "exact" (4 bytes per normal pixel, on disk under `spill_dir` above `memory_limit` bytes; 8 per
-    anomalous pixel) or "smiyc" (about 18 KiB per image).
+    "exact" takes 4 bytes per normal pixel, on disk under `spill_dir` above `memory_limit` bytes, and 8 per anomalous
+    pixel; "smiyc" about 18 KiB per image.
     """
-
-    def __init__(
-        self,
-        *,
-        protocol: RoadProtocol = "exact",
-        bins: int = BINS,
-        memory_limit: int = 4 << 30,
-        spill_dir: str | Path | None = None,
-    ) -> None:
-        if protocol not in get_args(RoadProtocol):
-            raise unknown("protocol of road scenes", protocol, get_args(RoadProtocol))
-        self.protocol, self.bins = protocol, bins
-        self._pixels: ExactPixels | BinnedCurve = (
-            ExactPixels(memory_limit, spill_dir) if protocol == "exact" else BinnedCurve(bins)
-        )
-
-    def update(self, maps: ArrayLike | Sequence[ArrayLike], labels: ArrayLike | Sequence[ArrayLike]) -> RoadPixels:
-        """Add maps (B, H, W) and labels (B, H, W) of 0, 1, 255 (ignored), or lists of (H, W)."""
-        for scores, known in [*labelled_images(maps, labels)]:  # all are checked before the first is taken in
-            negatives, positives = scores[known == 0], scores[known == 1]
-            if isinstance(self._pixels, BinnedCurve):
-                self._pixels.add(negatives, positives)
-            else:
-                self._pixels.add(negatives, positives, np.ones(len(positives), np.uint32), len(positives))
-        return self
-
-    def merge(self, other: RoadPixels) -> RoadPixels:
-        """Add what `other` holds (of another process, say); `other` stays as it is."""
-        match self._pixels, other._pixels:
-            case (ExactPixels() as mine, ExactPixels() as theirs):
-                mine.merge(theirs)
-            case (BinnedCurve() as mine, BinnedCurve() as theirs) if self.bins == other.bins:
-                mine.merge(theirs)
-            case _:
-                raise UserError("pixel metrics of other settings cannot be merged", hint="use one protocol")
-        return self
-
-    def compute(self) -> dict[str, float]:
-        """Return the metrics in [0, 1]; NaN where only one label occurs. Further updates may follow."""
-        values = asdict(self.curve())
-        return {f"pixel_{name}": values[name] for name in ("ap", "auroc", "fpr95")}
-
-    def curve(self) -> RoadCurve:
-        """Return the metrics and the thresholds of the curve."""
-        if isinstance(self._pixels, BinnedCurve):
-            return self._pixels.curve()
-        recall = _RecallPoint()
-        values = measure(recall.watch(self._pixels.stretches()))
-        return RoadCurve(
-            ap=values["ap"],
-            auroc=values["auroc"],
-            fpr95=recall.fpr,
-            threshold95=recall.threshold,
-            best_f1=values["f1max"],
-            best_threshold=values["f1max_threshold"],
-        )
+    pairs = ((scores[labels == 0], scores[labels == 1]) for scores, labels in images)
+    if protocol == "smiyc":
+        return _binned_curve([image_bins(*pair, bins) for pair in pairs if any(map(len, pair))])
+    pixels = ExactPixels(memory_limit, spill_dir)
+    for negatives, positives in pairs:
+        pixels.add(negatives, positives, np.ones(len(positives), np.uint32), len(positives))
+    recall = _RecallPoint()
+    values = ranking_metrics(recall.watch(pixels.stretches()))
+    return RoadCurve(
+        ap=values["ap"],
+        auroc=values["auroc"],
+        fpr95=recall.fpr,
+        threshold95=recall.threshold,
+        best_f1=values["f1max"],
+        best_threshold=values["f1max_threshold"],
+    )
 
 
 @dataclass(slots=True)
@@ -151,60 +117,37 @@ def image_bins(negatives: ArrayLike, positives: ArrayLike, bins: int = BINS) -> 
     return ImageBins(unique[:-1], anomalous, normal)
 
 
-class BinnedCurve:
-    """Bins of many images, sorted into one curve.
+def binned_points(images: Sequence[ImageBins]) -> tuple[Reals, NDArray[np.int64], NDArray[np.int64]]:
+    """The bins of images (at least one) as one curve: thresholds (n,), true and false positives (n,).
 
-    Thresholds descend. Of a threshold that repeats, in several images, only the last entry counts; but the very first
-    entry of the list always counts too, as in the benchmark. Where several images share the largest threshold
-    (saturated maps) that entry depends on the order of equals; here: the one with most anomalous, then with fewest
-    normal pixels, whatever order the images came in.
+    It begins with nothing predicted (threshold inf) and ends with everything; thresholds descend. Of a threshold that
+    repeats, in several images, only the last entry counts; but the very first entry of the list always counts too, as
+    in the benchmark. Where several images share the largest threshold (saturated maps) that entry depends on the order
+    of equals; here: the one with most anomalous, then with fewest normal pixels, whatever order the images came in.
     """
+    thresholds, positives, negatives = (np.concatenate(parts) for parts in zip(*images, strict=True))
+    order = np.lexsort((negatives, -positives, -thresholds))
+    thresholds, tp, fp = thresholds[order], np.cumsum(positives[order]), np.cumsum(negatives[order])
+    counts = np.append(thresholds[1:] != thresholds[:-1], True)
+    counts[0] = True
+    return np.append(np.inf, thresholds[counts]), np.append(0, tp[counts]), np.append(0, fp[counts])
 
-    def __init__(self, bins: int = BINS) -> None:
-        self.bins = bins
-        self.images: list[ImageBins] = []
 
-    def add(self, negatives: Scores, positives: Scores) -> None:
-        """Take in the scores of an image; one without known pixels adds nothing."""
-        if len(negatives) or len(positives):
-            self.images.append(image_bins(negatives, positives, self.bins))
-
-    def merge(self, other: BinnedCurve) -> None:
-        """Add the images of `other`, which stays as it is."""
-        self.images += other.images
-
-    def points(self) -> Mapping[str, NDArray[Any]]:
-        """The curve's "threshold" (n,) float64 with true and false positives "tp" and "fp" (n,) int64.
-
-        It begins with nothing predicted (threshold inf) and ends with everything.
-        """
-        thresholds, positives, negatives = (np.concatenate(parts) for parts in zip(*self.images, strict=True))
-        order = np.lexsort((negatives, -positives, -thresholds))
-        thresholds, tp, fp = thresholds[order], np.cumsum(positives[order]), np.cumsum(negatives[order])
-        counts = np.append(thresholds[1:] != thresholds[:-1], True)
-        counts[0] = True
-        return {
-            "threshold": np.append(np.inf, thresholds[counts]),
-            "tp": np.append(0, tp[counts]),
-            "fp": np.append(0, fp[counts]),
-        }
-
-    def curve(self) -> RoadCurve:
-        """Return what the curve says."""
-        if not self.images:
-            return RoadCurve()
-        thresholds, tp, fp = self.points().values()
-        if not tp[-1] or not fp[-1]:
-            return RoadCurve()
-        recall, fpr = tp / tp[-1], fp / fp[-1]
-        precision = np.where(tp + fp, tp / np.maximum(tp + fp, 1), 1.0)
-        f1 = 2 * tp / (tp[-1] + tp + fp)
-        reached, best = int(np.argmax(recall >= RECALL)), int(f1.argmax())
-        return RoadCurve(
-            ap=float(np.diff(recall) @ precision[1:]),
-            auroc=float(np.diff(fpr) @ (recall[1:] + recall[:-1]) / 2),  # trapezoids
-            fpr95=float(fpr[reached]),
-            threshold95=float(thresholds[reached]),
-            best_f1=float(f1[best]),
-            best_threshold=float(thresholds[best]),
-        )
+def _binned_curve(images: Sequence[ImageBins]) -> RoadCurve:
+    if not images:
+        return RoadCurve()
+    thresholds, tp, fp = binned_points(images)
+    if not tp[-1] or not fp[-1]:
+        return RoadCurve()
+    recall, fpr = tp / tp[-1], fp / fp[-1]
+    precision = np.where(tp + fp, tp / np.maximum(tp + fp, 1), 1.0)
+    f1 = 2 * tp / (tp[-1] + tp + fp)
+    reached, best = int(np.argmax(recall >= RECALL)), int(f1.argmax())
+    return RoadCurve(
+        ap=float(np.diff(recall) @ precision[1:]),
+        auroc=float(np.diff(fpr) @ (recall[1:] + recall[:-1]) / 2),  # trapezoids
+        fpr95=float(fpr[reached]),
+        threshold95=float(thresholds[reached]),
+        best_f1=float(f1[best]),
+        best_threshold=float(thresholds[best]),
+    )

@@ -2,13 +2,13 @@
 
 Scores are kept as sorted shards. Counts of shards add up, so nothing is ever merged and a shard may lie on disk:
 
-    spill_dir/adbench-metrics-*/shard-N.npy    removed with the last accumulator that uses them
+    spill_dir/adbench-metrics-*/N.npy    removed with the last accumulator that uses them
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,18 +22,41 @@ SHARD_BYTES = 1 << 27  # large: each shard is searched for every threshold
 SMALLEST_SHARD_BYTES = 1 << 16
 
 
-class Shard(NamedTuple):
-    """Sorted scores in memory, or a file of them and the folder that goes when nobody needs it any more."""
+class Stored(NamedTuple):
+    """An array in memory, or a file of it and the folder that goes when nobody needs it any more."""
 
-    size: int
-    scores: Scores | None
+    array: NDArray[Any] | None
     path: Path = Path()
     folder: tempfile.TemporaryDirectory[str] | None = None
 
-    def read(self) -> Scores:
-        """Return the scores; those on disk are mapped anew each time, so that they are resident only while in use."""
-        scores: Scores = np.load(self.path, mmap_mode="r") if self.scores is None else self.scores
-        return scores
+    @property
+    def n_bytes(self) -> int:
+        """What it takes in memory."""
+        return 0 if self.array is None else self.array.nbytes
+
+    def read(self) -> NDArray[Any]:
+        """The array; one on disk is mapped anew each time, so that it is resident only while in use."""
+        array: NDArray[Any] = np.load(self.path, mmap_mode="r") if self.array is None else self.array
+        return array
+
+
+def spilled(arrays: Sequence[Stored], prefix: str, memory_limit: int, spill_dir: str | Path | None) -> list[Stored]:
+    """All arrays as files, those in memory in a new temporary folder. Raises UserError where they cannot be written."""
+    stored = []
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=prefix, dir=spill_dir)
+        for number, array in enumerate(arrays):
+            path = Path(folder.name) / f"{number}.npy"
+            if array.array is not None:
+                np.save(path, array.array)
+            stored.append(array if array.array is None else Stored(None, path, folder))
+    except OSError as error:
+        raise UserError(
+            f"cannot write scores to disk: {error}",
+            where=f"memory_limit={memory_limit}, spill_dir={spill_dir or tempfile.gettempdir()}",
+            hint="choose a spill_dir with room, a larger memory_limit, or mode='constant'",
+        ) from error
+    return stored
 
 
 class ScoreStore:
@@ -43,7 +66,7 @@ class ScoreStore:
         self.memory_limit, self.spill_dir = memory_limit, spill_dir
         self.size = 0
         self._shard_bytes = max(min(SHARD_BYTES, memory_limit // 4), SMALLEST_SHARD_BYTES)
-        self._shards: list[Shard] = []
+        self._shards: list[Stored] = []
         # The next shard. Allocated whole, but memory that was never written to takes no room
         self._buffer: Scores = np.empty(0, np.float32)
         self._filled = self._in_order = 0  # scores in the buffer, and how many of these were there when it was sorted
@@ -64,8 +87,9 @@ class ScoreStore:
     def merge(self, other: ScoreStore) -> None:
         """Add the scores of `other`, which stays as it is; its shards are shared, not copied."""
         shards = list(other._shards)
+        size = other.size - other._filled
         self.add(other._buffer[: other._filled].copy())
-        self.size += sum(shard.size for shard in shards)
+        self.size += size
         self._shards += shards
         self._keep_below_limit()
 
@@ -120,27 +144,11 @@ class ScoreStore:
     def _seal(self) -> None:
         """Turn the buffer into a sorted shard."""
         if self._filled:
-            self._shards.append(Shard(self._filled, self._sorted_buffer()))
+            self._shards.append(Stored(self._sorted_buffer()))
             self._buffer, self._filled, self._in_order = np.empty(0, self._buffer.dtype), 0, 0
             self._keep_below_limit()
 
     def _keep_below_limit(self) -> None:
-        resident = [shard.scores for shard in self._shards if shard.scores is not None]
-        if not resident or sum(scores.nbytes for scores in resident) + self._shard_bytes <= self.memory_limit:
-            return
-        try:
-            folder = tempfile.TemporaryDirectory(prefix="adbench-metrics-", dir=self.spill_dir)
-            spilled = [_spill(scores, folder, i) for i, scores in enumerate(resident)]
-        except OSError as error:
-            raise UserError(
-                f"cannot write pixel scores to disk: {error}",
-                where=f"memory_limit={self.memory_limit}, spill_dir={self.spill_dir or tempfile.gettempdir()}",
-                hint="choose a spill_dir with room, a larger memory_limit, or mode='constant'",
-            ) from error
-        self._shards = [shard for shard in self._shards if shard.scores is None] + spilled
-
-
-def _spill(scores: Scores, folder: tempfile.TemporaryDirectory[str], number: int) -> Shard:
-    path = Path(folder.name) / f"shard-{number}.npy"
-    np.save(path, scores)
-    return Shard(len(scores), None, path, folder)
+        resident = sum(shard.n_bytes for shard in self._shards)
+        if resident and resident + self._shard_bytes > self.memory_limit:
+            self._shards = spilled(self._shards, "adbench-metrics-", self.memory_limit, self.spill_dir)

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.metrics.aupro200 import GRIDS
-from adbench.metrics.components import TAUS, ComponentMetrics, counts
+from adbench.metrics.components import TAUS, component_metrics, components_above, counts, f1
 from adbench.metrics.image import ImageMetrics
+from adbench.metrics.inputs import labelled_images
 from adbench.metrics.pixel import PixelMetrics
-from adbench.metrics.road_pixels import BINS, RoadPixels
+from adbench.metrics.road_pixels import BINS, road_curve
 from adbench.metrics.table import MEAN, summarise
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -81,27 +82,24 @@ def _road(case: Mapping[str, Any], tensors: Tensors) -> dict[str, NDArray[Any]]:
     """Both protocols' pixel metrics, and component metrics at the given threshold: of the set, and of each image."""
     maps, labels = tensors["input/scores"], tensors["input/labels"]
     settings = case["hyperparameters"]
-    exact = RoadPixels().update(maps, labels).curve()
-    binned = RoadPixels(protocol="smiyc", bins=settings.get("num_bins", BINS)).update(maps, labels).curve()
+    images = list(labelled_images(maps, labels))
+    exact, binned = road_curve(images), road_curve(images, "smiyc", bins=settings.get("num_bins", BINS))
     ours: dict[str, Any] = {
         **{f"exact/{theirs}": getattr(exact, name) for theirs, name in _EXACT.items()},
         **{f"benchmark/{theirs}": getattr(binned, name) for theirs, name in _BINNED.items()},
     }
     taus = settings.get("thresh_sIoU", TAUS)
-    metrics = ComponentMetrics(
-        float(tensors["input/component_score_threshold"]),
-        min_pred=settings["thresh_segsize"],
-        min_gt=settings["thresh_instsize"],
-        taus=taus,
-    ).update(maps, labels)
-    values = metrics.compute()
+    threshold = float(tensors["input/component_score_threshold"])
+    sizes = {"min_pred": settings["thresh_segsize"], "min_gt": settings["thresh_instsize"]}
+    found = [components_above(threshold, *image, **sizes) for image in images]
+    values, f1_at_taus = component_metrics(found, taus), f1(counts(found, taus))
     ours |= {f"component/{theirs}": values[f"component_{name}"] for theirs, name in _COMPONENTS.items()}
     ours["component/thresholds"] = taus
     for percent in (25, 50, 75):
-        ours[f"component/f1_{percent}"] = metrics.f1()[int(np.abs(np.asarray(taus) - percent / 100).argmin())]
-    for number, image in enumerate(metrics.images):
+        ours[f"component/f1_{percent}"] = f1_at_taus[int(np.abs(np.asarray(taus) - percent / 100).argmin())]
+    for number, image in enumerate(found):
         own = {theirs: getattr(image, name) for theirs, name in _PER_IMAGE.items()}
-        own |= counts([image], metrics.taus)
+        own |= counts([image], taus)
         ours |= {f"component/image{number}/{name}": value for name, value in own.items()}
     return {name: np.asarray(value) for name, value in ours.items()}
 
