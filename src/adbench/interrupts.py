@@ -113,6 +113,11 @@ def deferred() -> Iterator[None]:
         raise Interrupted(number)
 
 
+def waiting() -> int | None:
+    """The number of a signal that has come and waits for the end of what is deferred."""
+    return None if _watch is None else _watch.waiting
+
+
 def ignore_in_worker() -> None:
     """Leave signals to the parent process, which ends its workers itself."""
     for name in _NAMES:

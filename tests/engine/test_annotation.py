@@ -86,7 +86,7 @@ def test_batches_tell_which_masks_are_known(tmp_path, cache):
     method = build_method()
     method.features_suffice = True
     feed = TrainBatches(method, samples, settings(cache=cache, epochs=2), device=CPU, reporter=Quiet())
-    known = {path: one for batch, _ in feed.epoch(0) for path, one in zip(batch.paths, batch.annotated, strict=True)}
+    known = {path: one for _, batch, _ in feed.epoch(0) for path, one in zip(batch.paths, batch.annotated, strict=True)}
     assert [path for path, one in known.items() if not one] == ["dots/005.png"]
     assert len(known) == 16
 
@@ -94,7 +94,7 @@ def test_batches_tell_which_masks_are_known(tmp_path, cache):
 def test_as_normal_is_what_the_authors_code_does(tmp_path):
     samples = write_dataset(tmp_path / "data", masks=False)
     feed = TrainBatches(build_method(), samples, settings(unannotated="as_normal"), device=CPU, reporter=Quiet())
-    for batch, _ in feed.epoch(0):
+    for _, batch, _ in feed.epoch(0):
         assert batch.masks.shape == (4, 16, 16)
         assert not batch.masks.any()
         assert batch.annotated is None

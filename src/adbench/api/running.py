@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from adbench.api.dataset import Dataset, auxiliary_choice
 from adbench.data.support import SupportSettings
+from adbench.engine import ranks
 from adbench.engine.confidence import with_intervals
 from adbench.engine.device import resolve_device
 from adbench.engine.evaluate import evaluate as evaluate_data
@@ -148,7 +149,7 @@ def train(
     sets = [data] if isinstance(data, Dataset) else list(data)
     checked = [] if validation is None else [validation.evaluation(SupportSettings(k=(support_k,)), method)]
     names = "+".join(one.name for one in sets)
-    with RunFolder.claim("train", method.name, names, out=None if out is None else Path(out)) as run:
+    with ranks.claimed(RunFolder.claim("train", method.name, names, out=None if out is None else Path(out))) as run:
         return train_on(
             method,
             [one.auxiliary(**auxiliary_choice(chosen)) for one in sets],

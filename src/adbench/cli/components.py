@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adbench.cli.config import ClipConfig, Config, DataConfig
+from adbench.data import catalogue
 
 if TYPE_CHECKING:
     import torch
@@ -21,15 +23,18 @@ if TYPE_CHECKING:
 def open_data(data: DataConfig, data_dir: Path, reporter: Reporter) -> Dataset:
     """Find and index a data set, and say what was noticed. Raises UserError as `adbench.open_dataset` does."""
     from adbench.api.dataset import open_dataset
+    from adbench.engine import ranks
 
-    opened = open_dataset(
-        data.name,
-        root=data.root,
-        data_dir=data_dir,
-        classes=data.classes,
-        progress=_rendering(data.name, reporter),
-        **data.options,
-    )
+    renders = catalogue.get(data.name).prepare_root is not None
+    with ranks.first_alone() if renders else contextlib.nullcontext():
+        opened = open_dataset(
+            data.name,
+            root=data.root,
+            data_dir=data_dir,
+            classes=data.classes,
+            progress=_rendering(data.name, reporter),
+            **data.options,
+        )
     for line in opened.notes:
         reporter.say(f"note: {line}")
     return opened

@@ -58,17 +58,26 @@ class _Ready:
 
 
 def carry_out(plan: Plan, overrides: Sequence[str], reporter: Reporter) -> Evaluated:
-    """Evaluate as planned; `words` are those after `eval`, for the record and for how to go on."""
-    from adbench.cli import components
+    """Evaluate as planned; `overrides` are those after `eval`, for the record and for how to go on."""
+    from adbench.engine import ranks
     from adbench.engine.device import resolve_device
 
-    device = resolve_device(plan.config.device)
+    device = ranks.local_device(resolve_device(plan.config.device))
+    with ranks.joined(device):
+        return _carry_out(plan, overrides, device, reporter)
+
+
+def _carry_out(plan: Plan, overrides: Sequence[str], device: torch.device, reporter: Reporter) -> Evaluated:
+    from adbench.cli import components
+    from adbench.engine import ranks
+
     for name, place in plan.absent.items():
         reporter.say(f"not there    {name}: looked for {place}")
     ready, left_out = _prepared(plan, device, reporter)
-    with _run_folder(plan, overrides) as folder:
+    with ranks.claimed(_run_folder(plan, overrides)) as folder:
         config = plan.to_yaml()
-        if not (folder.path / "results.json").exists():  # finished results keep theirs until there are new ones
+        # Finished results keep their settings until there are new ones.
+        if ranks.is_first() and not (folder.path / "results.json").exists():
             folder.write_config(config)
         for prepared in ready:
             reporter.say(f"method       {plan.config.method}, weights {_weights_line(prepared)}")
@@ -81,6 +90,8 @@ def carry_out(plan: Plan, overrides: Sequence[str], reporter: Reporter) -> Evalu
             rows, scores = _measured(ready, plan, device, reporter, folder)
         except KeyboardInterrupt as interrupt:
             raise with_advice(interrupt, _how_to_go_on(plan, overrides, folder.path)) from interrupt
+        if not ranks.is_first():
+            return Evaluated(rows, folder.path, [])
         folder.write_config(config)
         return _written(rows, scores, _provenance(plan, ready, left_out, overrides, device), ready, folder)
 

@@ -6,13 +6,18 @@ import contextlib
 import importlib
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
+from adbench import launch
 from adbench.cli.clash import check_distribution
 from adbench.errors import UserError, from_system, unknown
 from adbench.interrupts import watched, with_advice
+
+_PATIENCE = 2.0
+"""Seconds for which the other ranks of a run leave it to rank 0 to say what is wrong."""
 
 USAGE = """\
 usage  python -m adbench COMMAND [key=value ...] [--debug]
@@ -111,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     0, 1 (a comparison failed), 2 (bad input, a file that the system refuses), or after a signal 128 and its number:
     130 (Ctrl-C), 143 (SIGTERM), 129 (SIGHUP).
     """
+    if launch.number() and argv is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  rank 0 speaks
     overrides = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in overrides
     overrides = [word for word in overrides if word != "--debug"]
@@ -128,6 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         if debug:
             raise
+        if launch.number():
+            return with_advice(interrupt, "").status
         # A command that can be resumed says how in the exception's text.
         with contextlib.suppress(OSError):  # the terminal may have gone
             print(f"\nadbench: interrupted. {interrupt}".rstrip(), file=sys.stderr, flush=True)
@@ -143,5 +152,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _refused(error: UserError) -> int:
-    print(f"adbench: error: {error}", file=sys.stderr)
+    rank = launch.number()
+    if rank:
+        time.sleep(_PATIENCE)  # where rank 0 says the same, it ends, and torchrun ends us
+    print(f"adbench: error: {f'rank {rank}: ' if rank else ''}{error}", file=sys.stderr)
     return 2

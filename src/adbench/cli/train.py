@@ -15,6 +15,8 @@ from adbench.errors import UserError
 from adbench.interrupts import with_advice
 
 if TYPE_CHECKING:
+    import torch
+
     from adbench.cli.config import TrainConfig
     from adbench.engine.progress import Reporter
     from adbench.engine.run_folder import RunFolder
@@ -148,16 +150,24 @@ def execute(overrides: Sequence[str], reporter: Reporter) -> Trained:
 
     config = train_config(Overrides("train", overrides))
     _check_is_trained(config)
+    from adbench.engine import ranks
+    from adbench.engine.device import resolve_device
+
+    device = ranks.local_device(resolve_device(config.device))
+    with ranks.joined(device):
+        return _train(config, overrides, device, reporter)
+
+
+def _train(config: TrainConfig, overrides: Sequence[str], device: torch.device, reporter: Reporter) -> Trained:
     from adbench.api.dataset import auxiliary_choice
     from adbench.cli import components
-    from adbench.engine.device import resolve_device
+    from adbench.engine import ranks
     from adbench.engine.provenance import origin
     from adbench.engine.run_folder import RunFolder
     from adbench.engine.train import train
     from adbench.engine.train_batches import check_supervision
     from adbench.report.heatmaps import paint
 
-    device = resolve_device(config.device)
     opened = [components.open_data(dataset, config.data_dir, reporter) for dataset in config.data]
     validation = None
     if config.validation is not None:
@@ -175,7 +185,7 @@ def execute(overrides: Sequence[str], reporter: Reporter) -> Trained:
         out=config.out,
         origin=origin("train", overrides),
     )
-    with claim as folder:
+    with ranks.claimed(claim) as folder:
         learnable = sum(parameter.numel() for parameter in method.learnable_parameters().values())
         reporter.say(f"method       {config.method}, {learnable:,} learnable parameters")
         reporter.say(f"backbone     {components.clip_line(clip)}")

@@ -29,6 +29,11 @@ class Episode:
     queries: tuple[int, ...]
     support: tuple[int, ...] = ()
 
+    def part(self, rows: slice) -> Episode:
+        """Some of the queries, with their support."""
+        shots = len(self.support) // max(len(self.queries), 1)
+        return Episode(self.queries[rows], self.support[rows.start * shots : rows.stop * shots])
+
 
 class EpisodePlan:
     """The batches of a training.

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from adbench.data.loading import has_masks, make_loader, told_of_dead_workers
 from adbench.data.sample import Sample
-from adbench.data.support import SupportSet
+from adbench.engine import ranks
 from adbench.engine.accumulators import ClassAccumulator
 from adbench.engine.adapt import MemoryBank, build_memory_banks, check_support, joined
 from adbench.engine.borrowed import borrowed
 from adbench.engine.class_features import Encoded, relate
 from adbench.engine.class_results import ClassResultCache, FinishedClass, restored_supports, save_fitted
+from adbench.engine.class_shares import Accumulator, Share, put_together, share_of, takes_whole_classes
 from adbench.engine.device import autocast, check_amp
 from adbench.engine.kept_maps import MapWriter, maps_files
 from adbench.engine.names import file_name, file_names
@@ -26,13 +28,11 @@ from adbench.engine.rng import capture_streams, restore_streams, seed_streams
 from adbench.engine.road_accumulator import RoadAccumulator, check_road
 from adbench.engine.rows import Draw, build_rows, image_records, summarise_seeds
 from adbench.engine.run_folder import RunFolder
-from adbench.engine.settings import EvalData, EvalSettings, MetricSet, Row
+from adbench.engine.settings import EvalData, EvalSettings, MetricSet, Row, Supports
 from adbench.engine.weights import WeightsRecord
 from adbench.engine.zero_shot import find_overlap
 from adbench.errors import UserError
 from adbench.methods.base import Method
-
-Accumulator = ClassAccumulator | RoadAccumulator
 
 
 @told_of_dead_workers()
@@ -63,119 +63,152 @@ def evaluate(
     check_amp(settings.amp, device)
     check_support(method, data)
     check_road(method, data.metric_set, settings, data.name)
-    reporter = reporter or Quiet()
     method.to(device)
-    shots = any(k for k, _ in data.supports)
-    restored = {} if shots else restored_supports(record, data)
+    drawn = any(k for k, _ in data.supports)
+    restored = {} if drawn else restored_supports(record, data)
     supports = restored or data.supports or {(0, None): {}}
-    as_loaded = method.adapts and not (shots or restored)  # with the memory banks that the method came with
-    results: dict[Draw, dict[str, Any]] = {draw: {} for draw in supports}
-    fitted: dict[Draw, list[MemoryBank]] = {draw: [] for draw in supports}
-    cache = ClassResultCache(run, method, data, settings, record) if run else None
+    as_loaded = method.adapts and not (drawn or restored)  # with the memory banks that the method came with
+    work = _Work(method, data, settings, device, supports if method.adapts and drawn else None, list(supports), run)
     seen = find_overlap(record, data.samples)
-    n_before, names = 0, file_names(data.classes)
-    with reporter.track(f"evaluate {data.name}", len(data.samples)) as advance:
-        for name in data.classes:
-            samples = [sample for sample in data.samples if sample.class_name == name]
-            finished = cache.load(name, samples) if cache else None
-            if finished is None:
-                sets = [by_class.get(name) for by_class in supports.values()] if method.adapts and shots else None
-                shortlist = Shortlist(settings.heat_maps, method) if run and painter and settings.heat_maps else None
-                with _map_writer(run, data, name, samples, settings) as maps:
-                    finished = _evaluate_class(
-                        method,
-                        data,
-                        samples,
-                        settings,
-                        sets,
-                        device=device,
-                        shortlist=shortlist,
-                        maps=maps,
-                        advance=advance,
-                    )
-                    if maps is not None:
-                        maps.finish([(method.shots(name) if as_loaded else k, seed) for k, seed in supports])
-                if run and painter:
-                    pictures = shortlist.pictures() if shortlist else []
-                    save_pictures(pictures, painter, run.heatmaps_dir / file_name(data.name), names[name])
-                if cache:
-                    cache.save(name, samples, finished)
-            else:
-                n_before += 1
-                advance(len(samples), {})
-            for number, draw in enumerate(supports):
-                results[draw][name] = finished.results[number]
-                if as_loaded:
-                    results[draw][name] = {**finished.results[number], "shots": method.shots(name)}
-                fitted[draw] += finished.memory_banks[number : number + 1]
-    if n_before:
-        reporter.say(f"{data.name}: {n_before} of {len(data.classes)} classes were finished before")
-    if run and method.fits and shots:
-        save_fitted(run, method, data, fitted, settings.seed)
+    cache = ClassResultCache(run, method, data, settings, record) if run and ranks.is_first() else None
+    finished = _finished_classes(work, cache, reporter or Quiet(), painter if run else None)
+    rows: list[Row] = []
+    records: list[dict[str, Any]] = []
+    if ranks.is_first():
+        if run and method.fits and drawn:
+            banks = {draw: [c.memory_banks[i] for c in finished.values()] for i, draw in enumerate(supports)}
+            save_fitted(run, method, data, banks, settings.seed)
+        results = {draw: {name: c.results[i] for name, c in finished.items()} for i, draw in enumerate(supports)}
+        if as_loaded:
+            for by_class in results.values():
+                by_class |= {name: {**result, "shots": method.shots(name)} for name, result in by_class.items()}
+        records = image_records(data, results)
+        for draw, sets in supports.items():
+            rows += build_rows(
+                method,
+                data.name,
+                results[draw],
+                settings,
+                record,
+                draw=draw,
+                support=sets,
+                metric_set=data.metric_set,
+                note=data.note,
+                seen=seen,
+            )
+        rows += summarise_seeds(rows)
+    rows, records = ranks.broadcast((rows, records))
     if scores is not None:
-        scores += image_records(data, results)
-    rows = [
-        row
-        for draw, by_class in supports.items()
-        for row in build_rows(
-            method,
-            data.name,
-            results[draw],
-            settings,
-            record,
-            draw=draw,
-            support=by_class,
-            metric_set=data.metric_set,
-            note=data.note,
-            seen=seen,
-        )
-    ]
-    return rows + summarise_seeds(rows)
+        scores += records
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is to be scored, with what.
+
+    supports  the support sets to adapt to; None: the memory banks there are
+    draws     K and seed of each result
+    run       where maps are kept
+    """
+
+    method: Method
+    data: EvalData
+    settings: EvalSettings
+    device: torch.device
+    supports: Supports | None
+    draws: Sequence[Draw]
+    run: RunFolder | None
+
+    def banks(self, class_name: str, samples: Sequence[Sample]) -> list[MemoryBank] | None:
+        """What the method makes of each support set of a class; empty ones where there is nothing to score."""
+        if self.supports is None:
+            return None
+        sets = [by_class.get(class_name) for by_class in self.supports.values()]
+        if not samples:
+            return [{} for _ in sets]
+        return build_memory_banks(self.method, sets, self.settings, device=self.device)
+
+    def draws_of(self, class_name: str) -> list[tuple[int | None, int | None]]:
+        """K and seed of each result of a class; K of the memory bank that the method came with, where it has one."""
+        as_loaded = self.method.adapts and self.supports is None
+        return [(self.method.shots(class_name) if as_loaded and not k else k, seed) for k, seed in self.draws]
+
+
+def _finished_classes(
+    work: _Work, cache: ClassResultCache | None, reporter: Reporter, painter: Painter | None
+) -> dict[str, FinishedClass]:
+    """All classes, in their order, on rank 0; those of an earlier attempt are not scored again."""
+    method, data, settings = work.method, work.data, work.settings
+    classes = {name: [sample for sample in data.samples if sample.class_name == name] for name in data.classes}
+    finished = {name: done for name, samples in classes.items() if cache and (done := cache.load(name, samples))}
+    todo = ranks.broadcast([name for name in classes if name not in finished])
+    if len(todo) < len(classes):
+        reporter.say(f"{data.name}: {len(classes) - len(todo)} of {len(classes)} classes were finished before")
+    shared_banks = _shared_banks(work, todo)
+    outbox = ranks.Outbox()
+    with reporter.track(f"evaluate {data.name}", sum(len(classes[name]) for name in todo)) as advance:
+        for name in todo:
+            share = share_of(classes[name], method, settings.batch_size, data.classes.index(name))
+            banks = shared_banks[name] if name in shared_banks else work.banks(name, share)
+            shortlist = Shortlist(settings.heat_maps, method) if painter and settings.heat_maps else None
+            with _map_writer(work, name, classes[name]) as maps:
+                accumulators = accumulate(
+                    method,
+                    share,
+                    settings,
+                    device=work.device,
+                    with_masks=has_masks(data.samples),
+                    memory_banks=banks,
+                    metric_set=data.metric_set,
+                    shortlist=shortlist,
+                    maps=maps,
+                    advance=advance,
+                )
+                mine = Share(accumulators, shortlist, banks if banks and method.fits and share else [])
+                whole = put_together(mine, classes[name], outbox) if ranks.is_first() else None
+                if whole is not None and maps is not None:
+                    maps.finish(work.draws_of(name))
+            if whole is None:
+                outbox.send(mine)  # its maps are written
+                continue
+            finished[name] = _finished_class(method, whole)
+            if painter and work.run:
+                folder = work.run.heatmaps_dir / file_name(data.name)
+                pictures = shortlist.pictures() if shortlist else []
+                save_pictures(pictures, painter, folder, file_names(data.classes)[name])
+            if cache:
+                cache.save(name, classes[name], finished[name])
+    outbox.wait()
+    return {name: finished[name] for name in classes if name in finished}
 
 
 def _map_writer(
-    run: RunFolder | None, data: EvalData, class_name: str, samples: Sequence[Sample], settings: EvalSettings
+    work: _Work, class_name: str, samples: Sequence[Sample]
 ) -> contextlib.AbstractContextManager[MapWriter | None]:
-    if not settings.maps:
+    if not work.settings.maps:
         return contextlib.nullcontext()
-    if run is None:
+    if work.run is None:
         raise UserError("anomaly maps are kept in a run's folder, and there is none", where="eval.maps")
-    file = maps_files(run, data.name, data.classes)[class_name]
-    return MapWriter(file, [sample.key for sample in samples], settings.maps)
+    file = maps_files(work.run, work.data.name, work.data.classes)[class_name]
+    return MapWriter(file, [sample.key for sample in samples], work.settings.maps)
 
 
-def _evaluate_class(
-    method: Method,
-    data: EvalData,
-    samples: Sequence[Sample],
-    settings: EvalSettings,
-    supports: Sequence[SupportSet | None] | None,
-    *,
-    device: torch.device,
-    shortlist: Shortlist | None,
-    maps: MapWriter | None,
-    advance: Advance | None,
-) -> FinishedClass:
-    """Adapt to each of the support sets (None: keep the memory bank there is) and score the samples of a class."""
-    banks = None if supports is None else build_memory_banks(method, supports, settings, device=device)
-    accumulators = accumulate(
-        method,
-        samples,
-        settings,
-        device=device,
-        with_masks=has_masks(data.samples),
-        memory_banks=banks,
-        metric_set=data.metric_set,
-        shortlist=shortlist,
-        maps=maps,
-        advance=advance,
-    )
-    results = [accumulator.result() for accumulator in accumulators]
+def _shared_banks(work: _Work, classes: Sequence[str]) -> dict[str, list[MemoryBank] | None]:
+    """The memory banks of all classes, each made by one rank; nothing where every rank makes what it needs."""
+    if ranks.count() == 1 or work.supports is None or takes_whole_classes(work.method):
+        return {}
+    mine = {name: work.banks(name, work.data.samples) for name in classes[ranks.rank() :: ranks.count()]}
+    return {name: banks for part in ranks.gather(mine) for name, banks in part.items()}
+
+
+def _finished_class(method: Method, whole: Share) -> FinishedClass:
+    results = [accumulator.result() for accumulator in whole.accumulators]
     if method.selects_on_test:
         for result in results:
             result["selected_on_test"] = True
             result["notes"].append(f"not held out: {method.name} chose among its states by these results")
-    return FinishedClass(results, banks if banks is not None and method.fits else [])
+    return FinishedClass(results, whole.fitted)
 
 
 def accumulate(
@@ -201,7 +234,7 @@ def accumulate(
     batches: Iterable[Encoded] = _encoded(method, samples, settings, device=device, with_masks=with_masks)
     with borrowed(method):
         banks = [method.memory_bank] if memory_banks is None else list(memory_banks)
-        if method.selects_on_test:
+        if method.selects_on_test and samples:
             batches = list(batches)
             for bank in banks:
                 method.memory_bank = bank

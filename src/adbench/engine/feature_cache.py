@@ -26,6 +26,7 @@ from adbench.atomic import write_json
 from adbench.data.fingerprint import file_hashes, mark
 from adbench.data.loading import has_masks, make_loader
 from adbench.data.sample import Sample
+from adbench.engine import ranks
 from adbench.engine.device import autocast
 from adbench.engine.progress import Reporter
 from adbench.engine.settings import TrainSettings
@@ -37,6 +38,8 @@ from adbench.methods.base import Features, Method
 BLOCK = 8
 """Images that are encoded together."""
 VERSION = 2
+_EXCHANGED = 8
+"""Blocks per rank that are encoded between two exchanges: bounds what is under way."""
 MEMORY_MIB = 4096
 """Memory that may be used where `cache_mib` does not say it."""
 CACHE_DIR = "outputs/cache"
@@ -70,7 +73,7 @@ class FeatureCache:
             self._keep = _Disk(folder, facts)
         else:
             self._keep = _Memory(len(samples))
-        self.fits = self._admit()
+        self.fits = all(ranks.gather(self._admit()))
 
     def rows(self, indices: Sequence[int]) -> tuple[Features, Tensor | None]:
         """Features and masks (B, M, M) of the samples, on the device; masks are None where the data have none."""
@@ -89,8 +92,24 @@ class FeatureCache:
         return features, None if masks is None else _unpack(masks, self._method.map_size).to(self._device)
 
     def fill(self) -> None:
-        """Encode whatever is not kept yet."""
-        self._encode([number for number in range(_n_blocks(self._samples)) if not self._keep.has(number)])
+        """Encode whatever is not kept yet; several ranks share the work, and each keeps everything."""
+        missing = ranks.broadcast([n for n in range(_n_blocks(self._samples)) if not self._keep.has(n)])
+        if ranks.count() == 1:
+            self._encode(missing)
+            return
+        for start in range(0, len(missing), _EXCHANGED * ranks.count()):
+            numbers = missing[start : start + _EXCHANGED * ranks.count()]
+            mine = numbers[ranks.slice_of(len(numbers))]
+            self._encode([number for number in mine if not self._keep.has(number)])
+            if self._keep.is_shared:
+                continue
+            rows = {number: self._keep.rows(self._indices(number)) for number in mine}
+            for number, tensors in ((n, t) for part in ranks.gather(rows) for n, t in part.items()):
+                self._keep.put(number, tensors)
+        ranks.barrier()
+
+    def _indices(self, number: int) -> range:
+        return range(number * BLOCK, min((number + 1) * BLOCK, len(self._samples)))
 
     def close(self) -> None:
         """Release memory."""
@@ -152,6 +171,9 @@ class FeatureCache:
 class _Keep(Protocol):
     """Where blocks of tensors are kept."""
 
+    is_shared: bool
+    """Whether other ranks find what is put here."""
+
     @property
     def place(self) -> str: ...
     def room(self, limit_mib: int | None) -> tuple[float, str]: ...
@@ -163,7 +185,7 @@ class _Keep(Protocol):
 class _Memory:
     """One tensor per name, all samples along its first axis."""
 
-    place = "memory"
+    place, is_shared = "memory", False
 
     def __init__(self, n_samples: int) -> None:
         self._n, self._tables, self._done = n_samples, dict[str, Tensor](), set[int]()
@@ -190,6 +212,8 @@ class _Memory:
 
 class _Disk:
     """One file per block; only the rows asked for are read."""
+
+    is_shared = True
 
     def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
         self._folder, self._facts = folder, facts

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from adbench.atomic import naming, replacing
 from adbench.data.sample import Batch
+from adbench.engine import ranks
 from adbench.engine.accumulators import as_arrays
 from adbench.engine.names import file_name, file_names
 from adbench.engine.run_folder import RunFolder
@@ -57,7 +58,9 @@ class MapWriter:
     """
 
     def __init__(self, file: Path, images: Sequence[str], keep: KeepMaps) -> None:
-        self._file, self._paths = file, sorted(images)
+        self._file = _file_of(file, ranks.rank())
+        self._others = [_file_of(file, rank) for rank in range(1, ranks.count())]
+        self._paths = sorted(images)
         self._numbers = {path: number for number, path in enumerate(self._paths)}
         self._dtype = np.dtype(np.float16 if keep == "float16" else np.float32)
         self._stack = contextlib.ExitStack()
@@ -93,7 +96,12 @@ class MapWriter:
                 self._write(f"mask/{self._numbers[path]}", mask, zipfile.ZIP_DEFLATED)
 
     def finish(self, draws: Sequence[tuple[int | None, int | None]]) -> None:
-        """Write what belongs to what; `draws`: K and seed of each."""
+        """Take in what other ranks have written, and write what belongs to what; `draws`: K and seed of each."""
+        for other in self._others:
+            with naming(other), zipfile.ZipFile(other) as written:
+                for entry in written.infolist():
+                    self._zip.writestr(entry, written.read(entry))
+            other.unlink()
         self._write("paths", np.asarray(self._paths, np.str_))
         for name, values in zip(("shots", "support_seed"), zip(*draws, strict=True), strict=True):
             self._write(name, np.asarray([-1 if value is None else value for value in values], np.int64))
@@ -103,6 +111,10 @@ class MapWriter:
         entry.compress_type, entry.external_attr = compression, 0o644 << 16
         with naming(self._file), self._zip.open(entry, "w", force_zip64=True) as file:
             np.lib.format.write_array(file, np.ascontiguousarray(values), allow_pickle=False)
+
+
+def _file_of(file: Path, rank: int) -> Path:
+    return file if rank == 0 else file.with_name(f"{file.stem}.rank{rank}{file.suffix}")
 
 
 def read_maps(file: Path) -> Iterator[KeptMap]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from adbench.engine import ranks
 from adbench.engine.settings import OptimizerSpec
 from adbench.errors import UserError
 from adbench.methods.base import Method
@@ -44,19 +45,26 @@ def build_optimizer(method: Method, spec: OptimizerSpec) -> torch.optim.Optimize
 def take_step(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-    loss: torch.Tensor,
+    loss: torch.Tensor | None,
     spec: OptimizerSpec,
     *,
     step: int,
     n_steps: int,
 ) -> None:
-    """Backward pass and optimiser step number `step` (from 0) of `n_steps`; the rate depends on nothing else."""
+    """Backward pass and optimiser step number `step` (from 0) of `n_steps`; the rate depends on nothing else.
+
+    Gradients are summed over the ranks; `loss` None: this one adds nothing.
+    """
     for group in optimizer.param_groups:
         group["lr"] = spec.lr_at(step, n_steps)
     optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(scaler.scale(loss))
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    scaled = scaler.scale(torch.zeros((), device=parameters[0].device) if loss is None else loss)
+    if loss is not None:
+        torch.autograd.backward(scaled)
+    ranks.sum_gradients(parameters)
     if spec.clip_norm is not None:
         scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], spec.clip_norm)
+        torch.nn.utils.clip_grad_norm_(parameters, spec.clip_norm)
     scaler.step(optimizer)
     scaler.update()

@@ -93,6 +93,16 @@ class Shortlist:
             kept.insert(place, picture)
             del kept[room:]
 
+    def merge(self, other: Shortlist, order: Sequence[str]) -> None:
+        """Take in the list of another share of the images, whose keys in order are `order`; of equal scores the first
+        stays first.
+        """
+        place = {key: number for number, key in enumerate(order)}
+        self._low, self._high = min(self._low, other._low), max(self._high, other._high)
+        for kind, room in self._room.items():
+            both = self._kept[kind] + other._kept[kind]
+            self._kept[kind] = sorted(both, key=lambda picture: (-picture.score, place[picture.key]))[:room]
+
     def pictures(self) -> list[Picture]:
         """Anomalous ones first, each kind by falling score, with the limits of the whole class."""
         return [replace(picture, limits=(self._low, self._high)) for label in KINDS for picture in self._kept[label]]

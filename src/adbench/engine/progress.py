@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol, TextIO
 
+from adbench import launch
+
 Advance = Callable[[int, Mapping[str, float]], None]
 """Called with the number of units done since the last call and the values to show beside the bar."""
 
@@ -26,9 +28,9 @@ class Reporter(Protocol):
 
 
 def make_reporter(*, quiet: bool = False, stream: TextIO | None = None) -> Reporter:
-    """The reporter that suits `stream` (default: standard error)."""
+    """The reporter that suits `stream` (default: standard error); of several processes only the first speaks."""
     stream = sys.stderr if stream is None else stream
-    if quiet:
+    if quiet or launch.number():
         return Quiet()
     return Bars(stream) if stream.isatty() else Lines(stream)
 

@@ -78,6 +78,11 @@ def undisturbed(method: Method) -> Iterator[None]:
         restore_streams(streams, method)
 
 
+def draws_in_order(method: Method) -> bool:
+    """Whether the method has a stream of its own that goes on from image to image."""
+    return _own_stream(method) is not None
+
+
 def _own_stream(method: Method) -> np.random.RandomState | None:
     stream = getattr(method, "random_state", None)
     return stream if isinstance(stream, np.random.RandomState) else None

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from adbench.engine import ranks
 from adbench.engine.checkpoint import Checkpoint
 from adbench.engine.progress import Reporter
 from adbench.engine.settings import TrainSettings
@@ -16,7 +17,9 @@ State = Literal["whole", "torn", "held"]
 
 
 class Checkpoints:
-    """Keeps a training in `path`. `capture` copies its state, and refuses one that is not finite with UserError.
+    """Keeps a training in `path`, on rank 0 alone.
+
+    `capture` copies its state, and refuses one that is not finite with UserError.
 
     state  what an interruption finds: "whole": the end of a step; "torn": the middle of one, worth nothing; "held": the
            state that was taken last, whatever has been done since
@@ -30,13 +33,16 @@ class Checkpoints:
 
     def due(self, step: int) -> bool:
         """Whether a checkpoint after `step` is due inside of its epoch."""
+        if not ranks.is_first():
+            return False
         every, minutes = self._settings.checkpoint_steps, self._settings.checkpoint_minutes
         by_steps = every is not None and step % every == 0
         return by_steps or (minutes is not None and time.perf_counter() - self._last >= 60 * minutes)
 
     def take(self) -> None:
         """Copy the state as it is now; `confirm` writes it."""
-        self._taken, self._last = self._capture(), time.perf_counter()
+        if ranks.is_first():
+            self._taken, self._last = self._capture(), time.perf_counter()
 
     def confirm(self) -> None:
         """Write what was taken last: the loss behind it is finite."""
@@ -46,7 +52,7 @@ class Checkpoints:
 
     def rescue(self, is_finite: Callable[[], bool], reporter: Reporter) -> None:
         """Keep what an interruption has found, unless it is the middle of a step or has diverged."""
-        if self.state == "torn" or not is_finite():
+        if not ranks.is_first() or self.state == "torn" or not is_finite():
             return
         if self.state == "whole":
             self.take()

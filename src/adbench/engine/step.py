@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
+from torch import Tensor
 
 from adbench.data.sample import Batch
+from adbench.engine import ranks
 from adbench.engine.checkpoint import Checkpoint, TrainState, capture
+from adbench.engine.data_parallel import agreed, whole_batch
 from adbench.engine.device import autocast
 from adbench.engine.optim import take_step
 from adbench.engine.pictures import Painter
@@ -49,33 +52,40 @@ class State:
     last: tuple[Batch, Features] | None = None
 
 
-def step(job: Job, state: State, batch: Batch, features: Features | None, n_steps: int) -> dict[str, float]:
-    """One optimiser step of `n_steps`. Returns the loss terms and their sum "loss"; UserError if it is not finite."""
-    if features is None:
+def step(job: Job, state: State, batch: Batch | None, features: Features | None, n_steps: int) -> dict[str, float]:
+    """One optimiser step of `n_steps` on this rank's share of a batch; None: it has none.
+
+    Returns the loss terms of the whole batch and their sum "loss". Raises UserError if it is not finite, on all ranks
+    the same, and Interrupted on all ranks where one was asked to stop.
+    """
+    if batch is not None and features is None:
         with torch.no_grad(), autocast(job.settings.amp, job.device):
             features = job.method.encode(batch)
+    if ranks.count() > 1 and job.method.loss_mixes_batch:
+        batch, features = whole_batch(batch, features, job.device)
     try:
-        losses, loss = _loss(job, batch, features)
+        terms = {} if batch is None or features is None else _terms(job, batch, features)
     except NotFinite as error:
         raise not_finite(error.what, job, state.position.step + 1) from error
+    try:
+        losses, loss = agreed(job.method, terms, batch)
+    except KeyboardInterrupt:
+        state.checkpoints.state = "whole"  # nothing has changed yet
+        raise
     if not math.isfinite(losses["loss"]):
         bad = ", ".join(f"{name} {value}" for name, value in losses.items() if not math.isfinite(value))
         raise not_finite(f"the loss is not finite: {bad}", job, state.position.step + 1)
     state.checkpoints.confirm()
     spec, done = job.settings.optimizer, state.position.step
     take_step(state.optimizer, state.scaler, loss, spec, step=done, n_steps=n_steps)
-    state.last = (batch, features)
+    state.last = None if batch is None or features is None else (batch, features)
     return losses
 
 
-def _loss(job: Job, batch: Batch, features: Features) -> tuple[dict[str, float], torch.Tensor]:
-    """The loss terms and their sum "loss", as numbers; the sum as a tensor."""
+def _terms(job: Job, batch: Batch, features: Features) -> dict[str, Tensor]:
     with autocast(job.settings.amp, job.device):
         terms = job.method.loss(features, batch)
-    terms = {name: term.float() for name, term in terms.items()}
-    loss = torch.stack([*terms.values()]).sum()
-    values = torch.stack([*terms.values(), loss]).detach().tolist()  # one transfer from the device
-    return dict(zip([*terms, "loss"], values, strict=True)), loss
+    return {name: term.to(torch.promote_types(term.dtype, torch.float32)) for name, term in terms.items()}
 
 
 def stays_finite(job: Job, state: State) -> bool:
@@ -86,7 +96,7 @@ def stays_finite(job: Job, state: State) -> bool:
     job.method.train()
     try:
         with undisturbed(job.method):
-            return math.isfinite(_loss(job, *state.last)[0]["loss"])
+            return math.isfinite(sum(term.item() for term in _terms(job, *state.last).values()))
     except NotFinite:
         return False
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from adbench.data.loading import told_of_dead_workers
+from adbench.engine import ranks
 from adbench.engine.borrowed import borrowed
 from adbench.engine.checkpoint import TrainState, load_checkpoint
 from adbench.engine.device import check_amp
@@ -23,7 +24,7 @@ from adbench.engine.run_folder import RunFolder
 from adbench.engine.saving import Checkpoints
 from adbench.engine.settings import EvalData, TrainData, TrainSettings
 from adbench.engine.step import Job, State, captured, not_finite, stays_finite, step
-from adbench.engine.train_batches import TrainBatches, check_shots, check_supervision
+from adbench.engine.train_batches import TrainBatches, check_ranks, check_shots, check_supervision
 from adbench.engine.train_logger import TrainLogger
 from adbench.engine.validate import (
     check_selection,
@@ -83,6 +84,7 @@ def train(
     check_amp(settings.amp, device)
     check_selection(settings, validation)
     check_shots(method, settings)
+    check_ranks(method)
     record = training_record(method, data, settings, validation)
     job = Job(
         method=method,
@@ -95,11 +97,12 @@ def train(
         painter=painter,
         record=record,
     )
-    with run.locked():
-        if not resume:
+    with run.locked() if ranks.is_first() else contextlib.nullcontext():
+        if ranks.is_first() and not resume:
             clear(run)
-        if config is not None and not has_begun(run):
+        if ranks.is_first() and config is not None and not has_begun(run):
             run.write_config(config)
+        ranks.barrier()
         method.to(device)
         done = finished_record(run, record)
         if done is None:
@@ -139,7 +142,7 @@ def _train(job: Job) -> TrainResult:
     checkpoints = Checkpoints(job.run.checkpoint_path, settings, lambda: captured(job, state))
     state = State(optimizer, scaler, position, checkpoints)
     try:
-        with contextlib.closing(feed), TrainLogger(job.run, step=position.step, epoch=position.epoch) as journal:
+        with contextlib.closing(feed), TrainLogger(job.run, position) as journal:
             while position.epoch < settings.epochs:
                 n_images += _train_epoch(job, feed, state, journal)
                 checkpoints.take()
@@ -154,7 +157,7 @@ def _train(job: Job) -> TrainResult:
         checkpoints.rescue(lambda: stays_finite(job, state), job.reporter)
         raise
     seconds = time.perf_counter() - start
-    if not stays_finite(job, state):
+    if not all(ranks.gather(stays_finite(job, state))):
         raise not_finite("the loss is not finite with the final weights", job, position.step)
 
     # Keep the result
@@ -167,8 +170,10 @@ def _train(job: Job) -> TrainResult:
             step=position.best["step"],
             selection=selection_record(settings, job.validation, position.best),
         )
-    record = save_weights(method, job.run.weights_path, record)
-    job.run.checkpoint_path.unlink(missing_ok=True)
+    if ranks.is_first():
+        record = save_weights(method, job.run.weights_path, record)
+        job.run.checkpoint_path.unlink(missing_ok=True)
+    record = ranks.broadcast(record)
     return TrainResult(
         record=record,
         already_finished=False,
@@ -181,22 +186,22 @@ def _train(job: Job) -> TrainResult:
 def _train_epoch(job: Job, feed: TrainBatches, state: State, journal: TrainLogger) -> int:
     """Train on what is left of the epoch at the position, which moves along. Returns the number of images seen.
 
-    A signal waits for the end of a step.
+    A signal waits for the end of a step; of several ranks, until all know of it.
     """
     method, settings, position, checkpoints = job.method, job.settings, state.position, state.checkpoints
     n_images = n_logged = 0
     logged = time.perf_counter()
     method.train()
     label, total = f"epoch {position.epoch + 1}/{settings.epochs}", feed.plan.n_batches
-    with job.reporter.track(label, total, done=position.batch) as advance:
-        for batch, features in feed.epoch(position.epoch, skip=position.batch):
+    with _together(), job.reporter.track(label, total, done=position.batch) as advance:
+        for size, batch, features in feed.epoch(position.epoch, skip=position.batch):
             with deferred():
                 checkpoints.state = "torn"
                 losses = step(job, state, batch, features, settings.epochs * total)
                 position.batch, position.step = position.batch + 1, position.step + 1
-                position.window.add(losses, len(batch))
-                position.whole.add(losses, len(batch))
-                n_images += len(batch)
+                position.window.add(losses, size)
+                position.whole.add(losses, size)
+                n_images += size
                 advance(1, {"loss": losses["loss"]})
                 if position.step % settings.log_every == 0:
                     now = time.perf_counter()
@@ -208,6 +213,10 @@ def _train_epoch(job: Job, feed: TrainBatches, state: State, journal: TrainLogge
                     checkpoints.take()
                 checkpoints.state = "whole"
     return n_images
+
+
+def _together() -> contextlib.AbstractContextManager[None]:
+    return deferred() if ranks.count() > 1 else contextlib.nullcontext()
 
 
 def _validate(job: Job, position: TrainState, journal: TrainLogger) -> None:

@@ -10,8 +10,10 @@ import torch
 from adbench.data.episodes import Episode, EpisodePlan
 from adbench.data.loading import make_episode_loader
 from adbench.data.sample import Batch, Sample
+from adbench.engine import ranks
 from adbench.engine.feature_cache import FeatureCache
 from adbench.engine.progress import Reporter
+from adbench.engine.rng import draws_in_order
 from adbench.engine.settings import TrainSettings
 from adbench.errors import UserError
 from adbench.methods.base import Features, Method, beside
@@ -29,6 +31,16 @@ def check_supervision(method: Method, data: Mapping[str, str]) -> None:
                 where="data",
                 hint="choose a data set to train on that fits (see datasets.md), or another method",
             )
+
+
+def check_ranks(method: Method) -> None:
+    """Raise UserError where several ranks are to share what draws from one stream, image after image."""
+    if ranks.count() > 1 and draws_in_order(method):
+        raise UserError(
+            f"method {method.name} draws random numbers from one stream for all images, which processes cannot share",
+            where="method.kmeans_stream=running",
+            hint="use method.kmeans_stream=image, or one process",
+        )
 
 
 def check_shots(method: Method, settings: TrainSettings) -> None:
@@ -78,13 +90,23 @@ class TrainBatches:
             cache = FeatureCache(method, samples, settings, device=device, reporter=reporter)
             self._cache = cache if cache.fits else None
 
-    def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[tuple[Batch, Features | None]]:
-        """The batches of an epoch after the first `skip`, on the device; features are None where to be computed."""
-        episodes = self.plan.batches(epoch)
+    def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[tuple[int, Batch | None, Features | None]]:
+        """The batches of an epoch after the first `skip`: number of images, batch on the device, features.
+
+        Features are None where to be computed. Of several ranks each gets its share of every batch; None where it has
+        none.
+        """
+        episodes = self.plan.batches(epoch)[skip:]
+        shares = [episode.part(ranks.slice_of(len(episode.queries))) for episode in episodes]
+        batches = self._batches(epoch, [share for share in shares if share.queries])
+        for episode, share in zip(episodes, shares, strict=True):
+            yield len(episode.queries), *(next(batches) if share.queries else (None, None))
+
+    def _batches(self, epoch: int, episodes: Sequence[Episode]) -> Iterator[tuple[Batch, Features | None]]:
         if self._cache is not None:
             if self._settings.steps_per_epoch is None:  # every image will be asked for
                 self._cache.fill()
-            for episode in episodes[skip:]:
+            for episode in episodes:
                 batch, features = self._batch(self._cache, episode)
                 yield self._masked(batch), features
             return
@@ -95,7 +117,6 @@ class TrainBatches:
             episodes,
             seed=settings.seed,
             epoch=epoch,
-            skip=skip,
             workers=settings.workers,
             mosaic=settings.mosaic,
         )

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from adbench.atomic import naming, write_text
+from adbench.engine import ranks
+from adbench.engine.checkpoint import TrainState
 from adbench.engine.pictures import Painter, Picture
 from adbench.engine.rows import METRICS, OPTIONAL_METRICS
 from adbench.engine.run_folder import RunFolder
@@ -20,24 +22,27 @@ from adbench.engine.settings import Row
 
 
 class TrainLogger:
-    """The loss curve and the TensorBoard events of a run, from `step` on, with `epoch` epochs done.
+    """The loss curve and the TensorBoard events of a run, from `state` on, written by rank 0.
 
     What a killed run has written beyond is dropped: it will be written again.
     """
 
-    def __init__(self, run: RunFolder, *, step: int, epoch: int) -> None:
+    def __init__(self, run: RunFolder, state: TrainState) -> None:
+        self._place = run.path
+        self._writes = ranks.is_first()
+        if not self._writes:
+            return
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
         kept = [
             point
             for point in read_history(run.history_path)
-            if (point["step"] <= step if point["kind"] == "step" else point["epoch"] <= epoch)
+            if (point["step"] <= state.step if point["kind"] == "step" else point["epoch"] <= state.epoch)
         ]
         write_text(run.history_path, "".join(json.dumps(point) + "\n" for point in kept))
-        self._place = run.path
         self._history = run.history_path.open("a", encoding="utf-8")
         with naming(run.tensorboard_dir):
-            self._writer = SummaryWriter(str(run.tensorboard_dir), purge_step=step + 1)
+            self._writer = SummaryWriter(str(run.tensorboard_dir), purge_step=state.step + 1)
 
     def __enter__(self) -> TrainLogger:
         return self
@@ -45,6 +50,8 @@ class TrainLogger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self._writes:
+            return
         # TensorBoard writes in a thread: a full disk comes out here, or at the next point.
         with contextlib.ExitStack() as stack:
             stack.enter_context(naming(self._place))
@@ -77,6 +84,8 @@ class TrainLogger:
 
     def pictures(self, step: int, pictures: Sequence[Picture], painter: Painter) -> None:
         """Heat maps as TensorBoard images."""
+        if not self._writes:
+            return
         with naming(self._place):
             for picture in pictures:
                 panel = np.asarray(painter(picture).convert("RGB"))
@@ -84,6 +93,8 @@ class TrainLogger:
             self._writer.flush()
 
     def _draw(self, scalars: Mapping[str, float], step: int, *, flush: bool = False) -> None:
+        if not self._writes:
+            return
         with naming(self._place):
             for tag, value in scalars.items():
                 self._writer.add_scalar(tag, value, step)
@@ -91,6 +102,8 @@ class TrainLogger:
                 self._writer.flush()
 
     def _note(self, point: Mapping[str, Any]) -> None:
+        if not self._writes:
+            return
         with naming(self._place):
             self._history.write(json.dumps(point) + "\n")
             self._history.flush()

@@ -69,6 +69,8 @@ class Method(nn.Module, ABC):
     remarks      what must stand beside every result, in words
     transductive  True when a prediction depends on all test images of its class: `relate` is given them first
     divides_by_label  True when `relate` wants to know which images have the same kind of defect
+    loss_mixes_batch  True when a term of `loss` is neither a mean nor a sum over things that each belong to one image:
+                  several processes then compute it on the whole batch each
     mixes_batch  True when a prediction depends on the other images of its batch: evaluation takes one at a time
     transform    the method's own preprocessing
     map_size     side of its anomaly maps in pixels
@@ -94,6 +96,7 @@ class Method(nn.Module, ABC):
     remarks: Sequence[str] = ()
     transductive: ClassVar[bool] = False
     divides_by_label: bool = False
+    loss_mixes_batch: ClassVar[bool] = False
     mixes_batch: bool = False
     transform: Transform
     map_size: int
@@ -158,6 +161,13 @@ class Method(nn.Module, ABC):
         batch holds none.
         """
         raise UserError(f"method {self.name} is not trained", hint="run `eval` with it directly")
+
+    def term_count(self, name: str, batch: Batch) -> int | None:
+        """How many things of this batch the term `name` of `loss` is a mean over; None: it is a sum.
+
+        Several processes weigh their shares of a batch by it. Images, unless the method says otherwise.
+        """
+        return len(batch)
 
     @abstractmethod
     def score(self, features: Features, batch: Batch) -> Prediction:

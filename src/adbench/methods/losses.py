@@ -27,6 +27,12 @@ def known_masks(batch: Batch) -> tuple[slice | list[int], Tensor] | None:
     return (rows, batch.masks[rows]) if rows else None
 
 
+def n_known(batch: Batch) -> int:
+    """The number of images of the batch whose masks are known."""
+    known = known_masks(batch)
+    return 0 if known is None else len(known[1])
+
+
 def focal(normal: Tensor, abnormal: Tensor, target: Tensor) -> Tensor:
     """Focal loss on probabilities, gamma = 2, no class weights: (B, ...) x 3 -> (B,).
 

@@ -21,7 +21,7 @@ from adbench.methods.adaclip.learnables import Learnables, Prompter
 from adbench.methods.adaclip.prompting import Prompts, text_pass, visual_pass
 from adbench.methods.adaclip.settings import BY_VARIANT, AdaClipSettings
 from adbench.methods.base import Features, Method, Prediction, load_strictly
-from adbench.methods.losses import focal, map_losses
+from adbench.methods.losses import focal, map_losses, n_known
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
 from adbench.methods.variants import by_variant
@@ -204,6 +204,10 @@ class AdaClip(Method):
         """Focal loss on the image score; focal and dice losses on each layer's map, summed over the layers."""
         terms = self.loss_terms(self.outputs(features, batch), batch)
         return {name: value.mean(dim=0).sum() for name, value in terms.items()}
+
+    def term_count(self, name: str, batch: Batch) -> int:
+        """Terms of the maps are means over the images whose masks are known."""
+        return len(batch) if name == "image_focal" else n_known(batch)
 
     def loss_terms(self, outputs: AdaClipOutputs, batch: Batch) -> dict[str, Tensor]:
         """Terms of the loss per image: (B,) for the image score, (n, layers) for the maps of those with known masks."""

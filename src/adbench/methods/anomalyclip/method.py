@@ -28,7 +28,7 @@ from adbench.methods.learned_prompts import (
     visual_features,
     write_official,
 )
-from adbench.methods.losses import map_losses
+from adbench.methods.losses import map_losses, n_known
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
 from adbench.methods.variants import by_variant
@@ -125,6 +125,10 @@ class AnomalyClip(Method):
         return {name: self.settings.lambda_local * value.mean(dim=0).sum() for name, value in terms.items()} | {
             "image_cross_entropy": F.cross_entropy(logits, batch.labels)
         }
+
+    def term_count(self, name: str, batch: Batch) -> int:
+        """Terms of the maps are means over the images whose masks are known."""
+        return len(batch) if name == "image_cross_entropy" else n_known(batch)
 
     def map_before_smoothing(self, features: Features, text: Tensor) -> Tensor:
         """Sum over layers of the abnormal probability, (B, S, S), in [0, number of layers]."""

@@ -27,7 +27,7 @@ from adbench.methods.learned_prompts import (
     visual_features,
     write_official,
 )
-from adbench.methods.losses import map_losses, score_focal
+from adbench.methods.losses import map_losses, n_known, score_focal
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
 from adbench.methods.variants import by_variant
@@ -165,6 +165,12 @@ class FaPrompt(Method):
         terms |= {f"image_{name}": image[name] for name in settings.global_losses}
         terms["orthogonality"] = settings.ortho_weight * overlap(outputs.raw.abnormal)
         return terms | {"prior": self.prior_term(outputs, batch)}
+
+    def term_count(self, name: str, batch: Batch) -> int | None:
+        """Terms of the maps are means over the images whose masks are known; the prior is a sum over normal images."""
+        if name == "prior":
+            return None
+        return n_known(batch) if name.startswith(("focal_", "dice_")) else len(batch)
 
     def local_terms(self, maps: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Focal and dice losses of abnormal maps (B, S, S) before weighting, of images whose masks are known."""

@@ -33,6 +33,7 @@ class InCtrl(Method):
 
     settings_class = InCtrlSettings
     adapts = needs_support = in_context = features_suffice = True
+    loss_mixes_batch = True  # batch normalisation
 
     def __init__(self, clip: Clip, settings: InCtrlSettings) -> None:
         super().__init__(clip)

@@ -35,6 +35,7 @@ class VL4AD(Method):
 
     supervision = "segmentation"
     towers = frozenset({"vit", "convnext"})
+    loss_mixes_batch = True  # points are drawn for all masks of a batch at once
     scoring_only = frozenset(
         {
             *("concepts", "merge", "ood", "use_void", "out_vocab", "alpha", "beta", "pixel_score", "tta_flip"),

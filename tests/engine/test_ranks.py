@@ -1,0 +1,145 @@
+"""Several processes (torchrun, gloo) give what one gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import adbench
+from adbench.cli.main import main
+from engine.ranks_job import TRAINED
+
+TESTS = Path(__file__).parents[1]
+SOURCES = Path(adbench.__file__).parents[1]
+
+
+def torchrun(n, *arguments, **more):
+    environment = os.environ | {"PYTHONPATH": f"{SOURCES}:{TESTS}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}", "-m", *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    running = {n: torchrun(n, "engine.ranks_job", str(folder / f"data{n}"), str(folder / str(n))) for n in (1, 2, 3)}
+    for process in running.values():
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    return {n: folder / str(n) for n in running}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("name", TRAINED)
+def test_ranks_train_the_weights_of_one_process(jobs, name, n):
+    expected, found = (load_file(jobs[count] / name / "weights.safetensors") for count in (1, n))
+    assert any(value.dtype == torch.float64 for value in expected.values())
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, atol=1e-9, rtol=0, msg=key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("name", ["tiny", "in_order", "winclip"])
+def test_ranks_give_the_rows_scores_and_pictures_of_one_process(jobs, name, n):
+    expected, found = (json.loads((jobs[count] / "rows.json").read_text())[name] for count in (1, n))
+    assert found["scores"] == expected["scores"]
+    timed = ("seconds", "images_per_second")
+    rows = [
+        [json.dumps({k: v for k, v in row.items() if k not in timed}) for row in x["rows"]] for x in (found, expected)
+    ]
+    assert rows[0] == rows[1]
+    pictures = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")}
+        for folder in (jobs[count] / f"eval_{name}" / "heatmaps" for count in (1, n))
+    ]
+    assert pictures[0]
+    assert pictures[0] == pictures[1]
+    for class_name in ("dots", "lines"):
+        kept = [
+            dict(np.load(jobs[count] / f"eval_{name}" / "maps" / "tiny" / f"{class_name}.npz").items())
+            for count in (1, n)
+        ]
+        assert kept[0].keys() == kept[1].keys()
+        assert all(np.array_equal(kept[0][key], kept[1][key]) for key in kept[0])
+
+
+TRAIN = (
+    *("adbench", "train", "method=anomalyclip", "data=piped_mini", "clip=demo", "device=cpu", "trainer.cache=off"),
+    *("trainer.batch_size=4", "trainer.epochs=2", "trainer.checkpoint_steps=1", "trainer.log_every=1"),
+)
+
+
+def child_of(process, rank, seconds=60):
+    """The process id of a rank that torchrun has started."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                named = f"\0RANK={rank}\0" in (folder / "environ").read_text()
+            except (OSError, ValueError):
+                continue
+            if parent == process.pid and named:
+                return int(folder.name)
+        time.sleep(0.2)
+    raise AssertionError(process.communicate())
+
+
+def wait_for(path, process, seconds=120):
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes by /proc")
+def test_a_rank_that_dies_stops_the_others_and_one_process_goes_on(tmp_path):
+    places = [f"data_dir={tmp_path / 'data'}", f"out={tmp_path / 'run'}"]
+    process = torchrun(2, *TRAIN, *places)
+    victim = child_of(process, 1)
+    wait_for(tmp_path / "run" / "checkpoint.safetensors", process)
+    os.kill(victim, signal.SIGKILL)
+    started = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - started < 60
+    assert process.returncode != 0
+    (line,) = (line for line in errors.splitlines() if "adbench: error:" in line)
+    assert "another process of this run has stopped" in line
+
+    assert main([*TRAIN[1:], *places]) == 0
+    assert main([*TRAIN[1:], places[0], f"out={tmp_path / 'alone'}"]) == 0
+    expected = load_file(tmp_path / "alone" / "weights.safetensors")
+    for key, value in load_file(tmp_path / "run" / "weights.safetensors").items():
+        torch.testing.assert_close(value, expected[key], atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_all_ranks_stop_at_the_same_step_when_asked_to(tmp_path):
+    process = torchrun(2, *TRAIN, f"data_dir={tmp_path / 'data'}", f"out={tmp_path / 'run'}")
+    wait_for(tmp_path / "run" / "checkpoint.safetensors", process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert "is kept in" in errors
+    (line,) = (line for line in errors.splitlines() if "adbench: interrupted" in line)
+    assert "Go on with" in line
+
+
+@pytest.mark.slow
+def test_a_mistake_is_said_once(tmp_path):
+    process = torchrun(2, "adbench", "eval", "method=adaclipp", "data=piped_mini", cwd=tmp_path)
+    _, errors = process.communicate(timeout=60)
+    assert errors.count("unknown method 'adaclipp'") == 1
