@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from adbench.errors import UserError
 from adbench.metrics.exact import ExactPixels
 from adbench.metrics.inputs import Mask, Scores, as_binary, as_scores
-from adbench.metrics.ranking import Reals, measure
+from adbench.metrics.ranking import Reals, ranking_metrics
 
 LIMIT = 0.05
 
@@ -84,7 +84,7 @@ class SproMetrics:
 
     def compute(self, limit: float | None = None) -> dict[str, float]:
         """Return pixel_auspro in [0, 1]; NaN without channels, or without a pixel outside of them."""
-        return {"pixel_auspro": measure(self._pixels.stretches(), limit or self.limit)["aupro"]}
+        return {"pixel_auspro": ranking_metrics(self._pixels.stretches(), limit or self.limit)["aupro"]}
 
     def above(self, thresholds: ArrayLike) -> tuple[Reals, Reals]:
         """FPR and sPRO of the pixels with scores above each of `thresholds` (T,)."""
