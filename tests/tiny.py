@@ -44,7 +44,7 @@ def make_tiny_convnext(*, seed: int = 0, **settings):
     import open_clip
 
     from adbench.clip import Clip
-    from adbench.clip.dense import randomise
+    from adbench.demo.toy_convnext import randomise
 
     model = open_clip.CLIP(**tiny_convnext_config(**settings))
     randomise(model, seed)

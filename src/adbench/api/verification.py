@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 
 from adbench.api.dataset import open_dataset
 from adbench.clip import load_clip
-from adbench.clip.presets import PRESETS, TOY_CONVNEXT
+from adbench.clip.presets import PRESETS
 from adbench.data.fingerprint import fingerprint
 from adbench.data.sample import Sample
 from adbench.engine.confidence import describe
@@ -215,7 +215,7 @@ def _backbones(rows: Sequence[Row], parts: Sequence[_Settings], *, fetch: bool) 
         if not recorded or name is None:
             yield Check("unchecked", f"backbone {name}: its hash is not recorded")
             continue
-        built_in = name == TOY_CONVNEXT or (name in PRESETS and PRESETS[name].module)
+        built_in = name in PRESETS and PRESETS[name].module
         if not (fetch or built_in or settings.get("checkpoint")):
             yield Check("unchecked", f"backbone {name}: backbone=true loads its weights, or downloads them, and checks")
             continue

@@ -10,11 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from adbench.errors import UserError
 
 TowerKind = Literal["vit", "convnext"]
 MULTIPLE = 32
@@ -59,24 +56,13 @@ def tower_facts(visual: Any) -> TowerFacts | None:
     if type(trunk).__name__ != "ConvNeXt":  # timm's class, which is not imported for other towers
         return None
     channels = {int(info["reduction"]): int(info["num_chs"]) for info in trunk.feature_info}
-    if sorted(channels) != [4, 8, 16, 32]:
-        return None
-    return TowerFacts("convnext", MULTIPLE, int(trunk.num_features), len(trunk.stages), channels)
+    convnext = TowerFacts("convnext", MULTIPLE, int(trunk.num_features), len(trunk.stages), channels)
+    return convnext if sorted(channels) == [4, 8, 16, 32] else None
 
 
 def vit_stride(patch_size: int) -> int:
     """Stride of a ViT's map in the image: the power of two that the patch rounds up to."""
     return 1 << (patch_size - 1).bit_length()
-
-
-def check_sides(images: Tensor) -> None:
-    """Raise UserError for images whose sides are no multiples of 32."""
-    height, width = images.shape[-2:]
-    if height % MULTIPLE or width % MULTIPLE:
-        raise UserError(
-            f"images are {width}x{height}: dense features need sides that are multiples of {MULTIPLE}",
-            hint="pad them on the right and at the bottom with zeros, after normalising",
-        )
 
 
 def convnext_features(visual: Any, images: Tensor) -> DenseFeatures:
@@ -102,12 +88,6 @@ def fit_to_patches(images: Tensor, patch_size: int) -> Tensor:
     return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
 
 
-def as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Tokens (B, h * w, D) as (B, D, h, w)."""
-    maps: Tensor = tokens.transpose(1, 2).unflatten(2, grid).contiguous()
-    return maps
-
-
 def register_convnext(depths: tuple[int, ...], dims: tuple[int, ...]) -> str:
     """Make timm know a ConvNeXt of these depths and channels per stage; returns its name.
 
@@ -125,18 +105,3 @@ def register_convnext(depths: tuple[int, ...], dims: tuple[int, ...]) -> str:
         entry.__name__ = name
         register_model(entry)
     return name
-
-
-def randomise(model: nn.Module, seed: int) -> None:
-    """Draw all weights of a model anew from `seed`, in the order of their names, scaled to keep the signals' size."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in sorted(model.named_parameters()):
-            if name.endswith("logit_scale"):
-                continue
-            if parameter.dim() < 2:
-                is_scale = name.endswith(("weight", "gamma"))
-                parameter.fill_(1.0 if is_scale else 0.0)
-            else:
-                fan_in = parameter[0].numel() if parameter.dim() > 2 else parameter.shape[-1]
-                parameter.normal_(std=fan_in**-0.5, generator=generator)

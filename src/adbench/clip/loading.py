@@ -12,14 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adbench.clip.dense import randomise, register_convnext
 from adbench.clip.model import OPENAI_MEAN, OPENAI_STD, Clip
-from adbench.clip.presets import PRESETS, TOY_CONVNEXT
+from adbench.clip.presets import PRESETS
 from adbench.clip.stored import read_clip
 from adbench.errors import UserError, unknown
 
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
-_TOY_DEPTHS, _TOY_DIMS, _TOY_SEED = (1, 1, 1, 1), (32, 64, 96, 128), 0
 
 
 def load_clip(
@@ -44,10 +42,8 @@ def load_clip(
     """
     if name in PRESETS and PRESETS[name].module:
         load = importlib.import_module(PRESETS[name].module).load
-        own: Clip = load(checkpoint=checkpoint, quick_gelu=quick_gelu, image_size=image_size)
-        return own.to(device)
-    if name == TOY_CONVNEXT:
-        return _toy_convnext(checkpoint).to(device)
+        clip: Clip = load(checkpoint=checkpoint, quick_gelu=quick_gelu, image_size=image_size)
+        return clip.to(device)
     import open_clip
 
     config = open_clip.get_model_config(name)
@@ -67,17 +63,8 @@ def load_clip(
         source, file = tag, _download(tag_config, name, tag)
         stored = replace(read_clip(file), quick_gelu=bool(tag_config.get("quick_gelu", False)))
     built_with = _activation(quick_gelu, bool(config.get("quick_gelu", False)), stored.quick_gelu, name, source)
-    clip = clip_from_state(
-        config,
-        stored.state,
-        name=name,
-        source=source,
-        quick_gelu=built_with,
-        image_size=image_size,
-        mean=mean,
-        std=std,
-    )
-    return clip.to(device)
+    weights: dict[str, Any] = {"name": name, "source": source, "quick_gelu": built_with, "mean": mean, "std": std}
+    return clip_from_state(config, stored.state, **weights, image_size=image_size).to(device)
 
 
 def clip_from_state(
@@ -116,23 +103,21 @@ def clip_from_state(
     return Clip(model, name=name, source=source, quick_gelu=quick_gelu, image_size=image_size, mean=mean, std=std)
 
 
-def misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    """Say what keeps the tensors `given` from replacing `own`: missing, unexpected, misshapen, of another kind of
-    number (precision apart), not finite.
+def misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    """Say what keeps the tensors `given` from replacing the `expected` ones: missing, unexpected, misshapen, of another
+    kind of number (precision apart), not finite.
     """
-    faults = [f"missing {key}" for key in own if key not in given]
-    faults += [f"unexpected {key:.100}" for key in given if key not in own]
-    return faults + [fault for key in own if key in given and (fault := _misfit(key, own[key], given[key]))]
-
-
-def _misfit(key: str, own: Tensor, given: Tensor) -> str:
-    if given.shape != own.shape:
-        return f"{key} is {tuple(given.shape)} instead of {tuple(own.shape)}"
-    if _kind_of_number(given) != _kind_of_number(own):
-        return f"{key} holds {str(given.dtype)[6:]} instead of {str(own.dtype)[6:]}"
-    if given.is_floating_point() and not bool(given.float().isfinite().all()):
-        return f"{key} holds values that are not finite"
-    return ""
+    faults = [f"missing {key}" for key in expected if key not in given]
+    faults += [f"unexpected {key:.100}" for key in given if key not in expected]
+    for key in (key for key in expected if key in given):
+        ours, theirs = expected[key], given[key]
+        if theirs.shape != ours.shape:
+            faults.append(f"{key} is {tuple(theirs.shape)} instead of {tuple(ours.shape)}")
+        elif _kind_of_number(theirs) != _kind_of_number(ours):
+            faults.append(f"{key} holds {str(theirs.dtype)[6:]} instead of {str(ours.dtype)[6:]}")
+        elif theirs.is_floating_point() and not bool(theirs.float().isfinite().all()):
+            faults.append(f"{key} holds values that are not finite")
+    return faults
 
 
 def _kind_of_number(tensor: Tensor) -> tuple[bool, bool, bool]:
@@ -171,16 +156,3 @@ def _activation(asked: bool | None, configured: bool, trained_with: bool | None,
             f"or {str(configured).lower()} to run them with {built} on purpose",
         )
     return configured
-
-
-def _toy_convnext(checkpoint: str | Path | None) -> Clip:
-    import open_clip
-
-    if checkpoint is not None:
-        raise UserError(f"the weights of {TOY_CONVNEXT} are drawn at random", where=f"clip.checkpoint={checkpoint}")
-    tower = {"timm_model_name": register_convnext(_TOY_DEPTHS, _TOY_DIMS), "timm_pool": "", "timm_proj": "mlp"}
-    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
-    with torch.random.fork_rng(devices=[]):  # building draws weights too, which are replaced
-        model = open_clip.CLIP(embed_dim=64, vision_cfg={**tower, "image_size": 96}, text_cfg=text)
-    randomise(model, _TOY_SEED)
-    return Clip(model, name=TOY_CONVNEXT, source="random", quick_gelu=False)

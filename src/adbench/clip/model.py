@@ -12,16 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adbench.clip.dense import (
-    DenseFeatures,
-    TowerFacts,
-    as_map,
-    check_sides,
-    convnext_features,
-    fit_to_patches,
-    project_convnext,
-    tower_facts,
-)
+from adbench.clip.dense import MULTIPLE, DenseFeatures, convnext_features, fit_to_patches, project_convnext, tower_facts
 from adbench.clip.towers import Edit, KeysValues, Streams, run_blocks
 from adbench.errors import UserError
 
@@ -73,7 +64,14 @@ class Clip(nn.Module):
         std: tuple[float, float, float] = OPENAI_STD,
     ) -> None:
         super().__init__()
-        tower = _check_architecture(model, name)
+        tower = tower_facts(getattr(model, "visual", None))
+        if tower is None or not isinstance(getattr(model, "text_projection", None), nn.Parameter):
+            raise UserError(
+                f"backbone {name!r} is no CLIP with a classic ViT (class token pooling, linear projections) or a "
+                "ConvNeXt image tower",
+                where="clip",
+                hint="choose one of `python -m adbench list clip`",
+            )
         self.kind, self.pyramid_channels, self.dense_dim = tower.kind, dict(tower.pyramid_channels), tower.width
         self.model = model.eval().requires_grad_(False)
         self.name, self.source, self.quick_gelu = name, source, quick_gelu
@@ -121,16 +119,9 @@ class Clip(nn.Module):
 
     def describe(self) -> dict[str, Any]:
         """Provenance of the backbone, as JSON types."""
-        return {
-            "name": self.name,
-            "source": self.source,
-            "quick_gelu": self.quick_gelu,
-            "image_size": self.image_size,
-            "native_size": self.native_size,
-            "patch_size": self.patch_size,
-            "embed_dim": self.embed_dim,
-            "weights_sha256": self.weights_sha256,
-        }
+        sizes = ("image_size", "native_size", "patch_size", "embed_dim")
+        names = ("name", "source", "quick_gelu", *sizes, "weights_sha256")
+        return {name: getattr(self, name) for name in names}
 
     # Image tower
 
@@ -200,15 +191,21 @@ class Clip(nn.Module):
 
         A ViT gives one map, of its last block's patch tokens; as the dense map they have passed ln_post.
         """
-        check_sides(images)
+        height, width = images.shape[-2:]
+        if height % MULTIPLE or width % MULTIPLE:
+            raise UserError(
+                f"images are {width}x{height}: dense features need sides that are multiples of {MULTIPLE}",
+                hint="pad them on the right and at the bottom with zeros, after normalising",
+            )
         visual = self.model.visual
         if self.kind == "convnext":
             return convnext_features(visual, images.to(self.dtype))
         images = fit_to_patches(images, self.patch_size)
         grid = (images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size)
-        tokens = self.image_blocks(self.embed_image(images)).tokens[:, 1:]
+        tokens = self.image_blocks(self.embed_image(images)).tokens[:, 1:]  # (B, h * w, V)
+        last, dense = (x.transpose(1, 2).unflatten(2, grid).contiguous() for x in (tokens, visual.ln_post(tokens)))
         (stride,) = self.pyramid_channels
-        return DenseFeatures({stride: as_map(tokens, grid)}, as_map(visual.ln_post(tokens), grid))
+        return DenseFeatures({stride: last}, dense)
 
     def project_dense(self, x: Tensor) -> Tensor:
         """Vectors of the dense map, or means of such, (..., dense_dim) into the joint space (..., C); not normalised.
@@ -298,15 +295,3 @@ class Clip(nn.Module):
     def encode_text(self, ids: Tensor) -> Tensor:
         """CLIP's text feature of token ids (n, 77): (n, C), not normalised."""
         return self.text_blocks(self.embed_text(ids))
-
-
-def _check_architecture(model: Any, name: str) -> TowerFacts:
-    tower = tower_facts(getattr(model, "visual", None))
-    if tower is None or not isinstance(getattr(model, "text_projection", None), nn.Parameter):
-        raise UserError(
-            f"backbone {name!r} is no CLIP with a classic ViT (class token pooling, linear projections) or a ConvNeXt "
-            "image tower",
-            where="clip",
-            hint="choose one of `python -m adbench list clip`",
-        )
-    return tower

@@ -19,8 +19,6 @@ class Preset:
     module: str = ""
 
 
-TOY_CONVNEXT = "toy_convnext"
-
 PRESETS: dict[str, Preset] = {
     "ViT-L-14-336": Preset("ViT-L-14-336", "openai", 336, "AdaCLIP, AnomalyCLIP, FAPrompt (at 518 px)"),
     "ViT-L-14": Preset("ViT-L-14", "openai", 224, "AdaCLIP, smaller input"),
@@ -29,7 +27,13 @@ PRESETS: dict[str, Preset] = {
     "ViT-B-16-plus-240": Preset("ViT-B-16-plus-240", "laion400m_e32", 240, "InCTRL, PromptAD, WinCLIP (e31)"),
     "convnext_large_d_320": Preset("convnext_large_d_320", "laion2b_s29b_b131k_ft_soup", 320, "VL4AD, FC-CLIP"),
     "convnext_base_w": Preset("convnext_base_w", "laion2b_s13b_b82k_augreg", 256, "VL4AD, smaller"),
-    TOY_CONVNEXT: Preset(TOY_CONVNEXT, "random", 96, "tiny ConvNeXt with random weights: for tests of VL4AD's wiring"),
+    "toy_convnext": Preset(
+        "toy_convnext",
+        "random",
+        96,
+        "tiny ConvNeXt with random weights: for tests of VL4AD's wiring",
+        module="adbench.demo.toy_convnext",
+    ),
     "demo": Preset(
         "demo",
         "shipped",

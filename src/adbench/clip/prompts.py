@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from adbench.clip.model import Clip
@@ -48,63 +49,40 @@ ADACLIP_ENSEMBLE = PromptEnsemble(
     ),
 )
 
+# The photographs of WinCLIP and InCTRL, `@` being the place of the article; the two order the articles differently.
+_PHOTOS = (
+    "a cropped photo of @ {}.",
+    "a close-up photo of @ {}.",
+    "a bright photo of @ {}.",
+    "a dark photo of @ {}.",
+    "a jpeg corrupted photo of @ {}.",
+    "a blurry photo of @ {}.",
+    "a photo of @ {}.",
+    "a photo of @ small {}.",
+    "a photo of @ large {}.",
+    "a photo of @ {} for visual inspection.",
+    "a photo of @ {} for anomaly detection.",
+)
+
+
+def _photos(articles: str) -> tuple[str, ...]:
+    """Templates with, for each of the photographs, the articles named: "the", "a/the", ..."""
+    pairs = zip(_PHOTOS, articles.split(), strict=True)
+    return tuple(photo.replace("@", article) for photo, both in pairs for article in both.split("/"))
+
+
 # WinCLIP as anomalib has it: four abnormal states, 21 sentences of which one stands there twice.
 WINCLIP_ABNORMAL = ("damaged {}", "{} with flaw", "{} with defect", "{} with damage")
 WINCLIP_ENSEMBLE = PromptEnsemble(
     normal=NORMAL_STATES,
     abnormal=WINCLIP_ABNORMAL,
-    templates=(
-        "a cropped photo of the {}.",
-        "a close-up photo of a {}.",
-        "a close-up photo of the {}.",
-        "a bright photo of a {}.",
-        "a bright photo of the {}.",
-        "a dark photo of the {}.",
-        "a dark photo of a {}.",
-        "a jpeg corrupted photo of the {}.",
-        "a jpeg corrupted photo of the {}.",
-        "a blurry photo of the {}.",
-        "a blurry photo of a {}.",
-        "a photo of a {}.",
-        "a photo of the {}.",
-        "a photo of a small {}.",
-        "a photo of the small {}.",
-        "a photo of a large {}.",
-        "a photo of the large {}.",
-        "a photo of the {} for visual inspection.",
-        "a photo of a {} for visual inspection.",
-        "a photo of the {} for anomaly detection.",
-        "a photo of a {} for anomaly detection.",
-    ),
+    templates=_photos("the a/the a/the the/a the/the the/a a/the a/the a/the the/a the/a"),
 )
 # InCTRL, section 2 of the specification: the same states, 11 templates with both articles.
 INCTRL_ENSEMBLE = PromptEnsemble(
     normal=NORMAL_STATES,
     abnormal=WINCLIP_ABNORMAL,
-    templates=(
-        "a cropped photo of the {}.",
-        "a cropped photo of a {}.",
-        "a close-up photo of a {}.",
-        "a close-up photo of the {}.",
-        "a bright photo of a {}.",
-        "a bright photo of the {}.",
-        "a dark photo of a {}.",
-        "a dark photo of the {}.",
-        "a jpeg corrupted photo of a {}.",
-        "a jpeg corrupted photo of the {}.",
-        "a blurry photo of the {}.",
-        "a blurry photo of a {}.",
-        "a photo of the {}.",
-        "a photo of a {}.",
-        "a photo of a small {}.",
-        "a photo of the small {}.",
-        "a photo of a large {}.",
-        "a photo of the large {}.",
-        "a photo of a {} for visual inspection.",
-        "a photo of the {} for visual inspection.",
-        "a photo of a {} for anomaly detection.",
-        "a photo of the {} for anomaly detection.",
-    ),
+    templates=_photos("the/a a/the a/the a/the a/the the/a the/a a/the a/the a/the a/the"),
 )
 # InCTRL on semantic anomalies: one pair of sentences for these names (the classes of CIFAR-10, and "animal").
 NATURAL_OBJECTS = frozenset(
@@ -120,9 +98,9 @@ def state_directions(features: Tensor, n_normal: int) -> Tensor:
 
     Each sentence is normalised, then averaged over its state, then normalised: (..., C, 2), column 0 normal.
     """
-    features = features / features.norm(dim=-1, keepdim=True)
+    features = F.normalize(features, dim=-1)
     states = (features[..., :n_normal, :].mean(dim=-2), features[..., n_normal:, :].mean(dim=-2))
-    return torch.stack([state / state.norm(dim=-1, keepdim=True) for state in states], dim=-1)
+    return torch.stack([F.normalize(state, dim=-1) for state in states], dim=-1)
 
 
 def state_means(features: Tensor, n_normal: int) -> Tensor:
