@@ -99,12 +99,11 @@ def test_a_class_of_one_label_has_none_and_counts_as_the_protocol_has_it(protoco
     assert found[2]["image_auroc_low"] == pytest.approx(share * found[0]["image_auroc_low"])
 
 
-def test_rows_without_scores_or_of_several_data_sets_have_none():
+def test_rows_without_scores_have_none():
     scores = [{**one, "score": None} for one in make_scores("bolt")]
     rows = [make_row("bolt"), make_row("mean", dataset="mean")]
 
     assert with_intervals(rows, scores, 3) == rows
-    assert with_intervals(rows, make_scores("bolt"), 3)[1] == rows[1]
 
 
 def test_images_whose_label_is_unknown_are_left_out():
@@ -140,3 +139,17 @@ def test_views_of_one_part_are_drawn_together():
 )
 def test_what_an_image_is_a_part_of(dataset, key, unit):
     assert catalogue.get(dataset).unit_of(key) == unit
+
+
+def test_means_over_data_sets_leave_out_what_was_trained_on():
+    sets = {"mvtec": True, "visa": False, "btad": None, "brain_mri": True}
+    scores = [one for name in sets for one in make_scores("bolt", dataset=name)]
+    rows = [{**make_row("mean", dataset=name), "zero_shot": seen} for name, seen in sets.items()]
+    over = [make_row("mean", dataset=name) for name in ("mean:industrial", "mean:medical", "mean")]
+
+    found = with_intervals([*rows, *over], scores, 3)[-3:]
+
+    draws = {name: class_draws(scores, 3)[name, "bolt"][0, None]["image_auroc"] for name in sets}
+    for row, names in zip(found, (["mvtec", "btad"], ["brain_mri"], ["mvtec", "btad", "brain_mri"]), strict=True):
+        expected = np.percentile(np.mean([draws[name] for name in names], axis=0), [2.5, 97.5])
+        assert [row["image_auroc_low"], row["image_auroc_high"]] == pytest.approx(expected, abs=1e-12)

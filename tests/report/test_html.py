@@ -117,3 +117,15 @@ def test_no_curve_without_finite_points(history):
 
 def test_one_point_makes_a_curve():
     assert "<circle" in loss_curve([{"kind": "epoch", "step": 3, "epoch": 1, "loss": 0.0}])
+
+
+def test_intervals_have_a_table_of_their_own(tmp_path):
+    bounds = {"image_auroc_low": 0.9, "image_auroc_high": 0.9876}
+    rows = [make_row("<bolt>", image_auroc=0.95, **bounds), make_row("mean", image_auroc=0.95, **bounds)]
+    write_results(tmp_path, rows, {"intervals": {"resamples": 2000, "seed": 111}})
+    text = write_html(tmp_path).read_text()
+
+    Balanced().feed(text)
+    table = text.partition("How sure the image metrics are")[2].partition("</table>")[0]
+    assert "2000 bootstrap draws, seed 111" in table
+    assert "<td class=text>&lt;bolt&gt;</td><td>95.0 [90.0, 98.8]</td>" in table

@@ -1,7 +1,7 @@
 """95 % intervals of a run's image metrics: bootstrap over the test images (see `metrics.intervals`), for result rows.
 
-image_auroc_low, image_auroc_high, ...   of classes, of their mean (classes are drawn independently), and of several
-support seeds: of the mean over seeds, in the same draws of images. Means over data sets have none.
+image_auroc_low, image_auroc_high, ...   of classes, of means over classes and over data sets (which are drawn
+independently), and of means over support seeds (all of them in the same draws of images).
 
 The draws of a class follow from the seed, the data set and the class alone: other classes, other methods and the order
 of images change nothing. Images of one part or strip are drawn together where the data set says so (`unit_of`).
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from adbench.data import catalogue
+from adbench.engine.means import OF_DOMAIN, is_over_datasets
 from adbench.engine.rows import HIGH, LOW, MEAN
 from adbench.engine.settings import Row
 from adbench.metrics.intervals import METRICS, RESAMPLES, bootstrap, interval
@@ -27,6 +28,7 @@ Score = Mapping[str, Any]
 """A record per image and draw, as `engine.evaluate` appends them and scores.csv holds them."""
 Draws = dict[str, Reals]
 """Metric -> its values over the draws of images, (RESAMPLES,)."""
+_OfClasses = Mapping[tuple[str, str], Mapping[tuple[Any, Any], Draws]]
 
 
 def describe(seed: int) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def describe(seed: int) -> dict[str, Any]:
 def with_intervals(rows: Sequence[Row], scores: Iterable[Score], seed: int) -> list[Row]:
     """`rows` with the bounds of every image metric that they have; NaN where undefined."""
     draws = class_draws(scores, seed)
-    return [{**row, **_bounds(row, draws)} for row in rows]
+    return [{**row, **_bounds(row, rows, draws)} for row in rows]
 
 
 def class_draws(scores: Iterable[Score], seed: int) -> dict[tuple[str, str], dict[tuple[Any, Any], Draws]]:
@@ -88,15 +90,29 @@ def mean_draws(values: Sequence[Reals], *, zeros: bool = False) -> Reals:
         return np.asarray(np.nanmean(kept, axis=0), np.float64)
 
 
-def _bounds(row: Row, draws: Mapping[tuple[str, str], Mapping[tuple[Any, Any], Draws]]) -> dict[str, float]:
-    """The bounds of the row's image metrics; none for rows that are not of one data set or have no such metrics."""
-    places = [place for place in draws if place[0] == row["dataset"] and row["class_name"] in (MEAN, place[1])]
+def _bounds(row: Row, rows: Sequence[Row], draws: _OfClasses) -> dict[str, float]:
+    """The bounds of the row's image metrics; none where no image of it has a score."""
     bounds: dict[str, float] = {}
-    for metric in (metric for metric in METRICS if places and metric in row):
-        by_class = [mean_draws([draw[metric] for draw in _supports(row, draws[place])]) for place in places]
-        low, high = interval(mean_draws(by_class, zeros=row["protocol"] == "official" and row["class_name"] == MEAN))
-        bounds |= {metric + LOW: low, metric + HIGH: high}
+    for metric in (metric for metric in METRICS if metric in row):
+        if is_over_datasets(row):
+            values = [_of_dataset(one, metric, draws) for one in rows if _counts_in(row, one)]
+            over = [one for one in values if one is not None]
+            found = mean_draws(over) if over else None
+        else:
+            found = _of_dataset(row, metric, draws)
+        if found is not None:
+            low, high = interval(found)
+            bounds |= {metric + LOW: low, metric + HIGH: high}
     return bounds
+
+
+def _of_dataset(row: Row, metric: str, draws: _OfClasses) -> Reals | None:
+    """A metric of a class, or of the mean over classes, over the draws; None without scores."""
+    places = [place for place in draws if place[0] == row["dataset"] and row["class_name"] in (MEAN, place[1])]
+    if not places:
+        return None
+    by_class = [mean_draws([draw[metric] for draw in _supports(row, draws[place])]) for place in places]
+    return mean_draws(by_class, zeros=row["protocol"] == "official" and row["class_name"] == MEAN)
 
 
 def _supports(row: Row, by_support: Mapping[tuple[Any, Any], Draws]) -> list[Draws]:
@@ -106,3 +122,14 @@ def _supports(row: Row, by_support: Mapping[tuple[Any, Any], Draws]) -> list[Dra
         for (shots, seed), found in by_support.items()
         if row["shots"] in (None, shots) and row["support_seed"] in (MEAN, seed)
     ]
+
+
+def _counts_in(over: Row, row: Row) -> bool:
+    """Whether `row` is the mean of a data set that counts in `over`, a mean over data sets (see `means`)."""
+    return (
+        row["class_name"] == MEAN
+        and not is_over_datasets(row)
+        and (row["shots"], row["support_seed"]) == (over["shots"], over["support_seed"])
+        and row["zero_shot"] is not False
+        and over["dataset"] in (MEAN, OF_DOMAIN + catalogue.get(row["dataset"]).domain)
+    )

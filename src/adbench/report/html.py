@@ -21,8 +21,8 @@ from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import Row
 from adbench.engine.train_logger import read_history
 from adbench.report.curves import loss_curve
-from adbench.report.results import read_results
-from adbench.report.table import build_table, is_mean, is_metric
+from adbench.report.results import about_intervals, read_results
+from adbench.report.table import build_interval_table, build_table, is_mean, is_metric
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2330; --paper: #ffffff; --faint: #667085; --line: #d9dee7;
@@ -86,6 +86,8 @@ def page(
             own = [row for row in rows if (row["method"], row["dataset"]) == (method, dataset)]
             if own:
                 parts += [f"<h2>{escape(method)} on {escape(dataset)}</h2>", _table(own)]
+    if intervals := provenance.get("intervals"):
+        parts += ["<h2>How sure the image metrics are</h2>", *_intervals(rows, intervals)]
     curve = loss_curve(history)
     if curve:
         parts += ["<h2>Training loss</h2><p class=faint>thin: between log points, thick: mean of an epoch</p>", curve]
@@ -157,6 +159,25 @@ def _table(rows: Sequence[Row], by: str = "class") -> str:
     )
     notes = "".join(f"<p class=note>* {escape(note)}</p>" for note in table.notes)
     return f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{notes}"
+
+
+def _intervals(rows: Sequence[Row], intervals: Mapping[str, Any]) -> list[str]:
+    """The table of image metrics with their intervals."""
+    table = build_interval_table(rows)
+    lines = [
+        "".join(f"<{tag}{_text_class(key)}>{escape(cell)}</{tag}>" for key, cell in zip(table.keys, cells, strict=True))
+        for tag, cells in [("th", table.headers), *(("td", cells) for cells in table.lines)]
+    ]
+    head, body = lines[0], "".join(f"<tr>{line}</tr>" for line in lines[1:])
+    return [
+        f"<p class=faint>{escape(about_intervals(intervals))}</p>",
+        f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
+        *(f"<p class=note>* {escape(note)}</p>" for note in table.notes),
+    ]
+
+
+def _text_class(key: str) -> str:
+    return " class=text" if key in ("class_name", "dataset", "method") else ""
 
 
 def _pictures(dataset: str, classes: Sequence[str], folder: Path) -> list[str]:

@@ -68,12 +68,16 @@ def to_markdown(rows: Sequence[Row], intervals: Mapping[str, Any] | None = None)
     """
     text = _markdown(build_table(rows))
     if intervals:
-        text += (
-            f"\nImage metrics with 95 % intervals over the test images: {intervals['resamples']} bootstrap draws, seed "
-            f"{intervals['seed']}. They tell the chance of the images alone, not of training, seeds or support.\n\n"
-        )
-        text += _markdown(build_interval_table(rows))
+        text += f"\n{about_intervals(intervals)}\n\n{_markdown(build_interval_table(rows))}"
     return text
+
+
+def about_intervals(intervals: Mapping[str, Any]) -> str:
+    """What stands above a table of intervals that were made so (`confidence.describe`)."""
+    return (
+        f"Image metrics with 95 % intervals over the test images: {intervals['resamples']} bootstrap draws, seed "
+        f"{intervals['seed']}. They tell the chance of the images alone, not of training, seeds or support."
+    )
 
 
 def _markdown(table: Table) -> str:
