@@ -18,7 +18,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from adbench.api.dataset import Dataset, list_data, open_dataset
-    from adbench.api.detector import Detector, ImagePrediction, load_run
+    from adbench.api.detector import Detector
+    from adbench.api.image_prediction import ImagePrediction
+    from adbench.api.load_run import load_run
     from adbench.api.running import Results, evaluate, list_clips, list_methods, load_results, train
     from adbench.clip import load_clip
     from adbench.engine.train import TrainResult
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "adbench.api.dataset": ("Dataset", "list_data", "open_dataset"),
-    "adbench.api.detector": ("Detector", "ImagePrediction", "load_run"),
+    "adbench.api.detector": ("Detector",),
+    "adbench.api.image_prediction": ("ImagePrediction",),
+    "adbench.api.load_run": ("load_run",),
     "adbench.api.running": ("Results", "evaluate", "list_clips", "list_methods", "load_results", "train"),
     "adbench.clip": ("load_clip",),
     "adbench.engine.train": ("TrainResult",),

@@ -2,70 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import count
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
-from PIL import Image
 
-from adbench.clip import load_clip
-from adbench.data.images import open_image
-from adbench.data.reading import Reading
+from adbench.api.contents import Picture, distinct, require_unseen, support_sha256
+from adbench.api.image_prediction import ImagePrediction
+from adbench.api.own_size import at_own_size
+from adbench.api.pictures import Prepared, prepare, prepared_ahead, several
 from adbench.data.sample import Batch
-from adbench.engine.accumulators import as_array
+from adbench.data.support import listing_sha256
+from adbench.engine.borrowed import borrowed
 from adbench.engine.class_features import EncodedClass
 from adbench.engine.device import resolve_device
-from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalSettings
-from adbench.engine.weights import WeightsRecord, load_weights, read_record
+from adbench.engine.thresholds import (
+    Threshold,
+    check_detector,
+    identity,
+    read_thresholds,
+    thresholds_file,
+    write_thresholds,
+)
+from adbench.engine.weights import WeightsRecord
 from adbench.errors import UserError
-from adbench.methods import Method, build
+from adbench.methods import Method
 from adbench.methods.base import Prediction
+from adbench.metrics.conformal import Confidence, conformal_threshold, require_enough
 
-if TYPE_CHECKING:
-    from adbench.data.transforms import Transform
-
-Picture = str | Path | Image.Image | NDArray[np.uint8]
-"""A file, a PIL image, or an array (H, W, 3) of uint8, red first."""
 _MEMORY = EvalSettings().memory_limit_mib << 20
 """Bytes of features that stay in memory where pictures are scored together."""
 
 
-@dataclass(frozen=True)
-class ImagePrediction:
-    """What a detector says of one picture; higher means more anomalous.
-
-    score   the image score; the largest value of the map where the method gives none
-    map     (H, W) float32 at the picture's own size, NaN where the method's crop does not reach; None without maps
-    threshold, is_anomalous   None where no threshold is known
-    scored_with   of how many pictures the score depends, which were given together; None: of this one alone
-    """
-
-    score: float
-    map: NDArray[np.float32] | None
-    class_name: str
-    threshold: float | None = None
-    scored_with: int | None = None
-
-    @property
-    def is_anomalous(self) -> bool | None:
-        """Whether the score is above the threshold."""
-        return None if self.threshold is None else self.score > self.threshold
-
-
 class Detector:
-    """A method with its weights. `record` says where these come from; None: nothing was trained."""
+    """A method with its weights, and the thresholds of classes.
+
+    record      where the weights come from; None: nothing was trained
+    thresholds  by class; `load_run` reads those that lie beside the weights
+    place       where `save_thresholds` keeps them; None: nowhere yet
+    """
 
     def __init__(self, method: Method, record: WeightsRecord | None = None, *, device: str = "auto") -> None:
         self.device = resolve_device(device)
         self.method = method.to(self.device).eval()
         self.record = record
+        self.thresholds: dict[str, Threshold] = {}
+        self.place: Path | None = None
 
     def predict(
         self,
@@ -80,40 +67,184 @@ class Detector:
 
         class_name  what the pictures show, as it enters prompts: "metal nut"
         support     normal pictures of the class, for methods that compare with such
-        threshold   scores above it are anomalous
+        threshold   scores above it are anomalous; None: what `calibrate` has found for the class
         A transductive method takes the pictures of one call as the whole class: others beside them, other scores.
-        Raises UserError for a broken file (which one) and for a method that needs support and has none.
+        Raises UserError for a broken file (which one), for a method that needs support and has none, and for a
+        threshold that was found with other weights, settings or support.
 
             >>> import adbench
             >>> detector = adbench.Detector(adbench.build("clip_zeroshot", adbench.load_clip("demo")))
-            >>> prediction = detector.predict(np.zeros((40, 60, 3), np.uint8), class_name="gear")[0]
-            >>> prediction.map.shape
-            (40, 60)
+            >>> normal = list(np.random.default_rng(0).integers(0, 99, (29, 40, 60, 3), np.uint8))
+            >>> found = detector.calibrate(normal, fpr=0.1, class_name="gear")  # at most 10 % false alarms
+            >>> prediction = detector.predict(normal[0], class_name="gear")[0]
+            >>> prediction.map.shape, prediction.verdict, prediction.threshold == found.value
+            ((40, 60), 'normal', True)
         """
-        if batch_size < 1:
-            raise UserError(f"batch_size is {batch_size}", hint="give a number of at least 1")
-        kept = self.method.memory_bank
-        try:
-            if support is not None:
-                self.method.memory_bank = {}
-                self.method.adapt(class_name, self._batch(_several(support), class_name))
-            size = 1 if self.method.mixes_batch or hasattr(self.method.transform, "content_size") else batch_size
-            pictures = _several(images)
+        pictures = several(images)
+        if not self.method.transductive:
+            given = self.stream(
+                pictures, class_name=class_name, support=support, threshold=threshold, batch_size=batch_size
+            )
+            return [_sound(result) for _, result in given]
+        decided = self._decided(threshold, class_name, support)
+        with borrowed(self.method):
+            self.method.memory_bank = self._memory_bank(class_name, support)
+            size = self._batch_size(batch_size)
             parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
-            scored = self._scored((self._batch(part, class_name) for part in parts), class_name)
-            together = len(pictures) if self.method.transductive else None
+            scored = self._together((self._batch(self._prepared(part), class_name) for part in parts), class_name)
             return [
-                replace(one, threshold=threshold, scored_with=together)
+                replace(one, threshold=decided, scored_with=len(pictures))
                 for batch, prediction in scored
                 for one in self._per_picture(batch, prediction)
             ]
-        finally:
-            self.method.memory_bank = kept
 
-    def _scored(self, batches: Iterable[Batch], class_name: str) -> Iterator[tuple[Batch, Prediction]]:
-        if not self.method.transductive:
-            yield from ((batch, self.method.predict(batch)) for batch in batches)
-            return
+    def stream(
+        self,
+        images: Iterable[Picture],
+        *,
+        class_name: str = "object",
+        support: Sequence[Picture] | None = None,
+        threshold: float | None = None,
+        batch_size: int = 8,
+    ) -> Iterator[tuple[Picture, ImagePrediction | UserError]]:
+        """Each picture with its prediction, in order, or with the error that reading it has raised.
+
+        As `predict`, in constant memory: files are read ahead by threads, a few batches far. Raises UserError at once
+        for a method that is transductive: it needs all pictures together.
+        """
+        if self.method.transductive:
+            hint = "use Detector.predict, or eval data=folder data.root=DIR"
+            raise UserError(f"method {self.method.name} scores the pictures of a class together", hint=hint)
+        decided = self._decided(threshold, class_name, support)
+        return self._stream(images, class_name, self._memory_bank(class_name, support), decided, batch_size)
+
+    def threshold(self, class_name: str = "object", support: Sequence[Picture] | None = None) -> float | None:
+        """Above which score a picture of the class is anomalous; None where that is not known.
+
+        Raises UserError for a threshold that was found with other weights, settings or support pictures.
+        """
+        known = self.thresholds.get(class_name)
+        if known is None:
+            return None
+        where = f"class {class_name}" if self.place is None else f"class {class_name}, {self.place}"
+        check_detector(known, self.identity, support_sha256(support), where)
+        return known.value
+
+    def calibrate(
+        self,
+        normals: Sequence[Picture],
+        *,
+        fpr: float,
+        class_name: str = "object",
+        confidence: Confidence = 0.95,
+        support: Sequence[Picture] | None = None,
+        batch_size: int = 8,
+        progress: Callable[[int], object] = bool,
+        broken: Callable[[UserError], object] | None = None,
+    ) -> Threshold:
+        """Find the threshold of a class that at most the share `fpr` of its normal pictures exceeds, and take it.
+
+        normals     normal pictures that the method has not been fitted to, taken like those to come; copies count once
+        confidence  that the rate holds for this very threshold; "average": it holds on average over calibrations
+        progress    called with the number of pictures after each; `broken` with the error of each that cannot be read
+                    and is left out (None: the first is raised)
+        See `adbench.metrics.conformal` for what this promises. `save_thresholds` keeps it. Raises UserError where there
+        are too few pictures (how many it takes), and where support or training pictures are among them.
+        """
+        pictures = distinct(normals)
+        require_enough(len(pictures), fpr, confidence)
+        require_unseen(pictures, self.record, support)
+        # An earlier threshold, which may not fit any more, is not asked for.
+        bank = self._memory_bank(class_name, support)
+        scores: dict[str, float] = {}
+        given = self._stream(list(pictures.values()), class_name, bank, None, batch_size)
+        for sha256, (_, result) in zip(pictures, given, strict=True):
+            if isinstance(result, ImagePrediction):
+                scores[sha256] = result.score
+            elif broken is None:
+                raise result
+            else:
+                broken(result)
+            progress(1)
+        found = conformal_threshold(list(scores.values()), fpr, confidence)
+        self.thresholds[class_name] = Threshold(
+            value=found.value,
+            rule="conformal",
+            n=found.n,
+            n_above=found.n_above,
+            fpr=fpr,
+            confidence=confidence,
+            images_sha256=listing_sha256(sorted(scores)),
+            support_sha256=support_sha256(support),
+            detector=self.identity,
+        )
+        return self.thresholds[class_name]
+
+    def save_thresholds(self, place: str | Path | None = None) -> Path:
+        """Keep the thresholds in a file, or thresholds.json of a folder; None: beside the weights. Returns the file.
+
+        Those of other classes that the file holds stay.
+        """
+        if place is None and self.place is None:
+            hint = "name a folder, or a .json file"
+            raise UserError("there are no weights beside which the thresholds could be kept", hint=hint)
+        path = thresholds_file(self.place if place is None else Path(place).expanduser())  # type: ignore[arg-type]
+        write_thresholds(path, self.thresholds)
+        self.place = path
+        return path
+
+    def load_thresholds(self, place: str | Path) -> None:
+        """Take the thresholds from a file, or from thresholds.json of a folder; where there is none, none."""
+        self.place = thresholds_file(Path(place).expanduser())
+        self.thresholds = read_thresholds(self.place)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the scores: method, weights, hyperparameters, backbone; as JSON types."""
+        return identity(self.method, self.record)
+
+    def _decided(self, given: float | None, class_name: str, support: Sequence[Picture] | None) -> float | None:
+        return self.threshold(class_name, support) if given is None else given
+
+    def _memory_bank(self, class_name: str, support: Sequence[Picture] | None) -> dict[str, Any]:
+        if support is None:
+            return self.method.memory_bank
+        with borrowed(self.method):
+            self.method.memory_bank = {}
+            self.method.adapt(class_name, self._batch(self._prepared(several(support)), class_name))
+            return self.method.memory_bank
+
+    def _batch_size(self, asked: int) -> int:
+        if asked < 1:
+            raise UserError(f"batch_size is {asked}", hint="give a number of at least 1")
+        return 1 if self.method.mixes_batch or hasattr(self.method.transform, "content_size") else asked
+
+    def _stream(
+        self,
+        images: Iterable[Picture],
+        class_name: str,
+        memory_bank: dict[str, Any],
+        threshold: float | None,
+        batch_size: int,
+    ) -> Iterator[tuple[Picture, ImagePrediction | UserError]]:
+        size = self._batch_size(batch_size)
+        ahead = prepared_ahead(images, self.method.transform, 2 * size)
+        while part := list(islice(ahead, size)):
+            sound = [prepared for _, prepared in part if isinstance(prepared, Prepared)]
+            results: Iterator[ImagePrediction] = iter(())
+            if sound:
+                batch = self._batch(sound, class_name)
+                with borrowed(self.method):
+                    self.method.memory_bank = memory_bank
+                    results = iter(list(self._per_picture(batch, self.method.predict(batch))))
+            for picture, prepared in part:
+                if isinstance(prepared, UserError):
+                    yield picture, prepared
+                else:
+                    yield picture, replace(next(results), threshold=threshold)
+
+    def _together(self, batches: Iterable[Batch], class_name: str) -> Iterator[tuple[Batch, Prediction]]:
+        """Batches of a transductive method, all related before the first is scored."""
         with torch.no_grad():
             numbers = count()
             named = (replace(batch, paths=[str(next(numbers)) for _ in batch.paths]) for batch in batches)
@@ -126,89 +257,31 @@ class Detector:
     def _per_picture(self, batch: Batch, found: Prediction) -> Iterator[ImagePrediction]:
         assert batch.sizes is not None  # as `_batch` makes it
         for number, size in enumerate(batch.sizes):
-            map_ = _at_own_size(found, number, size, self.method.transform)
-            score = float(np.nanmax(map_)) if found.scores is None and map_ is not None else None
-            if found.scores is not None:
-                score = float(found.scores[number])
-            if score is None:
+            map_ = None if found.maps is None else found.maps[number]
+            if found.scores is None and map_ is None:
                 raise UserError(f"method {self.method.name} gives neither scores nor maps", where="predict")
-            yield ImagePrediction(score, map_, batch.class_names[number])
+            score = float(map_.max() if found.scores is None else found.scores[number])  # type: ignore[union-attr]
+            if not np.isfinite(score):
+                raise UserError("the score is not a number", where=batch.paths[number], hint="check the weights")
+            own = None if map_ is None else at_own_size(map_, size, self.method.transform)
+            yield ImagePrediction(score, own, batch.class_names[number])
 
-    def _batch(self, pictures: Sequence[Picture], class_name: str) -> Batch:
-        opened = [_opened(picture) for picture in pictures]
+    def _prepared(self, pictures: Iterable[Picture]) -> Iterator[Prepared]:
+        return (prepare(picture, self.method.transform) for picture in pictures)
+
+    def _batch(self, pictures: Iterable[Prepared], class_name: str) -> Batch:
+        prepared = list(pictures)
         return Batch(
-            images=torch.stack([self.method.transform.image(image) for image in opened]),  # (B, 3, H, W)
-            labels=torch.full((len(opened),), -1, dtype=torch.int64),
-            class_names=[class_name] * len(opened),
-            paths=[str(picture) if isinstance(picture, (str, Path)) else "" for picture in pictures],
+            images=torch.stack([one.pixels for one in prepared]),  # (B, 3, H, W)
+            labels=torch.full((len(prepared),), -1, dtype=torch.int64),
+            class_names=[class_name] * len(prepared),
+            paths=[str(one.picture) if isinstance(one.picture, (str, Path)) else "" for one in prepared],
             dataset="",
-            sizes=[(image.height, image.width) for image in opened],
+            sizes=[one.size for one in prepared],
         ).to(self.device)
 
 
-def load_run(path: str | Path, *, device: str = "auto") -> Detector:
-    """The method of a training run (its folder, or its weights file) on the backbone that it was trained on.
-
-    Raises UserError where there is no such run, and where the backbone's weights cannot be had.
-
-        >>> import adbench
-        >>> detector = adbench.load_run("outputs/train/adaclip/demo/A")  # doctest: +SKIP
-        >>> detector.predict("picture.png", class_name="gear")[0].score  # doctest: +SKIP
-    """
-    place = Path(path).expanduser()
-    record = read_record(place)
-    if record is None:
-        hint = "build the method and load the weights: Detector(method, load_weights(method, path))"
-        raise UserError("this file does not say which method it is of", where=str(path), hint=hint)
-    used = RunFolder(place if place.is_dir() else place.parent).config().get("clip", {})
-    if used.get("name") != record.backbone.get("name"):
-        used = {"name": record.backbone.get("name")}
-    clip = load_clip(**used, device=resolve_device(device))
-    method = build(record.method, clip, **record.hyperparameters)
-    return Detector(method, load_weights(method, place), device=device)
-
-
-def _several(pictures: Picture | Sequence[Picture]) -> list[Picture]:
-    if isinstance(pictures, (str, Path, Image.Image, np.ndarray)):
-        return [pictures]
-    return list(pictures)
-
-
-def _opened(picture: Picture) -> Image.Image:
-    if isinstance(picture, Image.Image):
-        return picture
-    if isinstance(picture, (str, Path)):
-        return open_image(Path(picture).expanduser(), Reading(exif=True))
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        hint = "give (height, width, 3) of uint8, red first"
-        raise UserError(f"the array is {picture.dtype} {picture.shape}", where="images", hint=hint)
-    return Image.fromarray(picture)
-
-
-def _at_own_size(
-    found: Prediction, number: int, size: tuple[int, int], transform: Transform
-) -> NDArray[np.float32] | None:
-    """The map of one picture of (height, width) `size`: resized bilinearly to the part of it that the method saw."""
-    if found.maps is None:
-        return None
-    map_ = torch.from_numpy(as_array(found.maps[number]).copy()).float()
-    if tuple(map_.shape) == size:
-        return map_.numpy()
-    top, left, bottom, right = _seen(size, transform.describe())
-    resized = F.interpolate(map_[None, None], (bottom - top, right - left), mode="bilinear", align_corners=False)[0, 0]
-    whole = np.full(size, np.nan, np.float32)
-    whole[top:bottom, left:right] = resized.numpy()
-    return whole
-
-
-def _seen(size: tuple[int, int], described: dict[str, Any]) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right) of the part of a picture that a transform shows the method."""
-    height, width = size
-    if described.get("resize") == "short_side":
-        side = min(size)
-        top, left = (height - side) // 2, (width - side) // 2
-        return top, left, top + side, left + side
-    resized = described.get("resize", described["image_size"])
-    share = described["image_size"] / resized if isinstance(resized, int) else 1.0  # a crop of the squashed picture
-    top, left = round(height * (1 - share) / 2), round(width * (1 - share) / 2)
-    return top, left, height - top, width - left
+def _sound(result: ImagePrediction | UserError) -> ImagePrediction:
+    if isinstance(result, UserError):
+        raise result
+    return result
