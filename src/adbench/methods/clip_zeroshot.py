@@ -11,7 +11,7 @@ from adbench.clip.prompts import ADACLIP_ENSEMBLE, encode_ensemble
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
 from adbench.methods.base import Features, Method, Prediction
-from adbench.methods.maps import resize_bilinear, smooth, to_grid
+from adbench.methods.maps import patch_maps, smooth
 from adbench.methods.registry import register
 from adbench.typed import PositiveFloat, Sigma
 
@@ -40,8 +40,7 @@ class ClipZeroShot(Method):
         text = torch.stack([self._text(name) for name in batch.class_names])  # (B, C, 2)
         logits = (self.temperature * features["tokens"] @ text).float()  # (B, 1 + N, 2)
         difference = logits[..., 1:] - logits[..., :1]
-        grids = to_grid(difference[:, 1:], self.clip.grid)
-        maps = resize_bilinear(grids, self.map_size, align_corners=True)[:, 0].sigmoid()
+        maps = patch_maps(difference[:, 1:].mT, self.map_size, align_corners=True)[:, 0].sigmoid()
         return Prediction(difference[:, 0, 0].sigmoid(), smooth(maps, self.sigma))
 
     def _text(self, class_name: str) -> Tensor:

@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adbench.atomic import replacing
 from adbench.clip import Clip
 from adbench.errors import UserError
-from adbench.methods.base import load_strictly
+from adbench.methods.weights import load_strictly, save_torch
 from adbench.weight_files import open_weights
 
 # Rows of linear layers that the authors' code creates, saves and never uses.
@@ -171,10 +170,9 @@ def write_official(
 ) -> None:
     """Write {"prompt_learner": state}, with unused projections (zero where none were loaded): loaded strictly there."""
     width = learned["ctx_pos"].shape[-1]
-    state = {key: value.detach().cpu() for key, value in {**learned, **frozen}.items()}
+    state = {**learned, **frozen}
     for index in range(sum(key.startswith("compound_prompts_text.") for key in learned)):
         for name, shape in (("weight", (UNUSED_PROJECTION_ROWS, width)), ("bias", (UNUSED_PROJECTION_ROWS,))):
             key = f"{_UNUSED}{index}.{name}"
-            state[key] = unused[key].cpu() if key in unused else torch.zeros(shape)
-    with replacing(Path(path)) as temporary:
-        torch.save({"prompt_learner": state}, temporary)
+            state[key] = unused[key] if key in unused else torch.zeros(shape)
+    save_torch(path, state, below="prompt_learner")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import torch
@@ -17,6 +18,12 @@ def to_grid(patches: Tensor, side: int) -> Tensor:
 def resize_bilinear(grids: Tensor, size: int, *, align_corners: bool) -> Tensor:
     """Resize (B, channels, h, w) to (B, channels, size, size)."""
     return F.interpolate(grids, size=(size, size), mode="bilinear", align_corners=align_corners)
+
+
+def patch_maps(values: Tensor, size: int, *, align_corners: bool) -> Tensor:
+    """Row-major values (B, layers, N) of the patches of a square grid, at image size: (B, layers, size, size)."""
+    side = math.isqrt(values.shape[-1])
+    return resize_bilinear(values.unflatten(-1, (side, side)), size, align_corners=align_corners)
 
 
 def smooth(maps: Tensor, sigma: float, *, truncate: float = 4.0) -> Tensor:

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adbench.atomic import replacing
 from adbench.clip import Clip, TextInput
 from adbench.clip.prompts import ADACLIP_ENSEMBLE, encode_ensemble, state_directions
 from adbench.data.sample import Batch
@@ -20,11 +19,12 @@ from adbench.methods.adaclip.fusion import fuse, stream_of
 from adbench.methods.adaclip.learnables import Learnables, Prompter
 from adbench.methods.adaclip.prompting import Prompts, text_pass, visual_pass
 from adbench.methods.adaclip.settings import BY_VARIANT, AdaClipSettings
-from adbench.methods.base import Features, Method, Prediction, load_strictly
+from adbench.methods.base import Features, Method, Prediction
 from adbench.methods.losses import focal, map_losses, n_known
-from adbench.methods.maps import resize_bilinear, smooth, to_grid
+from adbench.methods.maps import patch_maps, smooth
 from adbench.methods.registry import register
 from adbench.methods.variants import by_variant
+from adbench.methods.weights import load_strictly, save_torch
 from adbench.weight_files import read_state
 
 
@@ -222,15 +222,14 @@ class AdaClip(Method):
         """Maps (B, layers, S, S) of the abnormal and the normal state, softmax per layer, as trained on."""
         difference = outputs.layer_logits[..., 1] - outputs.layer_logits[..., 0]  # (B, layers, N)
         # A softmax over two channels is the sigmoid of their difference, and resizing is linear: half the work.
-        grids = to_grid(difference.unsqueeze(-1), self.clip.grid)[:, :, 0]  # (B, layers, G, G)
-        logits = resize_bilinear(grids, self.map_size, align_corners=True)
+        logits = patch_maps(difference, self.map_size, align_corners=True)
         return logits.sigmoid(), (-logits).sigmoid()
 
     def map_before_smoothing(self, outputs: AdaClipOutputs) -> Tensor:
         """Anomaly map (B, S, S) in [0, 1]: softmax of the layers' mean logits."""
         logits = outputs.layer_logits.mean(dim=1)
-        difference = to_grid((logits[..., 1] - logits[..., 0]).unsqueeze(-1), self.clip.grid)  # (B, 1, G, G)
-        return resize_bilinear(difference, self.map_size, align_corners=True)[:, 0].sigmoid()
+        difference = (logits[..., 1] - logits[..., 0]).unsqueeze(1)  # (B, 1, N)
+        return patch_maps(difference, self.map_size, align_corners=True)[:, 0].sigmoid()
 
     def score(self, features: Features, batch: Batch) -> Prediction:
         """Probability of the abnormal state for each image, and the smoothed map."""
@@ -244,8 +243,7 @@ class AdaClip(Method):
 
     def save_official(self, path: str | Path) -> None:
         """Write the flat dict that the authors' code loads."""
-        with replacing(Path(path)) as temporary:
-            torch.save({key: value.cpu() for key, value in self.learnable_state().items()}, temporary)
+        save_torch(path, self.learnable_state())
 
 
 def prompt_name(class_name: str) -> str:

@@ -29,7 +29,7 @@ from adbench.methods.learned_prompts import (
     write_official,
 )
 from adbench.methods.losses import map_losses, n_known
-from adbench.methods.maps import resize_bilinear, smooth, to_grid
+from adbench.methods.maps import patch_maps, smooth
 from adbench.methods.registry import register
 from adbench.methods.variants import by_variant
 
@@ -112,8 +112,7 @@ class AnomalyClip(Method):
     def layer_maps(self, features: Features, text: Tensor) -> Tensor:
         """Abnormal probability of each layer, resized: (B, layers, S, S)."""
         probability = abnormal_probability(features["patches"], text, self.settings.temperature)  # (B, layers, N)
-        grids = to_grid(probability.unsqueeze(-1), self.clip.grid)[:, :, 0]
-        return resize_bilinear(grids, self.map_size, align_corners=False)
+        return patch_maps(probability, self.map_size, align_corners=False)
 
     def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
         """lambda x (focal + dice of both channels, summed over layers), and cross-entropy of the image."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from adbench.clip import Clip
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
-from adbench.methods.base import Features, Method, Prediction, load_strictly
+from adbench.methods.base import Features, Method, Prediction
 from adbench.methods.faprompt.passes import RawText, passes_in_testing, passes_in_training
 from adbench.methods.faprompt.prompts import PromptLearner, PromptWords
 from adbench.methods.faprompt.settings import BY_VARIANT, FaPromptSettings
@@ -28,9 +28,10 @@ from adbench.methods.learned_prompts import (
     write_official,
 )
 from adbench.methods.losses import map_losses, n_known, score_focal
-from adbench.methods.maps import resize_bilinear, smooth, to_grid
+from adbench.methods.maps import patch_maps, smooth
 from adbench.methods.registry import register
 from adbench.methods.variants import by_variant
+from adbench.methods.weights import load_strictly
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +136,7 @@ class FaPrompt(Method):
 
     def resized(self, probability: Tensor) -> Tensor:
         """Patch probabilities (B, N) at image size (B, S, S)."""
-        grids = to_grid(probability.unsqueeze(-1), self.clip.grid)
-        return resize_bilinear(grids, self.map_size, align_corners=False)[:, 0]
+        return patch_maps(probability.unsqueeze(1), self.map_size, align_corners=False)[:, 0]
 
     def global_logits(self, features: Features, outputs: FaPromptOutputs) -> Tensor:
         """Cosines of the image with its prompts over the temperature, (B, 2)."""

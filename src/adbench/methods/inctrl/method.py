@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,18 +14,59 @@ from adbench.clip.prompts import INCTRL_ENSEMBLE, NATURAL_ENSEMBLE, NATURAL_OBJE
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
 from adbench.errors import UserError
-from adbench.methods.base import SUPPORT, Features, Method, Prediction, beside, load_strictly, not_adapted
+from adbench.methods.base import SUPPORT, Features, Method, Prediction, beside, not_adapted
 from adbench.methods.inctrl.heads import Adapter, Head
 from adbench.methods.inctrl.layout import regroup, regroup_prompt_patches
-from adbench.methods.inctrl.official import split_checkpoint, write_checkpoint
-from adbench.methods.inctrl.outputs import Comparison, InCtrlOutputs
+from adbench.methods.inctrl.official import split_checkpoint, with_towers
 from adbench.methods.inctrl.settings import BY_VARIANT, InCtrlSettings
 from adbench.methods.losses import score_focal
-from adbench.methods.maps import resize_bilinear, to_grid
+from adbench.methods.maps import patch_maps
 from adbench.methods.registry import register
 from adbench.methods.residuals import nearest_distance
 from adbench.methods.variants import by_variant
+from adbench.methods.weights import load_strictly, save_torch
 from adbench.weight_files import read_state
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Queries against normal images.
+
+    prompts          (B, K, E) class features of each row's prompts, as `batch_layout` groups them; None from memories
+    adapted_prompts  (B, E) mean of the adapted ones
+    layer_maps       (B, L, P) distance of each patch to the nearest prompt patch, per layer
+    """
+
+    prompts: Tensor | None
+    adapted_prompts: Tensor
+    layer_maps: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class InCtrlOutputs:
+    """Everything between the features and the scores of a batch (section 1 of the specification).
+
+    text              (B, 2, E) unit directions of the normal and the abnormal state
+    text_logits       (B, 2) temperature x cosine of the class feature with them
+    adapted_query, image_residual   (B, E); the residual is prompts minus query
+    residual_map      (B, P) mean of the layers' maps
+    s_a, s_i, s_p     (B,) text prior, image-level score, largest residual
+    holistic_map      (B, P), holistic_score (B,)
+    final_score       (B,) what everything is for
+    """
+
+    text: Tensor
+    text_logits: Tensor
+    comparison: Comparison
+    adapted_query: Tensor
+    image_residual: Tensor
+    residual_map: Tensor
+    s_a: Tensor
+    s_i: Tensor
+    s_p: Tensor
+    holistic_map: Tensor
+    holistic_score: Tensor
+    final_score: Tensor
 
 
 @register("inctrl")
@@ -199,9 +241,8 @@ class InCtrl(Method):
     def score(self, features: Features, batch: Batch) -> Prediction:
         """The final score of each image; the residual map, enlarged, as its pixel map."""
         outputs = self.outputs(features, batch)
-        grids = to_grid(outputs.residual_map.float().unsqueeze(-1), self.clip.grid)
-        maps = resize_bilinear(grids, self.map_size, align_corners=False)[:, 0]
-        return Prediction(outputs.final_score.float(), maps)
+        maps = patch_maps(outputs.residual_map.float().unsqueeze(1), self.map_size, align_corners=False)
+        return Prediction(outputs.final_score.float(), maps[:, 0])
 
     def load_official(self, path: str | Path) -> None:
         """Load checkpoint_N.pyth of the authors' code; the frozen towers in it must be those of the backbone."""
@@ -210,4 +251,4 @@ class InCtrl(Method):
 
     def save_official(self, path: str | Path) -> None:
         """Write the flat dict that the authors' code loads, frozen towers included."""
-        write_checkpoint(Path(path), self.learnable_state(), self.clip)
+        save_torch(path, with_towers(self.learnable_state(), self.clip))

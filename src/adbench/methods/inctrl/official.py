@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from adbench.atomic import replacing
 from adbench.clip import Clip
 from adbench.errors import UserError
 
@@ -26,13 +23,13 @@ def split_checkpoint(state: Mapping[str, Tensor], clip: Clip, *, where: str) -> 
     learned = {key: value for key, value in state.items() if key.startswith(LEARNED)}
     towers: Mapping[str, Tensor] = clip.model.state_dict()
     rest = {key: value for key, value in state.items() if key not in learned and key not in _NOT_THEIRS}
-    faults = [f"unexpected {key}" for key in rest if key not in towers]
-    for key in rest:
+    faults = []
+    for key, value in rest.items():
         if key not in towers:
-            continue
-        if rest[key].shape != towers[key].shape:
-            faults.append(f"{key} is {tuple(rest[key].shape)} instead of {tuple(towers[key].shape)}")
-        elif not _equal(rest[key], towers[key]):
+            faults.append(f"unexpected {key}")
+        elif value.shape != towers[key].shape:
+            faults.append(f"{key} is {tuple(value.shape)} instead of {tuple(towers[key].shape)}")
+        elif not _equal(value, towers[key]):
             faults.append(f"{key} has other values")
     if faults:
         raise UserError(
@@ -44,11 +41,10 @@ def split_checkpoint(state: Mapping[str, Tensor], clip: Clip, *, where: str) -> 
     return learned
 
 
-def write_checkpoint(path: Path, learned: Mapping[str, Tensor], clip: Clip) -> None:
-    """Write the flat dict that the authors' test script loads: towers and what is learned."""
-    towers: dict[str, Any] = {key: v for key, v in clip.model.state_dict().items() if key not in _NOT_THEIRS}
-    with replacing(path) as temporary:
-        torch.save({key: value.detach().cpu() for key, value in {**towers, **learned}.items()}, temporary)
+def with_towers(learned: Mapping[str, Tensor], clip: Clip) -> dict[str, Tensor]:
+    """The flat dict that the authors' test script loads: towers and what is learned."""
+    towers: Mapping[str, Tensor] = clip.model.state_dict()
+    return {**{key: value for key, value in towers.items() if key not in _NOT_THEIRS}, **learned}
 
 
 def _equal(ours: Tensor, theirs: Tensor) -> bool:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from adbench.atomic import replacing
 from adbench.errors import UserError
 from adbench.methods.promptad.memory_bank import GALLERY_KEY, TEXT_KEY, ClassMemory, FittedPrompts, misfit
 from adbench.methods.promptad.prompts import ABNORMAL_KEY, NORMAL_KEY, Contexts
 from adbench.methods.promptad.settings import Task
+from adbench.methods.weights import save_torch
 from adbench.weight_files import read_state
 
 _FILE_NAME = re.compile(r"(?P<task>CLS|SEG)-Seed_\d+-(?P<name>.+)-check_point")
@@ -113,5 +112,5 @@ def write_file(folder: Path, class_name: str, task: Task, memory_bank: ClassMemo
     """Write what the authors' test script loads, in half precision as they do."""
     state = {f"{GALLERY_KEY}{i}": gallery for i, gallery in enumerate(memory_bank.galleries, start=1)}
     state[TEXT_KEY] = memory_bank.prompts[task].prototypes
-    with replacing(folder / f"{task.upper()}-Seed_{_SEED}-{class_name}-check_point.pt") as temporary:
-        torch.save({key: value.detach().cpu().half() for key, value in state.items()}, temporary)
+    file = folder / f"{task.upper()}-Seed_{_SEED}-{class_name}-check_point.pt"
+    save_torch(file, {key: value.half() for key, value in state.items()})

@@ -1,95 +1,25 @@
-"""The manual anomaly suffixes of PromptAD, as data: what may be wrong with an object, in the authors' own spelling.
-
-The suffixes of a class paraphrase the names of the defect types in its *test* set: whoever uses them knows something of
-the test set. Repeated entries count twice and misspellings change tokens, so both stay.
-"""
+"""The manual anomaly suffixes of PromptAD: what may be wrong with an object. The words are in states.yaml."""
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
 
-GENERIC = (
-    "damaged {}",
-    "flawed {}",
-    "abnormal {}",
-    "imperfect {}",
-    "blemished {}",
-    "{} with flaw",
-    "{} with defect",
-    "{} with damage",
-)
-
-# How a class is called in prompts, where that is not its name.
-NOUNS = {
-    "macaroni1": "macaroni",
-    "macaroni2": "macaroni",
-    "pcb1": "printed circuit board",
-    "pcb2": "printed circuit board",
-    "pcb3": "printed circuit board",
-    "pcb4": "printed circuit board",
-    "pipe_fryum": "pipe fryum",
-    "chewinggum": "chewing gum",
-    "metal_nut": "metal nut",
-}
-
-_MACARONI = ("color spot", "small chip around edge", "small scratches", "breakage", "cracks")
-_PCB = ("bent", "scratch", "missing", "melt")
-# Words after "with"; an entry with {} is written in full.
-_OWN: dict[str, dict[str, tuple[str, ...]]] = {
-    "mvtec": {
-        "bottle": ("large breakage", "small breakage", "contamination"),
-        "toothbrush": ("defect", "anomaly"),
-        "carpet": ("hole", "color stain", "metal contamination", "thread residue", "thread", "cut"),
-        "hazelnut": ("crack", "cut", "hole", "print"),
-        "leather": ("color stain", "cut", "fold", "glue", "poke"),
-        "cable": ("bent wire", "missing part", "missing wire", "cut", "poke"),
-        "capsule": ("crack", "faulty imprint", "poke", "scratch", "{} squeezed with compression"),
-        "grid": ("breakage", "thread residue", "thread", "metal contamination", "glue", "a bent shape"),
-        "pill": ("color stain", "contamination", "crack", "faulty imprint", "scratch", "abnormal type"),
-        "transistor": ("bent lead", "cut lead", "damage", "misplaced transistor"),
-        "metal_nut": ("a bent shape ", "color stain", "a flipped orientation", "scratch"),
-        "screw": ("manipulated front", "scratch neck", "scratch head"),
-        "zipper": (
-            "broken teeth",
-            "fabric border",
-            "defect fabric",
-            "broken fabric",
-            "split teeth",
-            "squeezed teeth",
-        ),
-        "tile": ("crack", "glue strip", "gray stroke", "oil", "rough surface"),
-        "wood": ("color stain", "hole", "scratch", "liquid"),
-    },
-    "visa": {
-        "candle": (
-            "melded wax",
-            "foreign particals",
-            "extra wax",
-            "chunk of wax missing",
-            "weird candle wick",
-            "damaged corner of packaging",
-            "different colour spot",
-        ),
-        "capsules": ("scratch", "discolor", "misshape", "leak", "bubble"),
-        "cashew": ("breakage", "small scratches", "burnt", "stuck together", "spot"),
-        "chewinggum": ("corner missing", "scratches", "chunk of gum missing", "colour spot", "cracks"),
-        "fryum": ("breakage", "scratches", "burnt", "colour spot", "fryum stuck together", "colour spot"),
-        "macaroni1": _MACARONI,
-        "macaroni2": _MACARONI,
-        "pcb1": _PCB,
-        "pcb2": _PCB,
-        "pcb3": _PCB,
-        "pcb4": ("scratch", "extra", "missing", "wrong place", "damage", "burnt", "dirt"),
-        "pipe_fryum": ("breakage", "small scratches", "burnt", "stuck together", "colour spot", "cracks"),
-    },
-}
+from adbench.structured import read_yaml
 
 Source = Literal["auto", "own", "generic"]
 
 
+@cache
+def _words() -> dict[str, Any]:
+    return read_yaml(Path(__file__).with_name("states.yaml"))
+
+
 def noun(class_name: str) -> str:
     """What a prompt calls the class."""
-    return NOUNS.get(class_name, " ".join(class_name.replace("_", " ").split()))
+    name: str = _words()["nouns"].get(class_name, " ".join(class_name.replace("_", " ").split()))
+    return name
 
 
 def templates_of(class_name: str, dataset: str, source: Source = "auto") -> list[str]:
@@ -98,13 +28,10 @@ def templates_of(class_name: str, dataset: str, source: Source = "auto") -> list
     source  "auto": own ones for the classes of the data sets mvtec and visa; "own": for a class of such a name in any
             data set; "generic": none
     """
-    tables = [_OWN[dataset]] if dataset in _OWN else []
-    if source == "own":
-        tables = list(_OWN.values())
-    elif source == "generic":
-        tables = []
-    own = next((table[class_name] for table in tables if class_name in table), ())
-    return [*GENERIC, *(words if "{}" in words else f"{{}} with {words}" for words in own)]
+    by_dataset = _words()["classes"]
+    tables = {"auto": [by_dataset.get(dataset, {})], "own": list(by_dataset.values()), "generic": []}[source]
+    suffixes = next((table[class_name] for table in tables if class_name in table), ())
+    return [*_words()["generic"], *(words if "{}" in words else f"{{}} with {words}" for words in suffixes)]
 
 
 def after_noun(template: str) -> str:

@@ -25,6 +25,7 @@ from adbench.methods.vl4ad.scoring import ImageSizes, class_probability, ensembl
 from adbench.methods.vl4ad.settings import Vl4adSettings, train_short_sides
 from adbench.methods.vl4ad.views import Size, View, cut, lay_out, pad
 from adbench.methods.vl4ad.vocabulary import Columns, read_vocabulary
+from adbench.methods.weights import save_torch
 
 _STRIDE, _DENSE = "stride", "dense"
 
@@ -232,4 +233,4 @@ class VL4AD(Method):
 
     def save_official(self, path: str | Path) -> None:
         """Write the learned weights under FC-CLIP's names, as {"model": state}."""
-        torch.save({"model": {key: value.cpu() for key, value in self.learnable_state().items()}}, path)
+        save_torch(path, self.learnable_state(), below="model")

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from adbench.methods.base import check_fit
+from adbench.methods.weights import check_fit
 from adbench.weight_files import read_state
 
 # What an FC-CLIP checkpoint holds beside the decoder: its frozen CLIP and the buffers of its loss.

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from adbench.data.sample import Batch
-from adbench.methods.inctrl.method import InCtrl
-from adbench.methods.inctrl.outputs import InCtrlOutputs
+from adbench.methods.inctrl.method import InCtrl, InCtrlOutputs
 from adbench.parity.from_case import case_batches, case_method
 
 Arrays = Mapping[str, np.ndarray]
