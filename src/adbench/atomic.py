@@ -86,8 +86,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8 with plain line feeds, whole or not at all."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write `text` to `path` as UTF-8 with plain line feeds, whole or not at all.
+
+    Bytes of file names that are no UTF-8 are written out (\\udcff), as JSON takes them.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -24,10 +24,10 @@ class UserError(Exception):
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
         cure = f". {self.hint[:1].upper()}{self.hint[1:]}" if self.hint else ""
-        return _printable(" ".join(f"{self.what}{place}{cure}".split()))
+        return printable(" ".join(f"{self.what}{place}{cure}".split()))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text with control characters, which names in files may hold, written out: a terminal obeys them."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 

@@ -71,17 +71,17 @@ def test_an_evaluation_that_was_interrupted_has_the_same_scores(
 ) -> None:
     words = [*EVAL, "method=clip_zeroshot"]
     assert main([*words[:-2], "out=whole", words[-1]]) == 0
-    whole, evaluate_class = Path("whole/scores.csv").read_bytes(), engine._evaluate_class
+    whole, accumulate = Path("whole/scores.csv").read_bytes(), engine.accumulate
 
-    def stop_at_the_second(method: object, data: object, samples: list, *rest: object, **more: object) -> object:
+    def stop_at_the_second(method: object, samples: list, *rest: object, **more: object) -> object:
         if samples[0].class_name == "paper":
             raise KeyboardInterrupt
-        return evaluate_class(method, data, samples, *rest, **more)
+        return accumulate(method, samples, *rest, **more)
 
-    monkeypatch.setattr(engine, "_evaluate_class", stop_at_the_second)
+    monkeypatch.setattr(engine, "accumulate", stop_at_the_second)
     assert main(words) == 130
     assert not Path("run/scores.csv").exists()
-    monkeypatch.setattr(engine, "_evaluate_class", evaluate_class)
+    monkeypatch.setattr(engine, "accumulate", accumulate)
     assert main(words) == 0
     assert Path("run/scores.csv").read_bytes() == whole
     check(Path("run"))

@@ -12,6 +12,7 @@ import pytest
 
 from adbench.cli.main import main
 from adbench.report.results import read_results
+from cli.few_pictures import write_pictures
 from cli.tiny_sets import write_sets
 from road_trees import write_all
 
@@ -191,6 +192,19 @@ def test_another_backbone_fails(copy: Path, verify: Verify) -> None:
     settings = Path("outputs/few/config.yaml")
     settings.write_text(settings.read_text().replace("name: demo", "name: ViT-L-14-336"))
     assert "unchecked  backbone ViT-L-14-336: backbone=true loads its weights" in verify("outputs/few")[1]
+
+
+def test_names_that_are_no_utf8_are_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verify: Verify
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_pictures(tmp_path / "pictures" / "cl\udcffoth")
+    Path("pictures/cl\udcffoth/good/0.png").rename("pictures/cl\udcffoth/good/\udcfe\n.png")
+    assert main(["eval", "method=median_colour", "clip=demo", "data=folder", "data.root=pictures", "out=run"]) == 0
+    assert "0 fail" in verify("run")[1]
+    assert main(["compare", "run", "run", "out=new"]) == 0
+    Path("pictures/cl\udcffoth/good/\udcfe\n.png").unlink()
+    assert r"1 images are in scores.csv, not in the data: cl\udcffoth cl\udcffoth/good/\udcfe\n.png" in verify("run")[1]
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def _renderings(rows: Sequence[Row], folder: Path) -> Check:
     file = folder / "results.csv"
     if not file.is_file():
         return Check("unchecked", "results.csv is not there")
-    if file.read_bytes() != to_csv(rows).encode("utf-8"):
+    if file.read_bytes() != to_csv(rows).encode("utf-8", "backslashreplace"):
         return Check("fails", "results.csv does not hold what results.json holds")
     return Check("holds", "results.csv holds what results.json holds")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from adbench.cli.console import print_table
 from adbench.cli.runs import out_folder, split_runs
-from adbench.errors import UserError, unknown
+from adbench.errors import UserError, printable, unknown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -67,9 +67,9 @@ def run(argv: Sequence[str]) -> int:
         print(f"{name}  {line}")
     print_table(_table(comparison))
     for note in [*explanation(comparison), *comparison.notes]:
-        print(note)
+        print(printable(note))
     for change in comparison.changes[:_SHOWN]:
-        print(f"  {changed(change)}")
+        print(f"  {printable(changed(change))}")
     if len(comparison.changes) > _SHOWN:
         print(f"  and {len(comparison.changes) - _SHOWN} more images that changed sides (out=DIR writes all of them)")
     if out is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 import time
@@ -118,6 +119,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if launch.number() and argv is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  rank 0 speaks
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files that the terminal's encoding lacks are written out
+            stream.reconfigure(errors="backslashreplace")
     overrides = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in overrides
     overrides = [word for word in overrides if word != "--debug"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adbench.cli.runs import split_runs
-from adbench.errors import UserError
+from adbench.errors import UserError, printable
 from adbench.typed import expanded
 
 SUMMARY = "check that a run's results still follow from its scores, data and weights"
@@ -42,9 +42,9 @@ def run(argv: Sequence[str]) -> int:
     states = []
     for check in verify(runs[0], data_dir=None if given is None else expanded(str(given)), fetch_backbone=fetch):
         states.append(check.state)
-        print(f"{check.state:<10} {check.what}", flush=True)
+        print(f"{check.state:<10} {printable(check.what)}", flush=True)
         for line in check.details[:20]:
-            print(f"{'':<10}   {line}")
+            print(f"{'':<10}   {printable(line)}")
         if len(check.details) > 20:
             print(f"{'':<10}   and {len(check.details) - 20} more")
     failed, unchecked = states.count("fails"), states.count("unchecked")

@@ -29,6 +29,7 @@ METRICS = ("image_auroc", "image_ap", "image_f1max")
 RESAMPLES = 2000
 PERCENTILES = (2.5, 97.5)
 _NORMAL = 1.96  # standard deviations on either side of a 95 % interval
+_ROUNDING = 1e-12  # a difference below is none
 _BLOCK = 1 << 18  # numbers that are worked on at a time
 
 
@@ -61,20 +62,20 @@ def resamples(
               those without. None: every image is its own
     """
     positive = as_binary(labels, "labels")
-    groups = np.arange(len(positive)) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
-    n_groups = int(groups.max(initial=-1)) + 1
-    anomalous = np.zeros(n_groups, np.bool_)
-    anomalous[groups[positive]] = True
+    groups = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    anomalous = positive.copy()  # of each unit that is drawn
+    if groups is not None:
+        anomalous = np.zeros(int(groups.max(initial=-1)) + 1, np.bool_)
+        anomalous[groups[positive]] = True
     strata = [
         (np.flatnonzero(anomalous == kind), one) for kind, one in zip((True, False), generator.spawn(2), strict=True)
     ]
     step = max(1, _BLOCK // max(1, len(positive)))
     for begin in range(0, n, step):
-        size = min(step, n - begin)
-        counts = np.zeros((size, n_groups), np.int64)
+        counts = np.empty((min(step, n - begin), len(anomalous)), np.int64)
         for members, stream in strata:
-            counts[:, members] = _drawn(len(members), size, stream)
-        yield counts[:, groups]
+            counts[:, members] = _drawn(len(members), len(counts), stream)
+        yield counts if groups is None else counts[:, groups]
 
 
 def _drawn(k: int, n: int, generator: np.random.Generator) -> Counts:
@@ -104,32 +105,42 @@ def bootstrap(
 
 
 class _Ranked:
-    """Scores (N,) of 0/1 labels (N,), sorted once, to be measured with many weights of the images."""
+    """Scores (N,) of 0/1 labels (N,), sorted once, to be measured with many weights of the images.
+
+    As in `ranking`, the curve has a point per distinct score of an anomalous image.
+    """
 
     def __init__(self, scores: ArrayLike, positive: Mask) -> None:
         values = as_scores(scores, "scores")
         _check_shapes(values, positive)
-        self._order = np.argsort(-values.astype(np.float64), kind="stable")
-        self._positive = positive[self._order]
-        ranked = values[self._order]
-        self._ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)  # of groups of ties
+        order = np.argsort(-values.astype(np.float64), kind="stable")
+        self._anomalous, self._normal = order[positive[order]], order[~positive[order]]  # images, scores falling
+        thresholds, counts = np.unique(-values[self._anomalous], return_counts=True)
+        self._ends = np.cumsum(counts)  # how many anomalous images lie at or above each threshold
+        normal = -values[self._normal]
+        self._at, self._above = (np.searchsorted(normal, thresholds, side) for side in ("right", "left"))
 
     def measured(self, weights: Counts) -> tuple[Reals, Reals, Reals]:
         """AUROC, AP and max-F1, each (b,), as of the images repeated `weights` (b, N) times."""
-        weights = weights[:, self._order]
-        hits = np.cumsum(weights * self._positive, axis=1)[:, self._ends]  # (b, groups)
-        alarms = np.cumsum(weights * ~self._positive, axis=1)[:, self._ends]
+        hits, alarms = _cumulated(weights[:, self._anomalous]), _cumulated(weights[:, self._normal])
         m, n = hits[:, -1], alarms[:, -1]
+        hits, at, above = hits[:, self._ends], alarms[:, self._at], alarms[:, self._above]  # (b, thresholds)
         new = np.diff(hits, axis=1, prepend=0)
-        above = np.concatenate([np.zeros_like(m)[:, None], alarms[:, :-1]], axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            auroc = 1 - (new * (alarms + above)).sum(axis=1) / (2 * m * n)
-            ap = (new * (hits / np.maximum(hits + alarms, 1))).sum(axis=1) / m
-            f1 = (2 * hits / (m[:, None] + hits + alarms)).max(axis=1)
+            auroc = 1 - (new * (at + above)).sum(axis=1) / (2 * m * n)
+            ap = (new * (hits / np.maximum(hits + at, 1))).sum(axis=1) / m
+            f1 = (2 * hits / (m[:, None] + hits + at)).max(axis=1)
         undefined = (m == 0) | (n == 0)
         for values in (auroc, ap, f1):
             values[undefined] = math.nan
         return auroc, ap, f1
+
+
+def _cumulated(weights: Counts) -> Counts:
+    """The sums of the first 0, 1, ... weights of each row, (b, 1 + N)."""
+    sums = np.zeros((len(weights), weights.shape[1] + 1), np.int64)
+    np.cumsum(weights, axis=1, out=sums[:, 1:])
+    return sums
 
 
 def interval(values: Reals) -> tuple[float, float]:
@@ -146,7 +157,7 @@ def bootstrap_p(differences: Reals) -> float:
     defined = differences[~np.isnan(differences)]
     if not len(defined):
         return math.nan
-    share = min(float(np.mean(defined <= 0)), float(np.mean(defined >= 0)))
+    share = min(float(np.mean(defined <= _ROUNDING)), float(np.mean(defined >= -_ROUNDING)))
     return min(1.0, max(2 * share, 2 / (len(defined) + 1)))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adbench.atomic import write_json, write_text
+from adbench.errors import printable
 from adbench.metrics.intervals import RESAMPLES
 from adbench.report.paired import Change, Line, PairedComparison
 from adbench.report.results import escaped, guarded, markdown_line, without_nan
@@ -93,7 +94,7 @@ def to_markdown(comparison: PairedComparison, runs: Sequence[str]) -> str:
     if comparison.changes:
         shown = comparison.changes[:_IN_MARKDOWN]
         more = len(comparison.changes) - len(shown)
-        lines += ["", "Images that changed sides:", "", *(f"- {escaped(changed(one))}" for one in shown)]
+        lines += ["", "Images that changed sides:", "", *(f"- {escaped(printable(changed(one)))}" for one in shown)]
         lines += [f"- and {more} more: all of them are in comparison.json"] * bool(more)
     return "\n".join(lines) + "\n"
 
