@@ -256,7 +256,8 @@ def test_intervals_have_a_table_of_their_own():
             ("image AUROC", "**97.5 [90.0, 98.8]**"),
         ],
     ]
-    assert second.endswith(r"\* demo nut: no misordered pair among 12 x 18, so no interval of the AUROC" + "  \n")
+    note = "no misordered pair of an anomalous and a normal image, so no interval of the AUROC: demo nut (12 x 18)"
+    assert second.endswith(rf"\* {note}" + "  \n")
 
 
 def test_bounds_and_thresholds_are_read_as_they_were_written(tmp_path):

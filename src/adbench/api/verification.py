@@ -208,9 +208,13 @@ def _weights(run: Mapping[str, Any], rows: Sequence[Row], folder: Path) -> Itera
 
 
 def _backbones(rows: Sequence[Row], parts: Sequence[_Settings], *, fetch: bool) -> Iterator[Check]:
+    looked_at: list[tuple[_Backbone, set[str]]] = []
     for part in parts:
         settings, served = part.get("clip", _Backbone()), part.get("data", {})
         recorded = {row["backbone_sha256"] for row in rows if row["dataset"] in served and row.get("backbone_sha256")}
+        if (settings, recorded) in looked_at:
+            continue
+        looked_at.append((settings, recorded))
         name = settings.get("name")
         if not recorded or name is None:
             yield Check("unchecked", f"backbone {name}: its hash is not recorded")

@@ -85,7 +85,7 @@ def build_interval_table(rows: Sequence[Row]) -> Table:
         keys=keys,
         lines=[[_with_interval(key, row) if is_metric(key) else str(row.get(key)) for key in keys] for row in rows],
         rows=rows,
-        notes=[note for row in rows if (note := _perfect(row))],
+        notes=_perfect(rows),
     )
 
 
@@ -94,12 +94,16 @@ def _with_interval(metric: str, row: Row) -> str:
     return UNDEFINED if UNDEFINED in bounds else f"{percent(row[metric])} [{', '.join(bounds)}]"
 
 
-def _perfect(row: Row) -> str | None:
-    """What an interval of [100, 100] means."""
-    if is_mean(row) or row.get("image_auroc") != 1.0 or row["n_anomalous"] is None:
-        return None
-    m, n = row["n_anomalous"], row["n_images"] - row["n_anomalous"]
-    return f"{row['dataset']} {row['class_name']}: no misordered pair among {m} x {n}, so no interval of the AUROC"
+def _perfect(rows: Sequence[Row]) -> list[str]:
+    """What intervals of [100, 100] mean, where there are any."""
+    found = []
+    for row in rows:
+        if not is_mean(row) and row.get("image_auroc") == 1.0 and row["n_anomalous"] is not None:
+            n_normal = row["n_images"] - row["n_anomalous"]
+            found.append(f"{row['dataset']} {row['class_name']} ({row['n_anomalous']} x {n_normal})")
+    if not found:
+        return []
+    return [f"no misordered pair of an anomalous and a normal image, so no interval of the AUROC: {', '.join(found)}"]
 
 
 def condensed(rows: Sequence[Row]) -> list[Row]:
