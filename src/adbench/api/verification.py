@@ -95,21 +95,21 @@ def _table(
     """The rows of results.json against scores, kept maps and each other."""
     constant = any(part.get("eval", {}).get("metrics_mode") == "constant" for part in parts)
     place = RunFolder(folder)
-    kept = pixel_columns(place, rows, scores, "constant" if constant else "exact")
+    figures = pixel_columns(place, rows, scores, "constant" if constant else "exact")
     intervals = run.get("intervals")
     known = isinstance(intervals, dict) and intervals == describe(intervals.get("seed", 0))
-    again = recomputed(rows, scores, kept.columns, intervals if known else None)
-    faults = [*unsupported(rows, scores), *differences(rows, again), *kept.faults]
-    sources = f"{FILE}, maps/ and each other" if kept.columns else f"{FILE} and each other"
+    again = recomputed(rows, scores, figures.columns, intervals if known else None)
+    faults = [*unsupported(rows, scores), *differences(rows, again), *figures.faults]
+    sources = f"{FILE}, maps/ and each other" if figures.columns else f"{FILE} and each other"
     if faults:
         yield Check("fails", f"results.json: {len(faults)} figures do not follow from {sources}", faults)
     else:
         yield Check("holds", f"results.json: its {n_values(again)} figures follow from {sources}")
     if intervals is not None and not known:
         yield Check("unchecked", "intervals: they were made in another way than by this version")
-    if kept.lacking and any(key.startswith("pixel_") for row in rows for key in row):
-        what = f"pixel columns of {len(kept.lacking)} classes: no exact maps are there (eval.maps=true keeps them)"
-        yield Check("unchecked", what, kept.lacking if place.maps_dir.is_dir() else [])
+    if figures.lacking and any(key.startswith("pixel_") for row in rows for key in row):
+        what = f"pixel columns of {len(figures.lacking)} classes: no exact maps are there (eval.maps=true keeps them)"
+        yield Check("unchecked", what, figures.lacking if place.maps_dir.is_dir() else [])
 
 
 def _renderings(rows: Sequence[Row], folder: Path) -> Check:
@@ -150,14 +150,13 @@ def _data(
             **options,
         )
         samples = opened.test
-        found = fingerprint(samples)
+        fingerprint_now = fingerprint(samples)
     except UserError as error:
         return Check("unchecked", f"data {name}: cannot be read: {error}")
-    faults = list(_unlike(samples, [one for one in scores if one["dataset"] == name]))
-    if found != described["fingerprint"]:
-        faults.append(
-            f"fingerprint {described['fingerprint'][:12]} then, {found[:12]} now: files, labels or masks differ"
-        )
+    faults = list(_unlike(samples, [score for score in scores if score["dataset"] == name]))
+    if fingerprint_now != described["fingerprint"]:
+        then, now = described["fingerprint"][:12], fingerprint_now[:12]
+        faults.append(f"fingerprint {then} then, {now} now: files, labels or masks differ")
     if faults:
         return Check("fails", f"data {name}: not what the run has seen", faults)
     return Check("holds", f"data {name}: {len(samples)} images with labels and masks are those that the run has seen")
@@ -166,17 +165,18 @@ def _data(
 def _unlike(samples: Sequence[Sample], scores: Sequence[Score]) -> Iterator[str]:
     """What images and labels of the data and of scores.csv do not share."""
     there = {(sample.class_name, sample.key): sample for sample in samples}
-    scored = {(one["class_name"], one["path"]): one for one in scores}
+    scored = {(score["class_name"], score["path"]): score for score in scores}
     for which, missing in (
         ("in the data, not in scores.csv", there.keys() - scored.keys()),
         ("in scores.csv, not in the data", scored.keys() - there.keys()),
     ):
         if missing:
-            yield f"{len(missing)} images are {which}: {', '.join(' '.join(one) for one in sorted(missing)[:3])}"
+            yield f"{len(missing)} images are {which}: {', '.join(' '.join(place) for place in sorted(missing)[:3])}"
     for place in sorted(there.keys() & scored.keys()):
-        sample, one = there[place], scored[place]
-        if sample.label >= 0 and (sample.label, sample.defect) != (one["label"], one["defect"]):
-            yield f"{' '.join(place)}: {one['defect']}, label {one['label']} then, {sample.defect}, {sample.label} now"
+        sample, score = there[place], scored[place]
+        if sample.label >= 0 and (sample.label, sample.defect) != (score["label"], score["defect"]):
+            then, now = f"{score['defect']}, label {score['label']}", f"{sample.defect}, label {sample.label}"
+            yield f"{' '.join(place)}: {then} then, {now} now"
 
 
 def _weights(run: Mapping[str, Any], rows: Sequence[Row], folder: Path) -> Iterator[Check]:
@@ -188,15 +188,15 @@ def _weights(run: Mapping[str, Any], rows: Sequence[Row], folder: Path) -> Itera
             continue
         place, names = Path(part.get("checkpoint", "untold")), ", ".join(served)
         try:
-            found = file_sha256(weights_file(place))
+            sha256 = file_sha256(weights_file(place))
         except UserError as error:
             yield Check("unchecked", f"weights for {names}: {error}")
             continue
-        if recorded == {found}:
-            yield Check("holds", f"weights for {names}: {place} is the file that was used ({found[:12]})")
+        if recorded == {sha256}:
+            yield Check("holds", f"weights for {names}: {place} is the file that was used ({sha256[:12]})")
         else:
-            then = ", ".join(one[:12] for one in sorted(recorded))
-            yield Check("fails", f"weights for {names}: {place} is another file: {then} then, {found[:12]} now")
+            then = ", ".join(weights[:12] for weights in sorted(recorded))
+            yield Check("fails", f"weights for {names}: {place} is another file: {then} then, {sha256[:12]} now")
     for note in sorted(folder.glob("weights_*.json")):
         file = note.with_suffix(".safetensors")
         if not file.is_file():
@@ -224,7 +224,7 @@ def _backbones(rows: Sequence[Row], parts: Sequence[_Settings], *, fetch: bool) 
             yield Check("unchecked", f"backbone {name}: backbone=true loads its weights, or downloads them, and checks")
             continue
         try:
-            found = load_clip(
+            sha256 = load_clip(
                 name,
                 pretrained=settings.get("pretrained"),
                 checkpoint=settings.get("checkpoint"),
@@ -234,8 +234,8 @@ def _backbones(rows: Sequence[Row], parts: Sequence[_Settings], *, fetch: bool) 
         except UserError as error:
             yield Check("unchecked", f"backbone {name}: {error}")
             continue
-        if recorded == {found}:
-            yield Check("holds", f"backbone {name}: its weights are those that were used ({found[:12]})")
+        if recorded == {sha256}:
+            yield Check("holds", f"backbone {name}: its weights are those that were used ({sha256[:12]})")
         else:
-            then = ", ".join(one[:12] for one in sorted(recorded))
-            yield Check("fails", f"backbone {name}: other weights: {then} then, {found[:12]} now")
+            then = ", ".join(weights[:12] for weights in sorted(recorded))
+            yield Check("fails", f"backbone {name}: other weights: {then} then, {sha256[:12]} now")

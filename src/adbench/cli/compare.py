@@ -101,7 +101,7 @@ def _described(run: Path) -> tuple[str, tuple[dict[str, Any], list[dict[str, Any
 def _remarks(runs: Sequence[tuple[dict[str, Any], list[dict[str, Any]]]]) -> Iterator[str]:
     """What must be said of the runs: other data behind the same names, notes of their rows."""
     first, second = (
-        {one["name"]: (one["classes"], one["fingerprint"]) for one in facts.get("data", ())} for facts, _ in runs
+        {data["name"]: (data["classes"], data["fingerprint"]) for data in facts.get("data", ())} for facts, _ in runs
     )
     for name in first:
         if name in second and first[name][0] == second[name][0] and first[name][1] != second[name][1]:

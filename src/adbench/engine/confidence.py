@@ -48,7 +48,7 @@ def class_draws(scores: Iterable[Score], seed: int) -> dict[tuple[str, str], dic
     for row in scores:
         by_support = tables.setdefault((row["dataset"], row["class_name"]), {})
         by_support.setdefault((row["shots"], row["support_seed"]), []).append(row)
-    return {place: found for place, columns in tables.items() if (found := resampled(columns, *place, seed))}
+    return {place: draws for place, columns in tables.items() if (draws := resampled(columns, *place, seed))}
 
 
 def resampled(
@@ -84,10 +84,10 @@ def stream(seed: int, dataset: str, class_name: str) -> np.random.Generator:
 
 def mean_draws(values: Sequence[Reals], *, zeros: bool = False) -> Reals:
     """The mean over what is defined, draw by draw; with `zeros` what is undefined in every draw counts as 0."""
-    kept = [np.zeros_like(one) if zeros and np.isnan(one).all() else one for one in values]
+    counted = [np.zeros_like(draws) if zeros and np.isnan(draws).all() else draws for draws in values]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a draw in which nothing is defined
-        return np.asarray(np.nanmean(kept, axis=0), np.float64)
+        return np.asarray(np.nanmean(counted, axis=0), np.float64)
 
 
 def _bounds(row: Row, rows: Sequence[Row], draws: _OfClasses) -> dict[str, float]:
@@ -95,13 +95,13 @@ def _bounds(row: Row, rows: Sequence[Row], draws: _OfClasses) -> dict[str, float
     bounds: dict[str, float] = {}
     for metric in (metric for metric in METRICS if metric in row):
         if is_over_datasets(row):
-            values = [_of_dataset(one, metric, draws) for one in rows if _counts_in(row, one)]
-            over = [one for one in values if one is not None]
-            found = mean_draws(over) if over else None
+            values = [_of_dataset(other, metric, draws) for other in rows if _counts_in(row, other)]
+            over = [of_set for of_set in values if of_set is not None]
+            values_of_row = mean_draws(over) if over else None
         else:
-            found = _of_dataset(row, metric, draws)
-        if found is not None:
-            low, high = interval(found)
+            values_of_row = _of_dataset(row, metric, draws)
+        if values_of_row is not None:
+            low, high = interval(values_of_row)
             bounds |= {metric + LOW: low, metric + HIGH: high}
     return bounds
 
@@ -118,8 +118,8 @@ def _of_dataset(row: Row, metric: str, draws: _OfClasses) -> Reals | None:
 def _supports(row: Row, by_support: Mapping[tuple[Any, Any], Draws]) -> list[Draws]:
     """What belongs to the row's K and seed; of a mean over classes of unknown or several K that of its seed."""
     return [
-        found
-        for (shots, seed), found in by_support.items()
+        draws
+        for (shots, seed), draws in by_support.items()
         if row["shots"] in (None, shots) and row["support_seed"] in (MEAN, seed)
     ]
 

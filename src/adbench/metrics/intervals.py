@@ -68,7 +68,8 @@ def resamples(
         anomalous = np.zeros(int(groups.max(initial=-1)) + 1, np.bool_)
         anomalous[groups[positive]] = True
     strata = [
-        (np.flatnonzero(anomalous == kind), one) for kind, one in zip((True, False), generator.spawn(2), strict=True)
+        (np.flatnonzero(anomalous == kind), stream)
+        for kind, stream in zip((True, False), generator.spawn(2), strict=True)
     ]
     step = max(1, _BLOCK // max(1, len(positive)))
     for begin in range(0, n, step):
@@ -94,14 +95,16 @@ def bootstrap(
 ) -> dict[str, Reals]:
     """The values of METRICS, each (R, n): of R kinds of `scores`, each (N,), of the same images in the same n draws."""
     positive = as_binary(labels, "labels")
-    ranked = [_Ranked(one, positive) for one in scores]
+    ranked = [_Ranked(values, positive) for values in scores]
     if positive.all() or not positive.any():
         return {metric: np.full((len(ranked), n), math.nan) for metric in METRICS}
-    found: dict[str, list[Reals]] = {metric: [] for metric in METRICS}
+    blocks: dict[str, list[Reals]] = {metric: [] for metric in METRICS}
     for weights in resamples(positive, generator, n=n, clusters=clusters):
-        for metric, values in zip(METRICS, zip(*(one.measured(weights) for one in ranked), strict=True), strict=True):
-            found[metric].append(np.stack(values))
-    return {metric: np.concatenate(blocks, axis=1) for metric, blocks in found.items()}
+        for metric, values in zip(
+            METRICS, zip(*(scored.measured(weights) for scored in ranked), strict=True), strict=True
+        ):
+            blocks[metric].append(np.stack(values))
+    return {metric: np.concatenate(parts, axis=1) for metric, parts in blocks.items()}
 
 
 class _Ranked:

@@ -34,33 +34,35 @@ class KeptFigures:
 
 def pixel_columns(run: RunFolder, rows: Sequence[Row], scores: Sequence[Score], mode: MetricsMode) -> KeptFigures:
     """Measure the kept maps of all classes of `rows` again; `mode`: how the run has measured its pixels."""
-    found = KeptFigures()
-    tops = {key_of(one): one["map_max"] for one in scores}
+    figures = KeptFigures()
+    tops = {key_of(score): score["map_max"] for score in scores}
     classes = [row for row in rows if is_class(row)]
     for dataset in dict.fromkeys(row["dataset"] for row in classes):
         of_set = [row for row in classes if row["dataset"] == dataset]
         files = maps_files(run, dataset, [row["class_name"] for row in of_set])
         for name, file in files.items():
-            own = {place_of(row): row for row in of_set if row["class_name"] == name}
+            draws = {place_of(row): row for row in of_set if row["class_name"] == name}
             if not file.is_file():
-                found.lacking.append(f"{dataset} {name}: no maps were kept")
+                figures.lacking.append(f"{dataset} {name}: no maps were kept")
                 continue
             try:
-                for (shots, seed), maps in groupby(_exact(file), key=lambda one: (one.shots, one.support_seed)):
+                for (shots, seed), maps in groupby(_exact(file), key=lambda kept: (kept.shots, kept.support_seed)):
                     place = (dataset, name, shots, seed)
-                    if place in own:
-                        found.columns[place] = _measured(own[place], _watched(maps, place, tops, found.faults), mode)
+                    if place in draws:
+                        figures.columns[place] = _measured(
+                            draws[place], _watched(maps, place, tops, figures.faults), mode
+                        )
             except UserError as error:
-                found.lacking.append(f"{dataset} {name}: {error}")
-    return found
+                figures.lacking.append(f"{dataset} {name}: {error}")
+    return figures
 
 
 def _exact(file: Path) -> Iterator[KeptMap]:
     """The maps of a file. Raises UserError for those that were rounded when they were kept."""
-    for one in read_maps(file):
-        if one.map.dtype == np.float16:
+    for kept in read_maps(file):
+        if kept.map.dtype == np.float16:
             raise UserError("maps were kept as float16, which is not what was measured", where=str(file))
-        yield one
+        yield kept
 
 
 def _watched(
@@ -68,11 +70,11 @@ def _watched(
 ) -> Iterator[KeptMap]:
     """The maps; a fault for each whose highest pixel is not that of scores.csv."""
     dataset, name, shots, seed = place
-    for one in maps:
-        told, top = tops.get((dataset, name, one.path, shots, seed)), float(one.map.max())
+    for kept in maps:
+        told, top = tops.get((dataset, name, kept.path, shots, seed)), float(kept.map.max())
         if told != top:
-            faults.append(f"{dataset} {name} {one.path}: the highest pixel of its map is {top}, {told} in scores.csv")
-        yield one
+            faults.append(f"{dataset} {name} {kept.path}: the highest pixel of its map is {top}, {told} in scores.csv")
+        yield kept
 
 
 def _measured(row: Row, maps: Iterable[KeptMap], mode: MetricsMode) -> dict[str, float]:
@@ -81,15 +83,15 @@ def _measured(row: Row, maps: Iterable[KeptMap], mode: MetricsMode) -> dict[str,
         min_pred, min_gt = catalogue.get(row["dataset"]).component_sizes
         protocol: RoadProtocol = "smiyc" if row["protocol"] == "smiyc" else "exact"
         road, n_masks = RoadMetrics(protocol=protocol, min_pred=min_pred, min_gt=min_gt), 0
-        for one in maps:
-            if one.mask is not None:
-                map_ = at_label_size(torch.from_numpy(one.map), torch.from_numpy(one.mask))
-                road.update([as_array(map_)], [one.mask])
+        for kept in maps:
+            if kept.mask is not None:
+                map_ = at_label_size(torch.from_numpy(kept.map), torch.from_numpy(kept.mask))
+                road.update([as_array(map_)], [kept.mask])
                 n_masks += 1
         return road.compute() if n_masks else {}
     pixels, n_masks = PixelMetrics(aupro200="pixel_aupro200" in row, mode=mode), 0
-    for one in maps:
-        if one.mask is not None:
-            pixels.update(one.map[None], one.mask[None])
+    for kept in maps:
+        if kept.mask is not None:
+            pixels.update(kept.map[None], kept.mask[None])
             n_masks += 1
     return pixels.compute(thresholds=True) if n_masks else {}

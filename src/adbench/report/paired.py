@@ -110,18 +110,21 @@ def compare_scores(
     for pair in pairs:
         by_class = sets.setdefault((pair[0]["dataset"], pair[0]["shots"]), {})
         by_class.setdefault(pair[0]["class_name"], []).append(pair)
-    classes = {place: [_class(own, metric, seed) for own in by_class.values()] for place, by_class in sets.items()}
-    corrected = iter(holm([one.line.p for of_set in classes.values() for one in of_set]))
+    classes = {
+        place: [_class(pairs_of_class, metric, seed) for pairs_of_class in by_class.values()]
+        for place, by_class in sets.items()
+    }
+    corrected = iter(holm([compared.line.p for of_set in classes.values() for compared in of_set]))
     lines, means = [], []
     for (dataset, _), of_set in classes.items():
-        lines += [replace(one.line, p_holm=next(corrected)) for one in of_set]
+        lines += [replace(compared.line, p_holm=next(corrected)) for compared in of_set]
         means.append(_mean(of_set, dataset))
         lines.append(means[-1].line)
-    for shots in dict.fromkeys(one.line.shots for one in means):
-        of_shots = [one for one in means if one.line.shots == shots]
+    for shots in dict.fromkeys(compared.line.shots for compared in means):
+        of_shots = [compared for compared in means if compared.line.shots == shots]
         if len(of_shots) > 1:
             lines.append(_mean(of_shots, MEAN).line)
-    changes = [change for of_set in classes.values() for one in of_set for change in one.changes]
+    changes = [change for of_set in classes.values() for compared in of_set for change in compared.changes]
     return PairedComparison(metric, seed, lines, changes, notes)
 
 
@@ -170,14 +173,14 @@ def _named(rows: Sequence[Score]) -> str:
 
 def _class(pairs: Sequence[_Pair], metric: str, seed: int) -> _Compared:
     """Compare the scores of one class and K."""
-    one = pairs[0][0]
+    place = pairs[0][0]
     columns: dict[tuple[int, Any], dict[str, Score]] = {}
     for pair in pairs:
         for run, row in enumerate(pair):
             columns.setdefault((run, row["support_seed"]), {})[row["path"]] = row
     common = set.intersection(*map(set, columns.values()))  # of several draws, all have the same images
     scores = {key: [row for path, row in rows.items() if path in common] for key, rows in columns.items()}
-    draws = resampled(scores, one["dataset"], one["class_name"], seed)
+    draws = resampled(scores, place["dataset"], place["class_name"], seed)
     values = {key: _measured(rows) for key, rows in scores.items()}
     first, second = ([values[key][metric] for key in values if key[0] == run] for run in (0, 1))
     difference = mean_draws([draws[key][metric] for key in draws if key[0] == 1]) - mean_draws(
@@ -191,9 +194,9 @@ def _class(pairs: Sequence[_Pair], metric: str, seed: int) -> _Compared:
     ]
     low, high = interval(difference)
     line = Line(
-        dataset=one["dataset"],
-        class_name=one["class_name"],
-        shots=one["shots"],
+        dataset=place["dataset"],
+        class_name=place["class_name"],
+        shots=place["shots"],
         n_images=len(common),
         first=fmean(first),
         second=fmean(second),
@@ -235,22 +238,22 @@ def _change(before: Score, after: Score, first: Mapping[str, float], second: Map
 
 def _mean(parts: Sequence[_Compared], dataset: str) -> _Compared:
     """The mean over classes, or over data sets, where it is defined."""
-    defined = [one for one in parts if not math.isnan(one.line.difference)]
-    draws = mean_draws([one.draws for one in defined or parts])
+    defined = [compared for compared in parts if not math.isnan(compared.line.difference)]
+    draws = mean_draws([compared.draws for compared in defined or parts])
     low, high = interval(draws)
     line = Line(
         dataset=dataset,
         class_name=MEAN,
         shots=parts[0].line.shots,
-        n_images=sum(one.line.n_images for one in parts),
+        n_images=sum(compared.line.n_images for compared in parts),
         **{
-            key: fmean([getattr(one.line, key) for one in defined or parts])
+            key: fmean([getattr(compared.line, key) for compared in defined or parts])
             for key in ("first", "second", "difference")
         },
         low=low,
         high=high,
         p=bootstrap_p(draws),
-        better=sum(one.line.better for one in parts),
-        worse=sum(one.line.worse for one in parts),
+        better=sum(compared.line.better for compared in parts),
+        worse=sum(compared.line.worse for compared in parts),
     )
     return _Compared(line, draws, [])

@@ -25,7 +25,7 @@ _IN_MARKDOWN = 100  # changed images that comparison.md lists
 def explanation(comparison: PairedComparison) -> list[str]:
     """What the columns mean, and what they do not say."""
     n_classes = sum(not math.isnan(line.p_holm) for line in comparison.lines)
-    found = [
+    lines = [
         f"B - A in points of {HEADERS[comparison.metric]}; 95 % interval and p by {RESAMPLES} bootstrap draws of the "
         f"images, the same for both runs, seed {comparison.seed}",
         f"p values are not corrected for their number; p (Holm) is, over {n_classes} classes",
@@ -34,8 +34,8 @@ def explanation(comparison: PairedComparison) -> list[str]:
         "it is the chance of the test images alone: not of training, seeds or support sets",
     ]
     if any(not math.isnan(line.p_delong) for line in comparison.lines):
-        found.insert(2, "p (DeLong): of the AUROC of one class, not corrected")
-    return found
+        lines.insert(2, "p (DeLong): of the AUROC of one class, not corrected")
+    return lines
 
 
 def headers(comparison: PairedComparison) -> list[str]:
@@ -75,7 +75,7 @@ def to_csv(comparison: PairedComparison) -> str:
     """One row per line under the names of its fields, in [0, 1] at full precision; empty where undefined."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["metric", *(one.name for one in fields(Line))])
+    writer.writerow(["metric", *(field.name for field in fields(Line))])
     for line in comparison.lines:
         cells = [
             "" if isinstance(value, float) and math.isnan(value) else guarded(value) for value in asdict(line).values()
@@ -94,7 +94,12 @@ def to_markdown(comparison: PairedComparison, runs: Sequence[str]) -> str:
     if comparison.changes:
         shown = comparison.changes[:_IN_MARKDOWN]
         more = len(comparison.changes) - len(shown)
-        lines += ["", "Images that changed sides:", "", *(f"- {escaped(printable(changed(one)))}" for one in shown)]
+        lines += [
+            "",
+            "Images that changed sides:",
+            "",
+            *(f"- {escaped(printable(changed(change)))}" for change in shown),
+        ]
         lines += [f"- and {more} more: all of them are in comparison.json"] * bool(more)
     return "\n".join(lines) + "\n"
 

@@ -34,18 +34,18 @@ def recomputed(
     `unsupported`), but every mean is computed again.
     """
     classes: dict[Place, list[Score]] = {}
-    for one in scores:
-        classes.setdefault(place_of(one), []).append(one)
-    found = [{**row, **_of_class(row, classes, pixels)} if is_class(row) else dict(row) for row in rows]
-    found = [{**row, **_of_mean(row, found)} if _is_mean_of_draw(row) else row for row in found]
-    seeds = {place_of(row): row for row in _over_seeds(found)}
-    found = [{**row, **_figures(seeds.get(place_of(row), {}))} for row in found]
-    single = [row for row in found if not is_over_datasets(row)]
-    if len(single) < len(found):
+    for score in scores:
+        classes.setdefault(place_of(score), []).append(score)
+    again = [{**row, **_of_class(row, classes, pixels)} if is_class(row) else dict(row) for row in rows]
+    again = [{**row, **_of_mean(row, again)} if _is_mean_of_draw(row) else row for row in again]
+    seeds = {place_of(row): row for row in _over_seeds(again)}
+    again = [{**row, **_figures(seeds.get(place_of(row), {}))} for row in again]
+    single = [row for row in again if not is_over_datasets(row)]
+    if len(single) < len(again):
         domains = {row["dataset"]: catalogue.get(row["dataset"]).domain for row in single}
         over = {place_of(row): row for row in mean_rows(single, domains)}
-        found = [{**row, **_figures(over.get(place_of(row), {}))} if is_over_datasets(row) else row for row in found]
-    return with_intervals(found, scores, intervals["seed"]) if intervals else found
+        again = [{**row, **_figures(over.get(place_of(row), {}))} if is_over_datasets(row) else row for row in again]
+    return with_intervals(again, scores, intervals["seed"]) if intervals else again
 
 
 def differences(rows: Sequence[Row], again: Sequence[Row]) -> Iterator[str]:
@@ -60,9 +60,11 @@ def differences(rows: Sequence[Row], again: Sequence[Row]) -> Iterator[str]:
 def unsupported(rows: Sequence[Row], scores: Sequence[Score]) -> Iterator[str]:
     """A line for each class and draw of which rows and scores do not both tell."""
     told = {place_of(row): row for row in rows if is_class(row)}
-    scored = {place_of(one): one for one in scores}
+    scored = {place_of(score): score for score in scores}
     yield from (f"{_named(row)}: scores.csv has no image of it" for place, row in told.items() if place not in scored)
-    yield from (f"{_named(one)}: results.json has no row of it" for place, one in scored.items() if place not in told)
+    yield from (
+        f"{_named(score)}: results.json has no row of it" for place, score in scored.items() if place not in told
+    )
 
 
 def n_values(rows: Sequence[Row]) -> int:
@@ -95,12 +97,12 @@ def _of_class(
     """Counts and metrics of a class; of labels held back the number of anomalous images is unknown."""
     counts: dict[str, Any] = {}
     values = dict(pixels.get(place_of(row), {}))
-    if own := scores.get(place_of(row)):
-        labels = [one["label"] for one in own]
-        counts = {"n_images": len(own), "n_anomalous": None if -1 in labels else sum(labels)}
-        known = [one for one in own if one["label"] >= 0 and one["score"] is not None]
-        image = ImageMetrics().update([one["score"] for one in known], [one["label"] for one in known])
-        values |= image.compute(thresholds=True)
+    if images := scores.get(place_of(row)):
+        labels = [image["label"] for image in images]
+        counts = {"n_images": len(images), "n_anomalous": None if -1 in labels else sum(labels)}
+        known = [image for image in images if image["label"] >= 0 and image["score"] is not None]
+        metrics = ImageMetrics().update([image["score"] for image in known], [image["label"] for image in known])
+        values |= metrics.compute(thresholds=True)
     printed = summarise({row["class_name"]: values}, _protocol(row))[row["class_name"]]  # zeros, of some protocols
     return {**counts, **{key: value for key, value in printed.items() if key in row}}
 
@@ -112,16 +114,18 @@ def _protocol(row: Row) -> Protocol:
 def _of_mean(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
     """Counts and metrics of the mean over the classes of a data set and draw."""
     classes = [
-        one
-        for one in rows
-        if is_class(one)
-        and (one["dataset"], one["support_seed"]) == (row["dataset"], row["support_seed"])
-        and row["shots"] in (None, one["shots"])
+        other
+        for other in rows
+        if is_class(other)
+        and (other["dataset"], other["support_seed"]) == (row["dataset"], row["support_seed"])
+        and row["shots"] in (None, other["shots"])
     ]
-    metrics = {one["class_name"]: {key: one[key] for key in ALL_METRICS if key in one} for one in classes}
-    anomalous = [one["n_anomalous"] for one in classes]
+    metrics = {
+        of_class["class_name"]: {key: of_class[key] for key in ALL_METRICS if key in of_class} for of_class in classes
+    }
+    anomalous = [of_class["n_anomalous"] for of_class in classes]
     return {
-        "n_images": sum(one["n_images"] for one in classes),
+        "n_images": sum(of_class["n_images"] for of_class in classes),
         "n_anomalous": None if None in anomalous else sum(anomalous),
         **summarise(metrics, _protocol(row))[MEAN],
     }
@@ -131,7 +135,7 @@ def _over_seeds(rows: Sequence[Row]) -> list[Row]:
     """The means over support seeds of every data set."""
     single = [row for row in rows if row["support_seed"] != MEAN and not is_over_datasets(row)]
     names = dict.fromkeys(row["dataset"] for row in single)
-    return [one for name in names for one in summarise_seeds([row for row in single if row["dataset"] == name])]
+    return [over for name in names for over in summarise_seeds([row for row in single if row["dataset"] == name])]
 
 
 def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
