@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -180,6 +181,18 @@ def test_weights_are_compared(trained: Path, tmp_path: Path, monkeypatch: pytest
     status, out = verify("run")
     assert status == 0
     assert re.search(r"unchecked +weights for folder: there is no such run", out)
+
+
+def test_fitted_weights_are_compared(copy: Path, verify: Verify) -> None:
+    weights = Path("outputs/few/weights_mvtec_k1_seed0.safetensors")
+    weights.write_bytes(b"fitted")
+    sha256 = hashlib.sha256(b"fitted").hexdigest()
+    weights.with_suffix(".json").write_text(json.dumps({"sha256": sha256}))
+    assert f"holds      fitted weights: {weights.name} is as the run has written it" in verify("outputs/few")[1]
+    weights.write_bytes(b"others")
+    assert f"fails      fitted weights: {weights.name} is not the file" in verify("outputs/few")[1]
+    weights.unlink()
+    assert f"fails      fitted weights: {weights.name} is missing" in verify("outputs/few")[1]
 
 
 def test_another_backbone_fails(copy: Path, verify: Verify) -> None:

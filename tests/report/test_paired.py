@@ -156,6 +156,26 @@ def test_another_draw_of_support_is_another_image():
         compare_scores(first, second, leave_out=True)
 
 
+def test_an_image_that_a_draw_lacks_is_left_out_of_all(tmp_path):
+    runs = [[score for seed in (0, 1) for score in make_scores(run, shots=2, support_seed=seed)] for run in (0, 1)]
+    found = compare_scores(runs[0][1:], runs[1], leave_out=True)
+
+    assert found.notes[1] == "1 scores of images that not every draw of support has: left out"
+    whole = [[score for score in scores if score["path"] != "000.png"] for scores in runs]
+    assert found.lines == compare_scores(*whole).lines
+    assert found.lines[0].n_images == 23
+    with pytest.raises(UserError, match="no image is scored in every draw"):
+        compare_scores(runs[0][:24:2] + runs[0][25::2], runs[1], leave_out=True)
+
+
+def test_delong_is_not_told_of_images_that_belong_together():
+    runs = [make_scores(run, dataset="real_iad") for run in (0, 1)]
+    line = compare_scores(*runs).lines[0]
+
+    assert math.isnan(line.p_delong)
+    assert not math.isnan(line.p)
+
+
 def test_labels_that_differ_are_refused():
     second = make_scores(1)
     second[4]["label"] = 1 - second[4]["label"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -66,14 +66,19 @@ def resampled(
     if not images:
         return {}
     labels = [next(iter(scored.values()))[path]["label"] for path in images]
-    unit_of = catalogue.get(dataset).unit_of if dataset in catalogue.names() else None
+    unit = unit_of(dataset)
     values = bootstrap(
         [[by_path[path]["score"] for path in images] for by_path in scored.values()],
         labels,
         stream(seed, dataset, class_name),
-        clusters=None if unit_of is None else [unit_of(path) for path in images],
+        clusters=None if unit is None else [unit(path) for path in images],
     )
     return {name: {metric: values[metric][row] for metric in METRICS} for row, name in enumerate(scored)}
+
+
+def unit_of(dataset: str) -> Callable[[str], str] | None:
+    """What an image of a data set shows a part of, by its key; None: every image is independent."""
+    return catalogue.get(dataset).unit_of if dataset in catalogue.names() else None
 
 
 def stream(seed: int, dataset: str, class_name: str) -> np.random.Generator:

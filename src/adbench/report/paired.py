@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from adbench.engine.confidence import mean_draws, resampled
+from adbench.engine.confidence import mean_draws, resampled, unit_of
 from adbench.engine.rows import MEAN
 from adbench.errors import UserError, unknown
 from adbench.metrics import ImageMetrics
@@ -158,7 +158,26 @@ def _matched(first: Sequence[Score], second: Sequence[Score], *, leave_out: bool
         raise UserError("no image has a known label and a score in both runs", hint="compare runs that score images")
     if len(scored) < len(pairs):
         notes.append(f"{len(pairs) - len(scored)} images without a known label or a score: left out")
-    return scored, notes
+    complete = _in_every_draw(scored)
+    if len(complete) < len(scored):
+        notes.append(f"{len(scored) - len(complete)} scores of images that not every draw of support has: left out")
+    if not complete:
+        raise UserError("no image is scored in every draw of support of both runs", hint="compare whole runs")
+    return complete, notes
+
+
+def _in_every_draw(pairs: Sequence[_Pair]) -> list[_Pair]:
+    """The pairs of images that all support seeds of their class and K have: these share the draws of images."""
+    of_class: dict[tuple[Any, ...], set[Any]] = {}
+    of_image: dict[tuple[Any, ...], set[Any]] = {}
+    for row, _ in pairs:
+        of_class.setdefault(_place(row), set()).add(row["support_seed"])
+        of_image.setdefault((_place(row), row["path"]), set()).add(row["support_seed"])
+    return [pair for pair in pairs if of_image[_place(pair[0]), pair[0]["path"]] == of_class[_place(pair[0])]]
+
+
+def _place(row: Score) -> tuple[Any, ...]:
+    return row["dataset"], row["class_name"], row["shots"]
 
 
 def _named(rows: Sequence[Score]) -> str:
@@ -173,14 +192,12 @@ def _named(rows: Sequence[Score]) -> str:
 
 def _class(pairs: Sequence[_Pair], metric: str, seed: int) -> _Compared:
     """Compare the scores of one class and K."""
-    place = pairs[0][0]
-    columns: dict[tuple[int, Any], dict[str, Score]] = {}
+    dataset, class_name, shots = _place(pairs[0][0])
+    scores: dict[tuple[int, Any], list[Score]] = {}
     for pair in pairs:
         for run, row in enumerate(pair):
-            columns.setdefault((run, row["support_seed"]), {})[row["path"]] = row
-    common = set.intersection(*map(set, columns.values()))  # of several draws, all have the same images
-    scores = {key: [row for path, row in rows.items() if path in common] for key, rows in columns.items()}
-    draws = resampled(scores, place["dataset"], place["class_name"], seed)
+            scores.setdefault((run, row["support_seed"]), []).append(row)
+    draws = resampled(scores, dataset, class_name, seed)
     values = {key: _measured(rows) for key, rows in scores.items()}
     first, second = ([values[key][metric] for key in values if key[0] == run] for run in (0, 1))
     difference = mean_draws([draws[key][metric] for key in draws if key[0] == 1]) - mean_draws(
@@ -189,22 +206,21 @@ def _class(pairs: Sequence[_Pair], metric: str, seed: int) -> _Compared:
     changes = [
         change
         for before, after in pairs
-        if before["path"] in common
-        and (change := _change(before, after, *(values[run, before["support_seed"]] for run in (0, 1))))
+        if (change := _change(before, after, *(values[run, before["support_seed"]] for run in (0, 1))))
     ]
     low, high = interval(difference)
     line = Line(
-        dataset=place["dataset"],
-        class_name=place["class_name"],
-        shots=place["shots"],
-        n_images=len(common),
+        dataset=dataset,
+        class_name=class_name,
+        shots=shots,
+        n_images=len(pairs) // (len(scores) // 2),
         first=fmean(first),
         second=fmean(second),
         difference=fmean(second) - fmean(first),
         low=low,
         high=high,
         p=bootstrap_p(difference),
-        p_delong=_delong(list(scores.values())) if metric == "image_auroc" and len(scores) == 2 else math.nan,
+        p_delong=_delong(dataset, list(scores.values())) if metric == "image_auroc" else math.nan,
         better=sum(change.is_better for change in changes),
         worse=sum(not change.is_better for change in changes),
     )
@@ -216,7 +232,10 @@ def _measured(rows: Sequence[Score]) -> dict[str, float]:
     return ImageMetrics().update(scores, labels).compute(thresholds=True)
 
 
-def _delong(scores: Sequence[Sequence[Score]]) -> float:
+def _delong(dataset: str, scores: Sequence[Sequence[Score]]) -> float:
+    """DeLong's p, which is of one draw of support, and of images that are independent."""
+    if len(scores) > 2 or unit_of(dataset) is not None:
+        return math.nan
     first, second = (sorted(rows, key=key_of) for rows in scores)
     values = [[row["score"] for row in rows] for rows in (first, second)]
     return delong_paired(values[0], values[1], [row["label"] for row in first]).p
