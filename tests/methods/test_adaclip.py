@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from adbench.errors import UserError
 from adbench.methods import build
 from adbench.methods.adaclip.fusion import fuse, stream_of
+from adbench.methods.adaclip.prompting import by_length
 from tiny import make_batch, make_tiny_clip, rows
 
 
@@ -233,3 +234,14 @@ def test_training_lowers_the_loss():
         optimizer.step()
         totals.append(total.item())
     assert totals[-1] < 0.9 * totals[0]
+
+
+@pytest.mark.parametrize("ends", [[3], [5, 5, 5], [8, 3, 9, 3, 4], list(range(48))])
+def test_sentences_are_split_by_length_where_that_saves_tokens(ends):
+    ends = torch.tensor(ends)
+    groups = by_length(ends)
+    assert torch.cat(groups).sort().values.tolist() == list(range(len(ends)))
+    cost = sum(len(group) * (int(ends[group].max()) + 1) for group in groups)
+    cuts = (ends.sort().values + 1) * torch.arange(1, len(ends) + 1)
+    long = (int(ends.max()) + 1) * torch.arange(len(ends) - 1, -1, -1)
+    assert cost == int((cuts + long).min())

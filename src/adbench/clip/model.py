@@ -256,15 +256,26 @@ class Clip(nn.Module):
         return TextInput(run_blocks(blocks, text.tokens, causal=True).tokens, text.end)
 
     def begin_text(
-        self, tokens: Tensor, *, overwrite: Mapping[int, Tensor] | None = None, earlier: KeysValues | None = None
+        self,
+        tokens: Tensor,
+        *,
+        overwrite: Mapping[int, Tensor] | None = None,
+        start: int = 1,
+        earlier: KeysValues | None = None,
     ) -> KeysValues:
         """Keys and values of a beginning (n, T, width), embedded with positions, for sentences that continue it.
 
-        `earlier` is what comes before it, contained in the result.
+        `earlier` is what comes before it, contained in the result; see `run_blocks` for the others.
         """
-        blocks = self.model.transformer.resblocks
         return run_blocks(
-            blocks, tokens, causal=True, overwrite=overwrite, earlier=earlier, keep_keys_values=True, last_row=0
+            self.model.transformer.resblocks,
+            tokens,
+            causal=True,
+            overwrite=overwrite,
+            start=start,
+            earlier=earlier,
+            keep_keys_values=True,
+            last_row=0,
         ).keys_values
 
     def text_blocks(

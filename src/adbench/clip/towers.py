@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Edit = Callable[[int, Tensor], Tensor]
-# Keys and values (n, heads, T, d) by block number; one copy (n = 1) serves any number of sequences.
+# Keys and values (n, heads, T, d) by block number; each of the n copies serves equally many sequences, neighbours.
 KeysValues = Mapping[int, tuple[Tensor, Tensor]]
 
 
@@ -115,8 +115,12 @@ def _project(attention: Any, h: Tensor, rows: _Rows) -> tuple[Tensor, Tensor, Te
 
 
 def _after(earlier: tuple[Tensor, Tensor], key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Keys and values with those of earlier positions before them, repeated where one copy serves all."""
-    old_key, old_value = (part.expand(len(key), -1, -1, -1) for part in earlier)
+    """Keys and values with those of earlier positions before them, each copy repeated for the sequences it serves."""
+    times = len(key) // len(earlier[0])
+    if len(earlier[0]) == 1:
+        old_key, old_value = (part.expand(times, -1, -1, -1) for part in earlier)
+    else:
+        old_key, old_value = (part.repeat_interleave(times, dim=0) for part in earlier)
     return torch.cat([old_key, key], dim=2), torch.cat([old_value, value], dim=2)
 
 

@@ -190,7 +190,6 @@ class AdaClip(Method):
         if dynamic is not None:
             tokens = tokens.unflatten(0, (len(unique), n_sentences))[place].flatten(0, 1)  # (B * 48, T, C)
             end = end.unflatten(0, (len(unique), n_sentences))[place].flatten()
-            dynamic = dynamic.repeat_interleave(n_sentences, dim=0)
         prompts = self._prompts(self.clip_model.text_prompter, dynamic)
         sentences = text_pass(self.clip, TextInput(tokens, end), prompts)
         n_normal = len(ADACLIP_ENSEMBLE.normal) * len(ADACLIP_ENSEMBLE.templates)

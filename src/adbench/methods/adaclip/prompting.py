@@ -27,9 +27,9 @@ class Prompts:
     round_to_half: bool
 
     def before(self, block: int, tokens: Tensor) -> Tensor:
-        """What enters before this block, for each of the sequences `tokens` (n, T, width): (n, length, width)."""
+        """What enters before this block, of the type of `tokens`: (n, length, width), n = 1 where all share it."""
         if self.static:
-            prompt = self.static[block - 1].expand(len(tokens), -1, -1)
+            prompt = self.static[block - 1].unsqueeze(0)
             prompt = prompt if self.dynamic is None else prompt + self.dynamic
         else:
             assert self.dynamic is not None
@@ -48,7 +48,7 @@ def visual_pass(clip: Clip, images: Tensor, layers: Sequence[int], prompts: Prom
     def edit(block: int, tokens: Tensor) -> Tensor:
         if prompts is None or block > prompts.depth:
             return tokens
-        return torch.cat([tokens[:, :n_tokens], prompts.before(block, tokens)], dim=1)
+        return torch.cat([tokens[:, :n_tokens], prompts.before(block, tokens).expand(len(tokens), -1, -1)], dim=1)
 
     streams = clip.image_blocks(embedded, edit=edit, collect=layers)
     patch_tokens = torch.stack([streams.blocks[layer][:, :n_tokens] for layer in layers], dim=1)
@@ -56,14 +56,49 @@ def visual_pass(clip: Clip, images: Tensor, layers: Sequence[int], prompts: Prom
 
 
 def text_pass(clip: Clip, first: TextInput, prompts: Prompts) -> Tensor:
-    """Features (n, C) of n sentences that have passed the first block.
+    """Features (n, C) of n sentences that have passed the first block, as many for each of the dynamic prompts.
 
-    Prompts overwrite the tokens behind the start token, before each block from the second up to `depth`.
+    Prompts overwrite the tokens behind the start token, before each block from the second up to `depth`. Nothing that
+    stands before the first word depends on the words, so it is run once for all sentences of an image.
     """
+    n_begun = 1 + prompts.length
+    if prompts.depth < 2:
+        return clip.text_blocks(first, start=2)
+    if int(first.end.min()) < n_begun:  # a sentence that ends among the prompts
 
-    def edit(block: int, tokens: Tensor) -> Tensor:
-        if block > prompts.depth:
-            return tokens
-        return torch.cat([tokens[:, :1], prompts.before(block, tokens), tokens[:, 1 + prompts.length :]], dim=1)
+        def edit(block: int, tokens: Tensor) -> Tensor:
+            if block > prompts.depth:
+                return tokens
+            fresh = prompts.before(block, tokens)
+            fresh = fresh.repeat_interleave(len(tokens) // len(fresh), dim=0)
+            return torch.cat([tokens[:, :1], fresh, tokens[:, n_begun:]], dim=1)
 
-    return clip.text_blocks(first, edit=edit, start=2)
+        return clip.text_blocks(first, edit=edit, start=2)
+    begun = clip.begin_text(first.tokens[:1, :1], start=2)  # the start token, the same in all sentences
+    overwrite = {block: prompts.before(block, first.tokens) for block in range(2, prompts.depth + 1)}
+    begun = clip.begin_text(overwrite[2], overwrite=overwrite, start=2, earlier=begun)
+    n_copies = 1 if prompts.dynamic is None else len(prompts.dynamic)
+    rest = first.tokens[:, n_begun:].unflatten(0, (n_copies, -1))  # (copies, sentences, T, C)
+    ends = (first.end - n_begun).unflatten(0, (n_copies, -1))
+    groups = by_length(ends.amax(dim=0))
+    features = [
+        clip.text_blocks(
+            TextInput(rest[:, group, : int(ends[:, group].max()) + 1].flatten(0, 1), ends[:, group].flatten()),
+            start=2,
+            earlier=begun,
+        ).unflatten(0, (n_copies, -1))
+        for group in groups
+    ]
+    order = torch.cat(groups).argsort()
+    return torch.cat(features, dim=1)[:, order].flatten(0, 1)
+
+
+def by_length(ends: Tensor) -> list[Tensor]:
+    """Indices of short and of long sentences, which end at `ends` (n,): cut so that the fewest tokens are run."""
+    ends = ends.cpu()
+    order = ends.argsort(stable=True)
+    lengths = ends[order] + 1
+    cuts = torch.arange(1, len(ends) + 1)
+    cost = cuts * lengths + (len(ends) - cuts) * lengths[-1]
+    cut = int(cost.argmin()) + 1
+    return [group for group in (order[:cut], order[cut:]) if len(group)]
