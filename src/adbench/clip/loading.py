@@ -88,11 +88,11 @@ def clip_from_state(
         raise UserError(f"backbone {name!r} is not a CLIP with a classic ViT or a ConvNeXt image tower", where="clip")
     settings["quick_gelu"] = quick_gelu
     model = open_clip.CLIP(**settings).float()
-    own = model.state_dict()
+    expected = model.state_dict()
     given = {key: value for key, value in state.items() if key.rpartition(".")[2] not in _NOT_WEIGHTS}
     if "logit_scale" in given:
-        given["logit_scale"] = given["logit_scale"].reshape(own["logit_scale"].shape)
-    faults = misfits(own, given)
+        given["logit_scale"] = given["logit_scale"].reshape(expected["logit_scale"].shape)
+    faults = misfits(expected, given)
     if faults:
         raise UserError(
             f"the weights are not those of {name}: {len(faults)} tensors do not fit, first: {faults[0]}",

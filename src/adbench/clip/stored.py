@@ -74,7 +74,7 @@ def read_clip(file: Path, *, activation_asked: bool = True) -> StoredClip:
 
 def from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict of transformers' CLIPModel under open_clip's names: query, key and value joined in this order."""
-    found: dict[str, Tensor] = {}
+    renamed: dict[str, Tensor] = {}
     for key, value in state.items():
         if key.endswith("position_ids"):  # 0, 1, 2, ...: what older versions stored
             continue
@@ -84,8 +84,8 @@ def from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             parts = [state.get(key.replace(".q_proj.", f".{part}_proj.")) for part in "qkv"]
             value = torch.cat([part for part in parts if part is not None])
             key = key.replace(".q_proj.", ".in_proj_")
-        found[_renamed(key)] = value.T if key in _TRANSPOSED else value
-    return found
+        renamed[_renamed(key)] = value.T if key in _TRANSPOSED else value
+    return renamed
 
 
 def _renamed(key: str) -> str:

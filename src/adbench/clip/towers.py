@@ -93,10 +93,10 @@ class _Rows:
             return None
         position = torch.arange(x.shape[1], device=x.device)
         if self.one is None:
-            own = position[None, self.first :]
+            rows = position[None, self.first :]
         else:
-            own = torch.as_tensor(self.one, device=x.device).reshape(-1, 1)
-        seen = position <= own.unsqueeze(-1)  # (B or 1, rows, T)
+            rows = torch.as_tensor(self.one, device=x.device).reshape(-1, 1)
+        seen = position <= rows.unsqueeze(-1)  # (B or 1, rows, T)
         return F.pad(seen, (n_earlier, 0), value=True).unsqueeze(1)
 
 

@@ -74,7 +74,7 @@ class Method(nn.Module, ABC):
     mixes_batch  True when a prediction depends on the other images of its batch: evaluation takes one at a time
     transform    the method's own preprocessing
     map_size     side of its anomaly maps in pixels
-    memory       class name -> what `adapt` has made of its support. Whoever evaluates may put another dictionary in
+    memory_bank  class name -> what `adapt` has made of its support. Whoever evaluates may put another dictionary in
                  its place, to score the same features with several support sets
     hyperparameters  what `methods.build` made it with, defaults included: kept with its weights
     official_selects_on_test  True when the authors' code keeps the weights that do best on the very images it reports
@@ -224,11 +224,11 @@ class Method(nn.Module, ABC):
 
         The backbone is shared with other methods, so it never moves along.
         """
-        own = getattr(self.clip, "dtype", torch.float32)
-        asked = fn(torch.empty(0, dtype=own)).dtype
-        if asked != own:
+        backbone = getattr(self.clip, "dtype", torch.float32)
+        asked = fn(torch.empty(0, dtype=backbone)).dtype
+        if asked != backbone:
             raise UserError(
-                f"the method would compute in {str(asked)[6:]}, its backbone in {str(own)[6:]}",
+                f"the method would compute in {str(asked)[6:]}, its backbone in {str(backbone)[6:]}",
                 where=f"method {self.name}",
                 hint=f"move the backbone first, for all methods that share it: method.clip.to({asked})",
             )

@@ -39,8 +39,8 @@ def threshold_curve(pixels: ExactPixels, grid: Grid) -> ThresholdCurve:
 
 def area(curve: ThresholdCurve, limit: float) -> float:
     """Area under PRO over the stretched FPR of the points with FPR < limit; NaN where those span no range."""
-    kept = curve.fprs < limit
-    fprs, pros = curve.fprs[kept], curve.pros[kept]
+    below_limit = curve.fprs < limit
+    fprs, pros = curve.fprs[below_limit], curve.pros[below_limit]
     if not len(fprs) or fprs[0] == fprs[-1]:
         return float("nan")
     stretched = (fprs - fprs[-1]) / (fprs[0] - fprs[-1])

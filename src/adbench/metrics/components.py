@@ -44,13 +44,13 @@ def components(predicted: Mask, labels: Labels, *, min_pred: int, min_gt: int) -
     """
     from scipy import ndimage
 
-    found, n_found = ndimage.label(predicted & (labels != IGNORED), _EIGHT)
+    predictions, n_found = ndimage.label(predicted & (labels != IGNORED), _EIGHT)
     marked, n_marked = ndimage.label(labels == 1, _EIGHT)
-    found = np.where(_smaller(found, n_found, min_pred), 0, found)
+    predictions = np.where(_smaller(predictions, n_found, min_pred), 0, predictions)
     inside = (labels != IGNORED) & ~_smaller(marked, n_marked, min_gt)
 
     # How many pixels each pair (annotated component, predicted component) shares, 0 being none of them
-    pairs, shared = np.unique(marked[inside].astype(np.int64) * (n_found + 1) + found[inside], return_counts=True)
+    pairs, shared = np.unique(marked[inside].astype(np.int64) * (n_found + 1) + predictions[inside], return_counts=True)
     in_gt, in_pred = np.divmod(pairs, n_found + 1)
     size_gt = np.bincount(in_gt, shared, n_marked + 1)
     size_pred = np.bincount(in_pred, shared, n_found + 1)

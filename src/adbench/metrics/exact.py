@@ -59,17 +59,17 @@ class ExactPixels:
             points = ends[i : i + STRETCH]
             stop = int(points[-1]) + 1
             above, at_or_above = self.negatives.count(scores[points])
-            found = coverage + np.cumsum(1.0 / areas[begin:stop])[points - begin] / self.n_regions
+            covered = coverage + np.cumsum(1.0 / areas[begin:stop])[points - begin] / self.n_regions
             yield Curve(
                 hits=after(begin, points + 1),
                 alarms=after(alarms, at_or_above),
                 alarms_above=above,
                 n_positives=len(scores),
                 n_negatives=n_negatives,
-                coverage=after(coverage, found),
+                coverage=after(coverage, covered),
                 thresholds=scores[points],
             )
-            begin, alarms, coverage = stop, int(at_or_above[-1]), float(found[-1])
+            begin, alarms, coverage = stop, int(at_or_above[-1]), float(covered[-1])
 
     def above(self, thresholds: Scores) -> tuple[Reals, Reals]:
         """Return FPR and PRO of the pixels strictly above each threshold; NaN without normal pixels or regions."""

@@ -67,8 +67,8 @@ def scored_images(maps: Maps, masks: Masks) -> Iterator[tuple[Scores, Mask]]:
     given = [None] * len(images) if masks is None else list(masks)
     if len(given) != len(images):
         raise UserError(f"{len(images)} maps but {len(given)} masks", hint="pass one mask per map")
-    for i, (one, mask) in enumerate(zip(images, given, strict=True)):
-        scores = as_scores(one, f"map {i}")
+    for i, (values, mask) in enumerate(zip(images, given, strict=True)):
+        scores = as_scores(values, f"map {i}")
         yield _pair(scores[None], None if mask is None else np.asarray(mask)[None], f" {i}")
 
 
@@ -95,9 +95,9 @@ def labelled_images(
     images, given = list(np.asarray(maps) if not isinstance(maps, (list, tuple)) else maps), list(labels)  # type: ignore[arg-type]
     if len(images) != len(given):
         raise UserError(f"{len(images)} maps but {len(given)} label maps", hint="pass one label map per map")
-    for i, (one, label) in enumerate(zip(images, given, strict=True)):
+    for i, (values, label) in enumerate(zip(images, given, strict=True)):
         known = as_labels(label, f"labels {i}")
-        scores = np.asarray(one)
+        scores = np.asarray(values)
         if scores.ndim != 2 or scores.shape != known.shape:
             raise UserError(
                 f"a label map of shape {known.shape} for a map of shape {scores.shape}",

@@ -38,7 +38,9 @@ class _ForEqual(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         def one(*gradients: Tensor) -> Sequence[Tensor]:
-            found: Sequence[Tensor] = torch.autograd.grad(ctx.results, ctx.first, [g.unsqueeze(0) for g in gradients])
-            return found
+            of_first: Sequence[Tensor] = torch.autograd.grad(
+                ctx.results, ctx.first, [g.unsqueeze(0) for g in gradients]
+            )
+            return of_first
 
         return None, *(gradient.squeeze(1) for gradient in torch.func.vmap(one)(*gradients))

@@ -46,8 +46,8 @@ def passes_in_training(clip: Clip, learner: PromptLearner, n_images: int, prior:
         both = learner.abnormal_features(clip, for_abnormal[0], F.pad(prior, (0, 0, 1, 0)))
         return RawText(normal, both[0], prior, both[1:])
     abnormal = learner.abnormal_features(clip, for_abnormal[0])
-    found = prior(normal[0], abnormal)
-    return RawText(normal, abnormal, found, learner.abnormal_features(clip, for_abnormal[1], found))
+    of_images = prior(normal[0], abnormal)
+    return RawText(normal, abnormal, of_images, learner.abnormal_features(clip, for_abnormal[1], of_images))
 
 
 def passes_in_testing(clip: Clip, learner: PromptLearner, n_images: int, prior: Prior, cache: ValueCache) -> RawText:
@@ -59,6 +59,6 @@ def passes_in_testing(clip: Clip, learner: PromptLearner, n_images: int, prior: 
 
     deciding = (learner.ctx_pos, learner.ctx_neg, *learner.compound_prompts_text)
     normal, abnormal, beginning = cache.get(deciding, once)
-    found = prior if isinstance(prior, Tensor) else prior(normal[0], abnormal)
-    with_prior = learner.abnormal_features(clip, beginning, found)
-    return RawText(normal.expand(1 + n_images, -1), abnormal, found, with_prior)
+    of_images = prior if isinstance(prior, Tensor) else prior(normal[0], abnormal)
+    with_prior = learner.abnormal_features(clip, beginning, of_images)
+    return RawText(normal.expand(1 + n_images, -1), abnormal, of_images, with_prior)

@@ -89,13 +89,13 @@ class PromptLearner(nn.Module):
     def abnormal_embeddings(self, clip: Clip, length: int, prior: Tensor | None = None) -> Tensor:
         """Token embeddings (K, length, W) of the abnormal prompts; with priors (B, W) on A tokens (B, K, length, W)."""
         frozen = clip.model.token_embedding(self.words.abnormal[:, :length].to(clip.device))  # (K, length, W)
-        own = self.ctx_neg[0].to(frozen.dtype)  # (K, E', W)
+        abnormal = self.ctx_neg[0].to(frozen.dtype)  # (K, E', W)
         if prior is not None:
-            own = own + prior[:, None, None, :]  # (B, K, E', W)
+            abnormal = abnormal + prior[:, None, None, :]  # (B, K, E', W)
             frozen = frozen.expand(len(prior), -1, -1, -1)
-        shared = self.ctx_pos[0].to(frozen.dtype).expand(*own.shape[:-2], -1, -1)
+        shared = self.ctx_pos[0].to(frozen.dtype).expand(*abnormal.shape[:-2], -1, -1)
         behind = 1 + self.words.n_shared + self.words.n_own
-        return torch.cat([frozen[..., :1, :], shared, own, frozen[..., behind:, :]], dim=-2)
+        return torch.cat([frozen[..., :1, :], shared, abnormal, frozen[..., behind:, :]], dim=-2)
 
     # The text pass. In the authors' code every prompt has its own copies of the deep tokens, rounded to fp16, and the
     # gradient of every copy is rounded too, before they are added. So the number of copies counts, of equal ones too.

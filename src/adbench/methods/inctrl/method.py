@@ -107,8 +107,8 @@ class InCtrl(Method):
 
     def encode(self, batch: Batch) -> Features:
         """class (B, E), raw, and unit patches (B, L, P, V); those of the support beside them where there is one."""
-        found, patches = self.raw_features(batch.images)
-        features: Features = {"class": found, "patches": F.normalize(patches, dim=-1)}
+        class_features, patches = self.raw_features(batch.images)
+        features: Features = {"class": class_features, "patches": F.normalize(patches, dim=-1)}
         return features if batch.support is None else beside(features, self.encode(batch.support))
 
     def feature_settings(self) -> dict[str, object]:
@@ -127,10 +127,10 @@ class InCtrl(Method):
     @torch.no_grad()
     def adapt(self, class_name: str, support: Batch, features: Features | None = None) -> None:
         """Keep the class features (K, E) and the unit patches (L, K, P, V) of the support."""
-        found = self.encode(support) if features is None else features
+        encoded = self.encode(support) if features is None else features
         self.memory_bank[class_name] = {
-            "class": found["class"],
-            "patches": found["patches"].transpose(0, 1).contiguous(),
+            "class": encoded["class"],
+            "patches": encoded["patches"].transpose(0, 1).contiguous(),
         }
 
     # Learnable stage

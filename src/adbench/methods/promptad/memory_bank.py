@@ -109,8 +109,8 @@ def as_tensors(class_name: str, memory_bank: ClassMemory) -> dict[str, Tensor]:
 
 def first_contexts(state: dict[str, Tensor], task: Task, like: Contexts) -> Contexts:
     """Take the contexts that every class begins with out of a state. Raises UserError unless they are shaped `like`."""
-    found = {key: state.pop(f"{task}/{key}", None) for key in like.named()}
-    tensors = [value for value in found.values() if value is not None]
+    named = {key: state.pop(f"{task}/{key}", None) for key in like.named()}
+    tensors = [value for value in named.values() if value is not None]
     if [value.shape for value in tensors] != [value.shape for value in like.named().values()]:
         raise misfit(f"the first contexts of {task} are missing or of another shape")
     return Contexts(*tensors)

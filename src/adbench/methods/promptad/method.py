@@ -80,8 +80,8 @@ class PromptAd(Method):
 
     def adapt(self, class_name: str, support: Batch, features: Features | None = None) -> None:
         """Remember the patches of K normal images and fit the prompts of all tasks to them."""
-        found = self.encode_support(support) if features is None else features
-        jobs = {task: self.job(class_name, support.dataset, task, found) for task in self.tasks}
+        encoded = self.encode_support(support) if features is None else features
+        jobs = {task: self.job(class_name, support.dataset, task, encoded) for task in self.tasks}
         with torch.enable_grad():
             for _ in fit(self.clip, list(jobs.values()), self.settings, self.scale):
                 pass
@@ -95,7 +95,7 @@ class PromptAd(Method):
                     hint="lower method.lr",
                 )
             prompts[task] = FittedPrompts(prototypes[-1], prototypes, job.contexts)
-        self.memory_bank[class_name] = ClassMemory(self.vv_clip.galleries(found), prompts)
+        self.memory_bank[class_name] = ClassMemory(self.vv_clip.galleries(encoded), prompts)
 
     def job(
         self, class_name: str, dataset: str, task: Task, features: Features, order: Sequence[Tensor] | None = None

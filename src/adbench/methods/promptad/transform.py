@@ -107,10 +107,10 @@ def _source_positions(source: int, side: int) -> tuple[NDArray[np.int64], NDArra
 
 
 def _weights(fraction: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    one = np.float32(_ONE)
+    unit = np.float32(_ONE)
     return (
-        np.rint((np.float32(1) - fraction) * one).astype(np.int32),
-        np.rint(fraction * one).astype(np.int32),
+        np.rint((np.float32(1) - fraction) * unit).astype(np.int32),
+        np.rint(fraction * unit).astype(np.int32),
     )
 
 

@@ -110,8 +110,8 @@ class VL4AD(Method):
 
     def embeddings(self, stages: Stages, number: int) -> Tensor:
         """Class embeddings (B, N, E) of the queries of a stage."""
-        found: Tensor = self.head(stages.hidden[number], stages.masks[number], stages.mask_features)
-        return found
+        embeddings: Tensor = self.head(stages.hidden[number], stages.masks[number], stages.mask_features)
+        return embeddings
 
     def clip_embeddings(self, mask_logits: Tensor, dense: Tensor) -> Tensor:
         """Frozen CLIP's view of the masks (B, N, h, w): its dense map pooled under each, projected; (B, N, E)."""
@@ -127,8 +127,8 @@ class VL4AD(Method):
         stages, columns = self.stages(features), self.columns("train")
         logits = [self.head.logits(self.embeddings(stages, i), columns).float() for i in range(len(stages.masks))]
         masks, classes = targets(pad(batch.masks, IGNORE), len(self.vocabulary.classes), where=batch.dataset)
-        found: dict[str, Tensor] = self.criterion([mask.float() for mask in stages.masks], logits, masks, classes)
-        return found
+        terms: dict[str, Tensor] = self.criterion([mask.float() for mask in stages.masks], logits, masks, classes)
+        return terms
 
     def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
         """Classification, mask and dice losses, weighted, summed over the stages."""

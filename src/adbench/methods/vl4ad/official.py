@@ -49,13 +49,13 @@ _PARTS = (
 )
 
 
-def official_names(own: Iterable[str]) -> dict[str, list[str]]:
+def official_names(ours: Iterable[str]) -> dict[str, list[str]]:
     """Official name -> our names of the tensors that are stacked in it: one, or query, key and value.
 
     The pyramid of ViT towers, which FC-CLIP does not have, keeps its own names; the loss's buffers are left out.
     """
     names: dict[str, list[str]] = {}
-    for key in own:
+    for key in ours:
         if not key.startswith("criterion."):
             names.setdefault(_official(key), []).append(key)
     # The order in which they are stacked.
@@ -70,19 +70,19 @@ def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def from_official(given: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
-    """Tensors under official names as ours; `given` has exactly the names of `official_names(own)`."""
+def from_official(given: Mapping[str, Tensor], ours: Iterable[str]) -> dict[str, Tensor]:
+    """Tensors under official names as ours; `given` has exactly the names of `official_names(ours)`."""
     state: dict[str, Tensor] = {}
-    for name, keys in official_names(own).items():
+    for name, keys in official_names(ours).items():
         state |= dict(zip(keys, given[name].chunk(len(keys)) if len(keys) > 1 else (given[name],), strict=True))
     return state
 
 
 def load_official_names(module: nn.Module, state: Mapping[str, Tensor], *, where: str = "") -> None:
     """Load tensors under official names; a missing, unexpected or misshapen one raises UserError, changing nothing."""
-    own = module.state_dict()
-    check_fit(to_official(own), state, where=where)
-    module.load_state_dict(own | from_official(state, own))
+    ours = module.state_dict()
+    check_fit(to_official(ours), state, where=where)
+    module.load_state_dict(ours | from_official(state, ours))
 
 
 def read_official(path: str | Path) -> dict[str, Tensor]:
@@ -91,9 +91,9 @@ def read_official(path: str | Path) -> dict[str, Tensor]:
 
 
 def _official(key: str) -> str:
-    for own, official, rules in _PARTS:
-        if key.startswith(own):
-            rest = key.removeprefix(own)
+    for ours, official, rules in _PARTS:
+        if key.startswith(ours):
+            rest = key.removeprefix(ours)
             for pattern, replacement in rules:
                 rest = re.sub(pattern, replacement, rest)
             return official + rest

@@ -41,10 +41,10 @@ def ensembled_probability(
     """
     exponent = torch.where(seen, alpha, beta).to(logits)
     learned, frozen = logits[..., :-1].log_softmax(dim=-1), clip_logits.log_softmax(dim=-1)
-    found = ((1 - exponent) * learned + exponent * frozen).softmax(dim=-1)
+    combined = ((1 - exponent) * learned + exponent * frozen).softmax(dim=-1)
     if use_void:
-        found = found * (1 - logits.softmax(dim=-1)[..., -1:])
-    return found[..., :n_kept]
+        combined = combined * (1 - logits.softmax(dim=-1)[..., -1:])
+    return combined[..., :n_kept]
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,22 +47,22 @@ class Vocabulary:
     def concepts_of_classes(self, name: str) -> Concepts:
         """The concepts of each class from list `name`; "names": the class's name alone."""
         if name == NAMES:
-            return tuple((one,) for one in self.classes)
+            return tuple((class_name,) for class_name in self.classes)
         words = self._find("concept list", name, self.concepts, NAMES)
-        missing = [one for one in self.classes if not words.get(one)]
+        missing = [class_name for class_name in self.classes if not words.get(class_name)]
         if missing:
             raise UserError(f"concept list {name!r} has no words for {', '.join(missing)}", where=self.source)
-        return tuple(words[one] for one in self.classes)
+        return tuple(words[class_name] for class_name in self.classes)
 
     def groups(self, name: str) -> tuple[tuple[int, ...], ...]:
         """The numbers of the classes in each superclass of grouping `name`; "none": each class by itself."""
         if name == NONE:
             return tuple((index,) for index in range(len(self.classes)))
         members = self._find("grouping into superclasses", name, self.superclasses, NONE).values()
-        named = [one for group in members for one in group]
+        named = [class_name for group in members for class_name in group]
         if sorted(named) != sorted(self.classes):
             raise UserError(f"superclasses {name!r} do not hold every class once", where=self.source)
-        return tuple(tuple(self.classes.index(one) for one in group) for group in members)
+        return tuple(tuple(self.classes.index(class_name) for class_name in group) for group in members)
 
     def ood_columns(self, name: str) -> Concepts:
         """The concepts of each OOD prompt class of list `name`; "none": no such class."""
@@ -89,7 +89,7 @@ def read_vocabulary(given: str | Mapping[str, Any]) -> Vocabulary:
     file = Path(given)
     if file.suffix not in (".yaml", ".yml"):
         folder = configs_dir() / "vocabulary"
-        known = sorted(one.stem for one in folder.glob("*.yaml"))
+        known = sorted(shipped.stem for shipped in folder.glob("*.yaml"))
         if given not in known:
             raise unknown("vocabulary", given, [*known, "FILE.yaml"], where="method.vocabulary")
         file = folder / f"{given}.yaml"
@@ -112,9 +112,12 @@ def _parse(values: Mapping[str, Any], source: str) -> Vocabulary:
             raise UserError(f"the vocabulary lacks {key}", where=source, hint=f"give a list called {key}")
 
     def nested(key: str) -> dict[str, dict[str, tuple[str, ...]]]:
-        return {name: {one: _words(words) for one, words in of.items()} for name, of in (values.get(key) or {}).items()}
+        return {
+            name: {member: _words(words) for member, words in of.items()}
+            for name, of in (values.get(key) or {}).items()
+        }
 
-    ood = {name: tuple(_words(one) for one in columns) for name, columns in (values.get("ood") or {}).items()}
+    ood = {name: tuple(_words(column) for column in columns) for name, columns in (values.get("ood") or {}).items()}
     classes, templates = tuple(map(str, values["classes"])), tuple(map(str, values["templates"]))
     return Vocabulary(source, classes, templates, nested("concepts"), nested("superclasses"), ood)
 
@@ -181,12 +184,12 @@ class Wording:
         """Columns of "train" (classes), "test" (merged, with OOD classes) or "segment" (classes, words of testing)."""
         words = self.train if use == "train" else self.test
         listed = [*words, *(self.ood if use == "test" else ())]
-        trained = {concept for one in self.train for concept in one}
+        trained = {concept for concepts in self.train for concept in concepts}
         return make_columns(
-            encode_concepts(clip, [concept for one in listed for concept in one], self.templates),
-            [len(one) for one in listed],
+            encode_concepts(clip, [concept for concepts in listed for concept in concepts], self.templates),
+            [len(concepts) for concepts in listed],
             n_id=len(words),
-            seen=[not trained.isdisjoint(one) for one in listed],
+            seen=[not trained.isdisjoint(concepts) for concepts in listed],
             groups=self.groups if use == "test" else [(index,) for index in range(len(words))],
         )
 

@@ -77,9 +77,9 @@ class WinClip(Method):
     @torch.no_grad()
     def adapt(self, class_name: str, support: Batch, features: Features | None = None) -> None:
         """Keep the unit vectors of all patches and windows of the support, position and image forgotten."""
-        found = self.encode(support) if features is None else features
+        encoded = self.encode(support) if features is None else features
         self.memory_bank[class_name] = {
-            name: F.normalize(values, dim=-1).flatten(0, 1) for name, values in found.items() if name != "image"
+            name: F.normalize(values, dim=-1).flatten(0, 1) for name, values in encoded.items() if name != "image"
         }
 
     # Zero-shot: sentences
@@ -108,22 +108,22 @@ class WinClip(Method):
 
         Raises UserError for a class without memory.
         """
-        found: dict[str, Tensor] = {}
+        distances: dict[str, Tensor] = {}
         for name in dict.fromkeys(batch.class_names):
             if name not in self.memory_bank:
                 raise not_adapted(self, name)
             rows = torch.tensor([i for i, other in enumerate(batch.class_names) if other == name])
             for key, vectors in self.memory_bank[name].items():
                 values = nearest_distance(F.normalize(features[key][rows], dim=-1), vectors, 0.5).float()
-                found.setdefault(key, values.new_empty(len(batch), values.shape[1]))[rows] = values
-        return found
+                distances.setdefault(key, values.new_empty(len(batch), values.shape[1]))[rows] = values
+        return distances
 
     def few_shot_map(self, features: Features, batch: Batch) -> Tensor:
         """Mean (B, G, G) of the patches' map and the maps of all scales."""
         side = self.clip.grid
-        found = self.associations(features, batch)
-        maps = [found["patches"].unflatten(1, (side, side))]
-        maps += [harmonic_to_patches(found[f"windows_{scale}"], side, scale) for scale in self.scales]
+        distances = self.associations(features, batch)
+        maps = [distances["patches"].unflatten(1, (side, side))]
+        maps += [harmonic_to_patches(distances[f"windows_{scale}"], side, scale) for scale in self.scales]
         return torch.stack(maps).mean(dim=0)
 
     @torch.no_grad()

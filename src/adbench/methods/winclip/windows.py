@@ -29,13 +29,13 @@ def window_features(clip: Clip, tokens: Tensor, scale: int, max_tokens: int) -> 
     n_windows = masks.shape[1]
     places = torch.cat([masks.new_zeros(n_windows, 1), masks.T + 1], dim=1)  # (windows, 1 + scale^2)
     at_once = max(1, max_tokens // places.shape[1])
-    found = []
+    features = []
     for start in range(0, len(tokens) * n_windows, at_once):
         numbers = torch.arange(start, min(start + at_once, len(tokens) * n_windows), device=tokens.device)
         image, window = numbers // n_windows, numbers % n_windows
         sequences = tokens[image[:, None], places[window]]  # (at once, 1 + scale^2, V)
-        found.append(clip.project(clip.image_blocks(sequences, class_token_only=True).tokens[:, 0]))
-    return torch.cat(found).reshape(len(tokens), n_windows, -1)
+        features.append(clip.project(clip.image_blocks(sequences, class_token_only=True).tokens[:, 0]))
+    return torch.cat(features).reshape(len(tokens), n_windows, -1)
 
 
 def harmonic_to_patches(scores: Tensor, side: int, scale: int) -> Tensor:
