@@ -12,12 +12,12 @@ from PIL import Image
 from adbench.data.support import SupportSettings, draw_supports
 from adbench.engine.class_results import tidy
 from adbench.engine.evaluate import evaluate
-from adbench.engine.rows import METRICS
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings
 from adbench.engine.weights import WeightsRecord, load_weights, read_record, weights_file
 from adbench.errors import UserError
 from adbench.methods.base import not_adapted
+from adbench.metrics.registry import shown
 from engine.tiny_engine import TinyMethod, fake_clip, write_dataset
 
 CPU = torch.device("cpu")
@@ -58,6 +58,9 @@ class Fitting(TinyMethod):
 
     def load_learnable_state(self, state):
         self.memory_bank = {name.removeprefix("memory."): value for name, value in state.items()}
+
+
+METRICS = shown()
 
 
 def build(**settings):

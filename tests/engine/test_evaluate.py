@@ -15,17 +15,19 @@ from PIL import Image
 from adbench.data.loading import load_batch
 from adbench.data.support import SupportSettings, draw_supports
 from adbench.engine.evaluate import accumulate, evaluate
-from adbench.engine.rows import METRICS
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings
 from adbench.engine.weights import WeightsRecord, backbone, hyperparameters
 from adbench.errors import UserError
 from adbench.methods.base import Prediction
 from adbench.metrics import ImageMetrics, PixelMetrics
+from adbench.metrics.registry import shown
 from engine.tiny_engine import TinyMethod, build_method, fake_clip, write_dataset
 
 CPU = torch.device("cpu")
 SETTINGS = EvalSettings(batch_size=3)
+
+METRICS = shown()
 
 
 @pytest.fixture

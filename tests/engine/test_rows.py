@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 
 from adbench.data.support import SupportSet, listing_sha256
-from adbench.engine.rows import METRICS, build_rows, summarise_seeds
+from adbench.engine.rows import build_rows, summarise_seeds
 from adbench.engine.settings import EvalSettings, MetricSet
 from adbench.engine.weights import WeightsRecord
 from adbench.metrics import ROAD_METRICS
+from adbench.metrics.registry import shown
 from engine.tiny_engine import TinyMethod, fake_clip
 
+METRICS = shown()
 SETTINGS = EvalSettings(seed=7)
 RECORD = WeightsRecord(
     method="tiny",

@@ -56,6 +56,13 @@ class Dataset:
         return self.facts.evaluation(self.samples, self.split)
 
     @property
+    def validation(self) -> list[Sample]:
+        """The normal images of a validation split: score thresholds may come from them."""
+        scored = {sample.path for sample in self.test}
+        normal = [sample for sample in self.samples if sample.split == "validation" and sample.label == 0]
+        return [sample for sample in normal if sample.path not in scored]
+
+    @property
     def classes(self) -> list[str]:
         """The classes that are there, in the official order."""
         return list(dict.fromkeys(sample.class_name for sample in self.samples))
@@ -87,6 +94,7 @@ class Dataset:
             supports=supports,
             metric_set=MetricSet(name=self.facts.metric_set, min_pred=min_pred, min_gt=min_gt),
             note="; ".join(self.remarks) or None,
+            validation=self.validation,
         )
         check_support(method, data)
         return data

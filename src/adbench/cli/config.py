@@ -145,7 +145,8 @@ def eval_config(
     `layers` lie between the YAML files and what was typed; `decided`: checkpoint, benchmark and missing.
     """
     tree = {**settled(overrides, data, layers, named=named), **decided}
-    tree["eval"] = {**tree["eval"], "seed": tree["seed"]}
+    lists = {key: _as_list(tree["eval"][key]) for key in ("aupro_limit", "metrics") if key in tree["eval"]}
+    tree["eval"] = {**tree["eval"], **lists, "seed": tree["seed"]}
     return _typed(EvalConfig, tree)
 
 

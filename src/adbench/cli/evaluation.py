@@ -38,11 +38,11 @@ class Evaluated:
 
     def summary(self) -> list[Row]:
         """The means, of every data set and number of shots, by name, shots and metrics."""
-        from adbench.engine.rows import ALL_METRICS
+        from adbench.metrics.registry import in_order
 
         means = [row for row in self.rows if row["class_name"] == "mean"]
-        kept = ("dataset", "shots", "support_seed", *ALL_METRICS)
-        return [{key: row[key] for key in kept if key in row} for row in means]
+        facts = ("dataset", "shots", "support_seed")
+        return [{key: row[key] for key in (*facts, *in_order(row)) if key in row} for row in means]
 
 
 @dataclass(frozen=True)

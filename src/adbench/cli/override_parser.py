@@ -23,7 +23,7 @@ _TEXTS = (
     *("clip.checkpoint", "clip.name", "support.path"),
 )
 # Several numbers, one result for each: a list, although Hydra reads commas as several runs.
-_LISTS = ("support.k", "support.seed")
+_LISTS = ("support.k", "support.seed", "eval.aupro_limit", "eval.metrics")
 
 
 @dataclass(frozen=True, slots=True)

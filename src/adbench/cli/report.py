@@ -69,13 +69,14 @@ def _table(comparison: Comparison) -> Table:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    from adbench.report.comparison import HEADERS, printed
+    from adbench.metrics.registry import title
+    from adbench.report.comparison import printed
 
     table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for header in ("data", "class", "shots", ""):
         table.add_column(header, justify="left")
     for metric in comparison.metrics:
-        table.add_column(Text(HEADERS[metric].replace(" ", "\n", 1)), justify="right")
+        table.add_column(Text(title(metric).replace(" ", "\n", 1)), justify="right")
     styles = {"ours": "", "published": "dim", "difference": "bold"}
     for line, cells in zip(comparison.lines, printed(comparison), strict=True):
         table.add_row(*map(Text, cells), style=styles[line.kind])

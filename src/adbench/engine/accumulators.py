@@ -14,23 +14,34 @@ from torch import Tensor
 
 from adbench.data.contents import ContentTally
 from adbench.data.sample import Batch
+from adbench.engine.optional_metrics import OptionalMetrics, Thresholds
 from adbench.engine.settings import EvalSettings
 from adbench.errors import UserError
 from adbench.methods.base import Prediction
 from adbench.metrics import ImageMetrics, PixelMetrics
 
-PIXEL = ("pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
-
 
 class ClassAccumulator:
     """Totals of one class, or of a shard of it: `update` per batch, `merge` shards, `metrics` at the end."""
 
-    def __init__(self, settings: EvalSettings) -> None:
+    def __init__(
+        self, settings: EvalSettings, thresholds: Thresholds | None = None, *, probabilities: bool = False
+    ) -> None:
+        """thresholds: of validation images, where a metric asks for them; probabilities: what scores claim to be."""
+        self._columns = settings.columns()
+        self.optional = OptionalMetrics(
+            self._columns,
+            thresholds or {},
+            probabilities=probabilities,
+            memory_limit=settings.memory_limit_mib << 20,
+        )
         self.image_metrics = ImageMetrics()
         self.pixel_metrics = PixelMetrics(
-            aupro200=settings.aupro200, mode=settings.metrics_mode, memory_limit=settings.memory_limit_mib << 20
+            further_aupro_limits=[one.value for one in self._columns if one.key.startswith("pixel_aupro@")],
+            aupro200=any(one.metric.name == "pixel_aupro200" for one in self._columns),
+            mode=settings.metrics_mode,
+            memory_limit=settings.memory_limit_mib << 20,
         )
-        self._aupro200 = settings.aupro200
         self.contents = ContentTally()
         self.images: list[dict[str, Any]] = []
         self.n_images = 0
@@ -48,7 +59,9 @@ class ClassAccumulator:
             if prediction.maps is not None:
                 self.has_maps = True
                 if batch.masks is not None:
-                    self.pixel_metrics.update(as_arrays(prediction.maps), batch.masks.cpu().numpy())
+                    maps, masks = as_arrays(prediction.maps), batch.masks.cpu().numpy()
+                    self.pixel_metrics.update(maps, masks)
+                    self.optional.update(maps, masks)
                     self.has_masks = True
         self.images += image_scores(prediction, batch)
         self.n_images += len(batch)
@@ -60,6 +73,7 @@ class ClassAccumulator:
         """Add another shard of the same class; `other` stays as it is."""
         self.image_metrics.merge(other.image_metrics)
         self.pixel_metrics.merge(other.pixel_metrics)
+        self.optional.merge(other.optional)
         self.contents.merge(other.contents)
         self.images += other.images
         self.n_images += other.n_images
@@ -75,17 +89,21 @@ class ClassAccumulator:
 
         A metric is left out where the method gives no scores or maps; it is NaN where the data lack masks or a label.
         """
-        metrics: dict[str, float] = {}
+        metrics = {f"{level}_{rule}": threshold for (level, rule), threshold in self.optional.thresholds.items()}
         notes = self.contents.notes()
         if self.has_scores:
-            metrics |= self.image_metrics.compute(thresholds=True)
+            values, remarks = self.optional.of_images(self.image_metrics)
+            metrics |= {**self.image_metrics.compute(thresholds=True), **values}
+            notes += remarks
         if self.has_maps and self.has_masks:
-            metrics |= self.pixel_metrics.compute(thresholds=True)
+            values, remarks = self.optional.of_pixels()
+            metrics |= {**self.pixel_metrics.compute(thresholds=True), **values}
+            notes += remarks
             if self.pixel_metrics.mode == "constant":
                 bounds = [bound for bound in self.pixel_metrics.error_bounds().values() if not math.isnan(bound)]
                 notes.append(f"pixel metrics in constant memory: exact to {max(bounds, default=0.0):.1e}")
         elif self.has_maps:
-            metrics |= dict.fromkeys(PIXEL + (("pixel_aupro200",) if self._aupro200 else ()), math.nan)
+            metrics |= {column.key: math.nan for column in self._columns if column.metric.level == "pixel"}
         return {
             "metrics": metrics,
             "n_images": self.n_images,

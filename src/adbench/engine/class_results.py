@@ -50,6 +50,7 @@ class ClassResultCache:
         self._folder = run.classes_dir / file_name(data.name)
         self._maps = maps_files(run, data.name, data.classes) if settings.maps else None
         self._method, self._data = method, data
+        self._needs_validation = settings.needs_validation
         shown = backbone(method)
         self._common = {
             "method": method.name,
@@ -96,8 +97,14 @@ class ClassResultCache:
         return self._folder / f"{list(self._data.classes).index(class_name):03d}.safetensors"
 
     def _key(self, class_name: str, samples: Sequence[Sample]) -> dict[str, Any]:
+        validation = [one for one in self._data.validation if one.class_name == class_name and self._needs_validation]
         supports = [[*draw, _identity(sets.get(class_name))] for draw, sets in self._data.supports.items()]
-        key = {**self._common, "class_name": class_name, "data": fingerprint(samples), "supports": supports}
+        key = {
+            **self._common,
+            "class_name": class_name,
+            "data": fingerprint([*samples, *validation]),
+            "supports": supports,
+        }
         return dict(json.loads(json.dumps(key)))
 
 

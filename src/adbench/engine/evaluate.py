@@ -29,6 +29,7 @@ from adbench.engine.road_accumulator import RoadAccumulator, check_road
 from adbench.engine.rows import Draw, build_rows, image_records, summarise_seeds
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, MetricSet, Row, Supports
+from adbench.engine.validation_thresholds import check_validation, validation_thresholds
 from adbench.engine.weights import WeightsRecord
 from adbench.engine.zero_shot import find_overlap
 from adbench.errors import UserError
@@ -63,6 +64,7 @@ def evaluate(
     check_amp(settings.amp, device)
     check_support(method, data)
     check_road(method, data.metric_set, settings, data.name)
+    check_validation(method, settings)
     method.to(device)
     drawn = any(k for k, _ in data.supports)
     restored = {} if drawn else restored_supports(record, data)
@@ -161,6 +163,7 @@ def _finished_classes(
                     with_masks=has_masks(data.samples),
                     memory_banks=banks,
                     metric_set=data.metric_set,
+                    validation=[sample for sample in data.validation if share and sample.class_name == name],
                     shortlist=shortlist,
                     maps=maps,
                     advance=advance,
@@ -220,6 +223,7 @@ def accumulate(
     with_masks: bool,
     memory_banks: Sequence[MemoryBank] | None = None,
     metric_set: MetricSet | None = None,
+    validation: Sequence[Sample] = (),
     shortlist: Shortlist | None = None,
     maps: MapWriter | None = None,
     advance: Advance | None = None,
@@ -239,9 +243,12 @@ def accumulate(
             for bank in banks:
                 method.memory_bank = bank
                 method.select_on_test(samples[0].class_name, [(features, batch) for batch, features, _ in batches])
+        claims = method.scores_are_probabilities
         accumulators: list[Accumulator] = [
-            RoadAccumulator(settings, metric_set) if metric_set.name == "road" else ClassAccumulator(settings)
-            for _ in banks
+            RoadAccumulator(settings, metric_set, probabilities=claims)
+            if metric_set.name == "road"
+            else ClassAccumulator(settings, thresholds, probabilities=claims)
+            for thresholds in validation_thresholds(method, validation, settings, banks, device=device)
         ]
         seed_streams(settings.seed, method)
         if method.transductive and samples:

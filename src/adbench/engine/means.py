@@ -11,8 +11,9 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from adbench.engine.rows import ALL_METRICS, MEAN, summarise_seeds
+from adbench.engine.rows import MEAN, summarise_seeds
 from adbench.engine.settings import Row
+from adbench.metrics.registry import in_order
 
 OF_DOMAIN = f"{MEAN}:"
 _OF_ALL = ("method", "backbone", "backbone_sha256", "weights", "support_source", "seed", "eval_seed", "protocol")
@@ -47,12 +48,11 @@ def _means(label: str, rows: Sequence[Row]) -> list[Row]:
 
 def _mean(label: str, rows: Sequence[Row], trained_on: Sequence[str]) -> Row:
     metrics, notes = {}, []
-    for metric in ALL_METRICS:
-        if any(metric in row for row in rows):
-            values = [row[metric] for row in rows if not math.isnan(row.get(metric, math.nan))]
-            metrics[metric] = statistics.fmean(values) if values else math.nan
-            if 0 < len(values) < len(rows):
-                notes.append(f"{metric.partition('_')[0]} metrics: mean of {len(values)} of {len(rows)} data sets")
+    for metric in in_order(key for row in rows for key in row):
+        values = [row[metric] for row in rows if not math.isnan(row.get(metric, math.nan))]
+        metrics[metric] = statistics.fmean(values) if values else math.nan
+        if 0 < len(values) < len(rows):
+            notes.append(f"{metric.partition('_')[0]} metrics: mean of {len(values)} of {len(rows)} data sets")
     if trained_on:
         notes.append(f"without {', '.join(trained_on)}: trained on")
     known = {row["zero_shot"] for row in rows}

@@ -11,10 +11,11 @@ from torch.nn import functional
 from adbench.data.contents import ContentTally
 from adbench.data.sample import Batch
 from adbench.engine.accumulators import as_array, image_scores, located
+from adbench.engine.optional_metrics import OptionalMetrics
 from adbench.engine.settings import EvalSettings, MetricSet
 from adbench.errors import UserError
 from adbench.methods.base import Method, Prediction
-from adbench.metrics import ROAD_METRICS, ImageMetrics, RoadMetrics
+from adbench.metrics import ROAD_METRICS, ImageMetrics, RoadMetrics, registry
 
 
 class RoadAccumulator:
@@ -24,7 +25,13 @@ class RoadAccumulator:
     where its label map says so; where labels are held back, that number is None and metrics are NaN.
     """
 
-    def __init__(self, settings: EvalSettings, metric_set: MetricSet) -> None:
+    def __init__(self, settings: EvalSettings, metric_set: MetricSet, *, probabilities: bool = False) -> None:
+        self.optional = OptionalMetrics(
+            [column for column in settings.columns() if column.metric.level == "image"],
+            {},
+            probabilities=probabilities,
+            memory_limit=settings.memory_limit_mib << 20,
+        )
         self.image_metrics = ImageMetrics()
         self.road_metrics = RoadMetrics(
             protocol="smiyc" if settings.protocol == "smiyc" else "exact",
@@ -80,7 +87,9 @@ class RoadAccumulator:
         metrics: dict[str, float] = {}
         notes = self.contents.notes()
         if self.has_scores:
-            metrics |= self.image_metrics.compute(thresholds=True)
+            values, remarks = self.optional.of_images(self.image_metrics)
+            metrics |= {**self.image_metrics.compute(thresholds=True), **values}
+            notes += remarks
         if self.n_unknown == self.n_images:
             metrics |= dict.fromkeys(ROAD_METRICS, math.nan)
         else:
@@ -115,6 +124,13 @@ def check_road(method: Method, metric_set: MetricSet, settings: EvalSettings, wh
     if settings.protocol == "official":
         hint = "use eval.protocol=exact or smiyc"
         raise UserError(f"protocol official is not for road data, as {where}", where="eval.protocol", hint=hint)
+    for column in settings.columns():
+        if column.metric.level == "pixel" and column.key not in registry.shown():
+            raise UserError(
+                f"{column.key} is not for road data, as {where}",
+                where="eval",
+                hint="leave it out: road data have metrics of their own",
+            )
     if settings.metrics_mode == "constant":
         raise UserError(
             f"road data, as {where}, are measured exactly, on disk above eval.memory_limit_mib",

@@ -5,9 +5,8 @@ dataset, class_name ("mean": the mean over classes), n_images, n_anomalous
 shots                          K; None: the memory that came with the weights does not tell, or classes differ
 support_seed, support_source, support_id   see `data.support`; the id of the mean is over those of the classes
 seed (of the training where it is known), eval_seed, protocol
-image_auroc ... pixel_aupro    in [0, 1], NaN where undefined
-image_f1max_threshold, pixel_f1max_threshold   of single classes: F1-max is that of predicting anomalous iff the score
-                               is at or above it, the highest such threshold; NaN where undefined
+image_auroc, ...               the metrics of `metrics.registry` that were asked for, in [0, 1], NaN where undefined
+image_f1max_threshold, ...     of single classes, its thresholds (unit "score"): any number, NaN where undefined
 image_..._low, image_..._high  95 % interval over the test images (see `engine.confidence`)
 pixel_fpr95, component_...     of road data instead (see `metrics.road`), with image metrics only where there are any;
                                n_anomalous is None there where labels are held back
@@ -35,13 +34,10 @@ from adbench.engine.weights import WeightsRecord, backbone
 from adbench.engine.zero_shot import Overlap, marks, trained_on
 from adbench.methods.base import Method
 from adbench.metrics import ROAD_METRICS, summarise
+from adbench.metrics.registry import in_order, is_metric, is_threshold
 from adbench.metrics.table import MEAN as MEAN
 from adbench.metrics.table import Protocol as TableProtocol
 
-METRICS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
-OPTIONAL_METRICS = ("pixel_aupro200",)
-ALL_METRICS = tuple(dict.fromkeys(METRICS + OPTIONAL_METRICS + ROAD_METRICS))
-THRESHOLDS = ("image_f1max_threshold", "pixel_f1max_threshold")
 STD, LOW, HIGH = "_std", "_low", "_high"
 """What stands behind a metric's name: its standard deviation over support seeds, the bounds of its interval."""
 Draw = tuple[int, int | None]
@@ -50,7 +46,7 @@ Draw = tuple[int, int | None]
 
 def is_share(key: str) -> bool:
     """Whether a key of rows holds a metric, its deviation or a bound: a number in [0, 1], or NaN."""
-    return any(key.removesuffix(end) in ALL_METRICS for end in (STD, LOW, HIGH))
+    return any(is_metric(key.removesuffix(end)) for end in (STD, LOW, HIGH))
 
 
 def build_rows(
@@ -75,10 +71,9 @@ def build_rows(
     results = {name: {**result, "notes": [*result["notes"], *method.remarks]} for name, result in results.items()}
     table_protocol: TableProtocol = "official" if settings.protocol == "official" else "exact"
     table = summarise({name: result["metrics"] for name, result in results.items()}, table_protocol)
-    metrics = METRICS + (OPTIONAL_METRICS if settings.aupro200 else ())
+    metrics = [column.key for column in settings.columns()]
     if metric_set is not None and metric_set.name == "road":
-        found = {metric for result in results.values() for metric in result["metrics"]}
-        metrics = (*(metric for metric in METRICS if metric in found - {*ROAD_METRICS}), *ROAD_METRICS)
+        metrics = in_order([*(metric for result in results.values() for metric in result["metrics"]), *ROAD_METRICS])
     shown = backbone(method)
     common = {
         "method": method.name,
@@ -106,7 +101,7 @@ def build_rows(
                 "n_images": n_images,
                 "n_anomalous": result["n_anomalous"],
                 **{metric: table[name].get(metric, math.nan) for metric in metrics},
-                **{key: value for key, value in result.get("metrics", {}).items() if key in THRESHOLDS},
+                **{key: value for key, value in result.get("metrics", {}).items() if is_threshold(key)},
                 **_marks(
                     dataset,
                     classes,
@@ -149,14 +144,13 @@ def summarise_seeds(rows: Sequence[Row]) -> list[Row]:
     several = [group for group in groups.values() if len(group) > 1]
     found = []
     for group in sorted(several, key=lambda group: group[0]["shots"]):
-        single = {key: value for key, value in group[0].items() if key not in THRESHOLDS}
+        single = {key: value for key, value in group[0].items() if not is_threshold(key)}
         row = {**single, "support_seed": MEAN, "support_id": None, "n_support_seeds": len(group)}
-        for metric in ALL_METRICS:
-            if metric in row:
-                values = [one[metric] for one in group]
-                undefined = any(math.isnan(value) for value in values)
-                row[metric] = math.nan if undefined else statistics.fmean(values)
-                row[metric + STD] = math.nan if undefined else statistics.stdev(values)
+        for metric in in_order(single):
+            values = [one[metric] for one in group]
+            undefined = any(math.isnan(value) for value in values)
+            row[metric] = math.nan if undefined else statistics.fmean(values)
+            row[metric + STD] = math.nan if undefined else statistics.stdev(values)
         row["notes"] = list(dict.fromkeys(note for one in group for note in one["notes"]))
         row["seconds"] = sum(one["seconds"] for one in group)
         row["images_per_second"] = len(group) * row["n_images"] / row["seconds"] if row["seconds"] else math.nan

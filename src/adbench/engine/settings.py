@@ -10,9 +10,14 @@ from adbench.data.episodes import Sampler
 from adbench.data.sample import Sample
 from adbench.data.support import SupportSet
 from adbench.errors import UserError, unknown
+from adbench.metrics import registry
+from adbench.metrics.metric import column_name
+from adbench.metrics.pixel import AUPRO_LIMIT
+from adbench.metrics.registry import Column
 from adbench.metrics.table import MEAN
 from adbench.typed import (
     Fraction,
+    NonEmpty,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
@@ -142,7 +147,10 @@ class EvalSettings:
     protocol             "exact": a metric without meaning is n/a and left out of means; "official": the zeros that the
                          authors' code prints there, kept in means; "smiyc", of road data only: the binned curve of the
                          benchmark SegmentMeIfYouCan
-    aupro200             AUPRO from 200 thresholds, as papers compute it, instead of the exact integral
+    aupro_limit          false-positive rates up to which AUPRO is integrated, a column each: pixel_aupro to 0.3,
+                         pixel_aupro@0.05 to 0.05
+    aupro200             AUPRO from 200 thresholds, as papers compute it, beside the exact integral
+    metrics              further columns: names of metrics.md, with their parameter as in image_recall_at_fpr@0.05
     heat_maps            pictures per class: the most anomalous images and, half as many, the most suspect normal ones
     maps                 keep all anomaly maps in the run's folder (see `kept_maps`): as float32 (true), or as float16
     metrics_mode         "exact", or "constant": little memory for any number of pixels, prints its error bound
@@ -155,7 +163,9 @@ class EvalSettings:
     seed: Seed = 111
     amp: Amp = "off"
     protocol: Protocol = "exact"
+    aupro_limit: Annotated[tuple[Annotated[float, Range(0, 1, above=True)], ...], NonEmpty] = (AUPRO_LIMIT,)
     aupro200: bool = False
+    metrics: tuple[str, ...] = ()
     heat_maps: NonNegativeInt = 0
     maps: KeepMaps = False
     metrics_mode: MetricsMode = "exact"
@@ -163,6 +173,26 @@ class EvalSettings:
 
     def __post_init__(self) -> None:
         check_fields(self, "eval", seed="seed")
+        for column in [registry.column(name, "eval.metrics") for name in self.metrics]:
+            if not column.metric.is_choice or column.metric.unit != "share":
+                hint = f"it comes with {column.metric.asked_by or 'the metric whose threshold it is'}"
+                raise UserError(f"{column.key} is no choice of eval.metrics", where="eval.metrics", hint=hint)
+            if column.metric.every_score and self.metrics_mode == "constant":
+                hint = "choose eval.metrics_mode=exact"
+                raise UserError(f"{column.key} needs every score", where="eval.metrics_mode=constant", hint=hint)
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether a threshold is to come from validation images."""
+        return any(isinstance(column.parameter, str) for column in self.columns())
+
+    def columns(self) -> list[Column]:
+        """The metrics of rows of industrial data, in the order of tables."""
+        limits = [column_name("pixel_aupro", limit) for limit in self.aupro_limit]
+        always = [name for name in registry.shown() if name != "pixel_aupro"]
+        names = [*always, *limits, *(["pixel_aupro200"] if self.aupro200 else []), *self.metrics]
+        keys = registry.in_order(registry.column(name, "eval.metrics").key for name in names)
+        return [registry.column(key, "eval.metrics") for key in keys]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,7 +222,7 @@ class EvalData:
 
     Without `classes` the order is that in which the samples name them. `supports` holds the support sets that a method
     which adapts is evaluated with, one result per (K, seed); without any it is evaluated once, with K = 0. `note` is
-    what a reader of every result must know.
+    what a reader of every result must know. `validation`: normal images, from whose scores thresholds may come.
     """
 
     name: str
@@ -201,6 +231,7 @@ class EvalData:
     supports: Supports = field(default_factory=dict)
     metric_set: MetricSet = field(default_factory=MetricSet)
     note: str | None = None
+    validation: Sequence[Sample] = ()
 
     def __post_init__(self) -> None:
         _not_empty(self.name, self.samples)

@@ -28,6 +28,7 @@ from adbench.engine.train_batches import TrainBatches, check_ranks, check_shots,
 from adbench.engine.train_logger import TrainLogger
 from adbench.engine.validate import (
     check_selection,
+    improves,
     log_pictures,
     select_value,
     selection_record,
@@ -238,6 +239,6 @@ def _validate(job: Job, position: TrainState, journal: TrainLogger) -> None:
         )
     if settings.select == "best_on_test":
         value = select_value(rows, settings.select_metric)
-        if position.best is None or value > position.best["value"]:
+        if position.best is None or improves(value, position.best["value"], settings.select_metric):
             position.best = {"value": value, "epoch": position.epoch, "step": position.step}
             position.best_state = snapshot(method)

@@ -16,9 +16,9 @@ from adbench.atomic import naming, write_text
 from adbench.engine import ranks
 from adbench.engine.checkpoint import TrainState
 from adbench.engine.pictures import Painter, Picture
-from adbench.engine.rows import METRICS, OPTIONAL_METRICS
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import Row
+from adbench.metrics.registry import in_order
 
 
 class TrainLogger:
@@ -72,11 +72,7 @@ class TrainLogger:
     def validation(self, step: int, epoch: int, rows: Sequence[Row]) -> None:
         """Metrics of a validation, per class and mean; undefined ones are left out."""
         for row in rows:
-            defined = {
-                metric: row[metric]
-                for metric in METRICS + OPTIONAL_METRICS
-                if metric in row and not math.isnan(row[metric])
-            }
+            defined = {metric: row[metric] for metric in in_order(row) if not math.isnan(row[metric])}
             if row["class_name"] == "mean":
                 self._note({"kind": "validation", "step": step, "epoch": epoch, "dataset": row["dataset"], **defined})
             tag = f"{row['dataset']}/{row['class_name']}"

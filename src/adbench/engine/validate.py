@@ -13,12 +13,13 @@ from adbench.engine.evaluate import evaluate, sample_pictures
 from adbench.engine.pictures import Painter
 from adbench.engine.progress import Reporter
 from adbench.engine.rng import undisturbed
-from adbench.engine.rows import ALL_METRICS, MEAN
+from adbench.engine.rows import MEAN
 from adbench.engine.settings import EvalData, EvalSettings, Row, TrainSettings
 from adbench.engine.train_logger import TrainLogger
 from adbench.engine.zero_shot import pictures
-from adbench.errors import UserError, unknown
+from adbench.errors import UserError
 from adbench.methods.base import Method
+from adbench.metrics import registry
 
 
 def check_selection(settings: TrainSettings, validation: Sequence[EvalData]) -> None:
@@ -29,8 +30,7 @@ def check_selection(settings: TrainSettings, validation: Sequence[EvalData]) -> 
             where="trainer.select",
             hint="give validation data, or use trainer.select=last",
         )
-    if settings.select_metric not in ALL_METRICS:
-        raise unknown("metric", settings.select_metric, ALL_METRICS, where="trainer.select_metric")
+    registry.column(settings.select_metric, "trainer.select_metric")
 
 
 def validation_rows(
@@ -80,6 +80,12 @@ def select_value(rows: Sequence[Row], metric: str) -> float:
     return value
 
 
+def improves(value: float, best: float, metric: str) -> bool:
+    """Whether `value` of the metric that weights are selected by is better than the `best` so far."""
+    lower = registry.column(metric, "trainer.select_metric").metric.lower_is_better
+    return value < best if lower else value > best
+
+
 def selection_record(settings: TrainSettings, validation: Sequence[EvalData], best: dict[str, Any]) -> dict[str, Any]:
     """How the weights were selected, for their record."""
     return {
@@ -98,4 +104,12 @@ def snapshot(method: Method) -> dict[str, Tensor]:
 
 
 def _eval_settings(settings: TrainSettings) -> EvalSettings:
-    return EvalSettings(batch_size=settings.batch_size, workers=settings.workers, seed=settings.seed, amp=settings.amp)
+    """What validates: with the metric that weights are selected by, where it is a choice."""
+    chosen = registry.column(settings.select_metric, "trainer.select_metric")
+    return EvalSettings(
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        seed=settings.seed,
+        amp=settings.amp,
+        metrics=(chosen.key,) if chosen.metric.is_choice else (),
+    )

@@ -66,6 +66,7 @@ class Method(nn.Module, ABC):
     towers       kinds of image towers that it works on
     scoring_only  names of hyperparameters that only `encode` in testing, `score` and `select_on_test` read: weights fit
                   whatever they are
+    scores_are_probabilities  True when an image score claims to be the probability that the image is anomalous
     remarks      what must stand beside every result, in words
     transductive  True when a prediction depends on all test images of its class: `relate` is given them first
     divides_by_label  True when `relate` wants to know which images have the same kind of defect
@@ -93,6 +94,7 @@ class Method(nn.Module, ABC):
     features_suffice: ClassVar[bool] = False
     towers: ClassVar[frozenset[str]] = frozenset({"vit"})
     scoring_only: ClassVar[frozenset[str]] = frozenset()
+    scores_are_probabilities: bool = False
     remarks: Sequence[str] = ()
     transductive: ClassVar[bool] = False
     divides_by_label: bool = False

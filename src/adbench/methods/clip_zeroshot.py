@@ -20,6 +20,7 @@ from adbench.typed import PositiveFloat, Sigma
 class ClipZeroShot(Method):
     """The baseline that every learned prompt has to beat, with AdaCLIP's sentences and preprocessing."""
 
+    scores_are_probabilities = True
     supervision = "none"
 
     def __init__(self, clip: Clip, *, temperature: PositiveFloat = 100.0, gaussian_sigma: Sigma = 4.0) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from adbench.errors import UserError
 from adbench.metrics.inputs import Maps, Masks, Scores, scored_images
+from adbench.metrics.metric import Metric
 from adbench.metrics.ranking import Counts, Reals
 from adbench.metrics.store import ScoreStore
 
@@ -166,6 +168,11 @@ class AupimoMetrics:
                 metrics._marked.append(scores)
         return metrics
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = ("bounds", "n_thresholds", "memory_limit", "spill_dir")
+        settings = {name: getattr(self, name) for name in names}
+        return partial(type(self).from_state, **settings), (self.state(),)
+
     def _add_normal(self, size: int, scores: Scores) -> None:
         self._grid = None
         self._normal.setdefault(size, ScoreStore(self.memory_limit, self.spill_dir)).add(scores)
@@ -206,3 +213,31 @@ def _share_from(marked: Scores, thresholds: Scores, side: Any) -> Reals:
 
 def _mean(values: Reals) -> float:
     return math.fsum(values) / len(values)
+
+
+def _accumulator(_parameter: float | None, memory_limit: int) -> AupimoMetrics:
+    return AupimoMetrics(memory_limit=memory_limit)
+
+
+_SOURCE = "Bertoldo et al., AUPIMO, BMVC 2024"
+DEFINITIONS = (
+    Metric(
+        name="pixel_aupimo",
+        title="pixel AUPIMO",
+        level="pixel",
+        formula="mean recall in each anomalous image over normal images' mean FPR from 1e-5 to 1e-4, log axis; "
+        "300,000 even thresholds, as the authors' code",
+        source=_SOURCE,
+        of_pixels=_accumulator,
+        every_score=True,
+    ),
+    Metric(
+        name="pixel_aupimo_exact",
+        title="pixel AUPIMO exact",
+        level="pixel",
+        formula="the same at every normal score, cut at the bounds: the limit of many thresholds",
+        source=_SOURCE,
+        of_pixels=_accumulator,
+        every_score=True,
+    ),
+)

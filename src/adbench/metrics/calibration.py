@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adbench.metrics.inputs import as_binary, as_scores
+from adbench.metrics.metric import Metric
 from adbench.metrics.ranking import Reals
 
 N_BINS = 15
@@ -42,3 +43,28 @@ def _pair(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Reals, Reals]:
     """Both in float64; empty where a score is no probability."""
     p, y = as_scores(probabilities, "scores").astype(np.float64), as_binary(labels, "labels").astype(np.float64)
     return (p, y) if len(p) and p.min() >= 0 and p.max() <= 1 else (p[:0], y[:0])
+
+
+DEFINITIONS = (
+    Metric(
+        name="image_ece",
+        title="image ECE",
+        level="image",
+        formula="sum over 15 even bins of share of images x |mean probability - share of anomalous ones|",
+        source="Naeini et al., AAAI 2015; the version of the positive class, as torchmetrics",
+        lower_is_better=True,
+        of_images=ece,
+        probabilities=True,
+        least_images=FEW_IMAGES,
+    ),
+    Metric(
+        name="image_brier",
+        title="image Brier score",
+        level="image",
+        formula="mean of (probability - label)^2",
+        source="Brier, Monthly Weather Review 1950",
+        lower_is_better=True,
+        of_images=brier,
+        probabilities=True,
+    ),
+)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from adbench.errors import UserError
 from adbench.metrics.inputs import Mask, Scores, as_binary, as_scores
+from adbench.metrics.metric import Metric
 from adbench.metrics.ranking import curve, ranking_metrics
 
 
@@ -60,3 +61,38 @@ class ImageMetrics:
     def from_state(cls, state: Mapping[str, NDArray[Any]]) -> ImageMetrics:
         """Build metrics from what `state` returned."""
         return cls().update(state["scores"], state["labels"])
+
+
+DEFINITIONS = (
+    Metric(
+        name="image_auroc",
+        title="image AUROC",
+        level="image",
+        formula="share of pairs of an anomalous and a normal image in the right order, a tie counts half",
+        shown=True,
+        built_in=True,
+    ),
+    Metric(
+        name="image_ap",
+        title="image AP",
+        level="image",
+        formula="sum of recall step x precision over the distinct scores, not interpolated",
+        shown=True,
+        built_in=True,
+    ),
+    Metric(
+        name="image_f1max",
+        title="image F1-max",
+        level="image",
+        formula="largest 2 TP / (2 TP + FP + FN) over all thresholds, score >= t",
+        shown=True,
+        built_in=True,
+    ),
+    Metric(
+        name="image_f1max_threshold",
+        title="image F1-max threshold",
+        level="image",
+        formula="the highest threshold that gives image_f1max, score >= t",
+        unit="score",
+    ),
+)

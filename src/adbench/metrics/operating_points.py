@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adbench.metrics.inputs import as_binary, as_scores
+from adbench.metrics.metric import VALIDATION_RULE, Metric, Parameter
 from adbench.metrics.ranking import curve
+from adbench.typed import Range
 
 RECALL = 0.95
 
@@ -50,3 +52,39 @@ def balanced_accuracy(scores: ArrayLike, labels: ArrayLike, threshold: float) ->
         return math.nan
     above = values > threshold
     return float(above[positive].mean() + (~above[~positive]).mean()) / 2
+
+
+DEFINITIONS = (
+    Metric(
+        name="image_fpr95",
+        title="image FPR95",
+        level="image",
+        formula="FPR at the first threshold, descending, with recall >= 0.95; not interpolated",
+        lower_is_better=True,
+        of_images=fpr95,
+    ),
+    Metric(
+        name="image_recall_at_fpr",
+        title="image recall at FPR",
+        level="image",
+        formula="largest recall of the ROC points with FPR <= the rate, ties taken whole; chosen by test labels",
+        parameter=Parameter(what="false-positive rate", range=Range(0, 1)),
+        of_images=recall_at_fpr,
+    ),
+    Metric(
+        name="image_recall_at_precision",
+        title="image recall at precision",
+        level="image",
+        formula="largest recall of the PR points with at least the precision; chosen by test labels",
+        parameter=Parameter(what="precision", range=Range(0, 1)),
+        of_images=recall_at_precision,
+    ),
+    Metric(
+        name="image_balanced_accuracy",
+        title="image balanced accuracy",
+        level="image",
+        formula="(TPR + TNR) / 2, anomalous where score > t",
+        parameter=Parameter(what="score threshold", range=Range(), rules=(VALIDATION_RULE,)),
+        of_images=balanced_accuracy,
+    ),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +15,13 @@ from adbench.metrics.aupro200 import GRIDS, Grid, ThresholdCurve, area, threshol
 from adbench.metrics.binned import BinnedPixels
 from adbench.metrics.exact import ExactPixels
 from adbench.metrics.inputs import Maps, Mask, Masks, Scores, scored_images
+from adbench.metrics.metric import Metric, Parameter
 from adbench.metrics.ranking import Inside, ranking_metrics
 from adbench.metrics.regions import find_regions
+from adbench.typed import Range
 
 SLICE_PX = 1 << 20  # pixels taken in at a time: stays in the processor's cache, and bounds what an update needs
+AUPRO_LIMIT = 0.3
 PAPERS_FPR_LIMIT = 0.3  # of the 200-threshold variant
 
 
@@ -27,22 +30,25 @@ class PixelMetrics:
 
     `mode="exact"` keeps every score: 4 bytes per normal pixel, on disk under `spill_dir` above `memory_limit` bytes,
     and 8 bytes per anomalous pixel in memory. `mode="constant"` counts in 2^20 bins (24 MiB): see `error_bounds`.
-    `aupro_limit` is the false-positive rate up to which AUPRO integrates; `aupro200=True` adds the papers' variant.
+    `aupro_limit` is the false-positive rate up to which AUPRO integrates; each of `further_aupro_limits` adds a
+    pixel_aupro@LIMIT, `aupro200=True` the papers' variant.
     Picklable; `state` and `from_state` carry the content as plain arrays.
     """
 
     def __init__(
         self,
         *,
-        aupro_limit: float = 0.3,
+        aupro_limit: float = AUPRO_LIMIT,
+        further_aupro_limits: Sequence[float] = (),
         aupro200: bool = False,
         grid: Grid = "numpy1",
         mode: Literal["exact", "constant"] = "exact",
         memory_limit: int = 4 << 30,
         spill_dir: str | Path | None = None,
     ) -> None:
-        if not 0 < aupro_limit <= 1:
-            raise UserError(f"aupro_limit={aupro_limit}", hint="choose a false-positive rate above 0, at most 1")
+        for limit in (aupro_limit, *further_aupro_limits):
+            if not 0 < limit <= 1:
+                raise UserError(f"aupro_limit={limit}", hint="choose a false-positive rate above 0, at most 1")
         if mode not in ("exact", "constant"):
             raise UserError(f"unknown mode {mode!r} of PixelMetrics", hint="choose 'exact' or 'constant'")
         if grid not in GRIDS:
@@ -50,6 +56,7 @@ class PixelMetrics:
         if aupro200 and mode == "constant":
             raise UserError("aupro200 needs every score", where="mode='constant'", hint="choose mode='exact'")
         self.aupro_limit, self.aupro200, self.grid, self.mode = aupro_limit, aupro200, grid, mode
+        self.further_aupro_limits = tuple(further_aupro_limits)
         self.memory_limit, self.spill_dir = memory_limit, spill_dir
         self._pixels = ExactPixels(memory_limit, spill_dir) if mode == "exact" else BinnedPixels()
 
@@ -111,7 +118,7 @@ class PixelMetrics:
         return metrics
 
     def __reduce__(self) -> tuple[Any, ...]:
-        names = ("aupro_limit", "aupro200", "grid", "mode", "memory_limit", "spill_dir")
+        names = ("aupro_limit", "further_aupro_limits", "aupro200", "grid", "mode", "memory_limit", "spill_dir")
         settings = {name: getattr(self, name) for name in names}
         return partial(type(self).from_state, **settings), (self.state(),)
 
@@ -122,11 +129,12 @@ class PixelMetrics:
         self._pixels.add(negatives, flat[regions.pixels], regions.areas, regions.n_regions)
 
     def _measure(self, inside: Inside) -> dict[str, float]:
-        values = ranking_metrics(self._pixels.stretches(), self.aupro_limit, inside)
+        limits = (self.aupro_limit, *self.further_aupro_limits)
+        values = ranking_metrics(self._pixels.stretches(), limits, inside)
         return {f"pixel_{name}": value for name, value in values.items()}
 
 
-def aupro(maps: Maps, masks: Masks, limit: float = 0.3) -> float:
+def aupro(maps: Maps, masks: Masks, limit: float = AUPRO_LIMIT) -> float:
     """Exact area under the per-region overlap curve up to the false-positive rate `limit`, divided by it.
 
     One point per distinct score, ties merged, straight lines between points, 8-connected regions: the definition of the
@@ -138,3 +146,58 @@ def aupro(maps: Maps, masks: Masks, limit: float = 0.3) -> float:
 def aupro200(maps: Maps, masks: Masks, limit: float = PAPERS_FPR_LIMIT, grid: Grid = "numpy1") -> float:
     """AUPRO on 200 thresholds as in the AnomalyCLIP and FAPrompt tables (see `adbench.metrics.aupro200`)."""
     return area(PixelMetrics().update(maps, masks).threshold_curve(grid), limit)
+
+
+DEFINITIONS = (
+    Metric(
+        name="pixel_auroc",
+        title="pixel AUROC",
+        level="pixel",
+        formula="share of pairs of an anomalous and a normal pixel in the right order, a tie counts half",
+        shown=True,
+        built_in=True,
+    ),
+    Metric(
+        name="pixel_ap",
+        title="pixel AP",
+        level="pixel",
+        formula="sum of recall step x precision over the distinct scores, not interpolated",
+        shown=True,
+        built_in=True,
+    ),
+    Metric(
+        name="pixel_f1max",
+        title="pixel F1-max",
+        level="pixel",
+        formula="largest 2 TP / (2 TP + FP + FN) over all thresholds, score >= t",
+        shown=True,
+        built_in=True,
+    ),
+    Metric(
+        name="pixel_aupro",
+        title="pixel AUPRO",
+        level="pixel",
+        formula="area under the mean share found of every 8-connected region over FPR, up to a limit, divided by it",
+        source="Bergmann et al., MVTec AD, IJCV 2021, section 5.1",
+        shown=True,
+        built_in=True,
+        asked_by="eval.aupro_limit=0.3,0.05",
+        parameter=Parameter(what="FPR limit", range=Range(0, 1, above=True), default=AUPRO_LIMIT),
+    ),
+    Metric(
+        name="pixel_aupro200",
+        title="pixel AUPRO-200",
+        level="pixel",
+        formula="AUPRO to FPR 0.3 from 200 evenly spaced thresholds, the FPR axis stretched to [0, 1]",
+        source="metrics.py of zqhang/AnomalyCLIP and mala-lab/FAPrompt",
+        asked_by="eval.aupro200=true",
+        built_in=True,
+    ),
+    Metric(
+        name="pixel_f1max_threshold",
+        title="pixel F1-max threshold",
+        level="pixel",
+        formula="the highest threshold that gives pixel_f1max, score >= t",
+        unit="score",
+    ),
+)

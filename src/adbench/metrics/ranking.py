@@ -13,7 +13,7 @@ A curve may come in stretches (each starts at the point where the last one ended
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from adbench.errors import UserError
 from adbench.metrics.inputs import Scores, as_binary, as_scores
+from adbench.metrics.metric import column_name
 
 Counts = NDArray[np.int64]
 Reals = NDArray[np.float64]
@@ -80,13 +81,18 @@ def f1_max(scores: ArrayLike, labels: ArrayLike) -> float:
     return ranking_metrics(curve(scores, labels))["f1max"]
 
 
-def ranking_metrics(stretches: Iterable[Curve], fpr_limit: float = 1.0, inside: Inside = "tied") -> dict[str, float]:
+def ranking_metrics(
+    stretches: Iterable[Curve], fpr_limits: Sequence[float] = (1.0,), inside: Inside = "tied"
+) -> dict[str, float]:
     """Return auroc, ap, f1max, aupro (0 to 1) and f1max_threshold of a curve in stretches; all NaN if there is none.
 
+    aupro is that up to the first of `fpr_limits`; further ones are aupro@0.05 and so on.
     `inside` says how scores that the curve holds for equal are counted: "tied", or in the "worst" or "best" order they
     could have had (for binned scores: bounds that hold for the scores before binning).
     """
-    misranked = ap = pro = f1 = 0.0
+    names = ["aupro", *(column_name("aupro", limit) for limit in fpr_limits[1:])]
+    misranked = ap = f1 = 0.0
+    areas = dict.fromkeys(names, 0.0)
     threshold = math.nan
     last: Curve | None = None
     for part in stretches:
@@ -94,14 +100,15 @@ def ranking_metrics(stretches: Iterable[Curve], fpr_limit: float = 1.0, inside: 
         ap += _precision_mass(part, inside) / part.n_positives
         best, at = _best_f1(part, inside)
         f1, threshold = (best, at) if best > f1 else (f1, threshold)
-        pro += 0.0 if part.coverage is None else _covered_area(part, part.coverage, fpr_limit, inside)
+        for name, limit in zip(names, fpr_limits, strict=True):
+            areas[name] += math.nan if part.coverage is None else _covered_area(part, part.coverage, limit, inside)
         last = part
     if last is None:
-        return dict.fromkeys(("auroc", "ap", "f1max", "aupro", "f1max_threshold"), math.nan)
-    # beyond the lowest positive score every region is covered: level 1 up to the limit
-    pro += max(fpr_limit - float(last.alarms[-1]) / last.n_negatives, 0.0)
-    aupro = pro / fpr_limit if last.coverage is not None else math.nan
-    values = {"auroc": 1.0 - misranked, "ap": ap, "f1max": f1, "aupro": aupro}
+        return dict.fromkeys(("auroc", "ap", "f1max", *names, "f1max_threshold"), math.nan)
+    values = {"auroc": 1.0 - misranked, "ap": ap, "f1max": f1}
+    for name, limit in zip(names, fpr_limits, strict=True):
+        # beyond the lowest positive score every region is covered: level 1 up to the limit
+        values[name] = (areas[name] + max(limit - float(last.alarms[-1]) / last.n_negatives, 0.0)) / limit
     shares = {name: float(np.clip(value, 0.0, 1.0)) for name, value in values.items()}  # rounding may step outside
     return {**shares, "f1max_threshold": threshold}
 

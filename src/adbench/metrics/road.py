@@ -19,10 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 from adbench.errors import UserError, unknown
 from adbench.metrics.components import component_metrics, components_above
 from adbench.metrics.inputs import Labels, Scores, labelled_images
+from adbench.metrics.metric import Metric
 from adbench.metrics.road_pixels import RoadProtocol, road_curve
 from adbench.metrics.store import Stored, spilled
 
-ROAD_METRICS = ("pixel_ap", "pixel_auroc", "pixel_fpr95", "component_siou_gt", "component_ppv", "component_f1")
+ROAD_METRICS = ("pixel_auroc", "pixel_ap", "pixel_fpr95", "component_siou_gt", "component_ppv", "component_f1")
 
 
 class RoadMetrics:
@@ -127,3 +128,42 @@ class MapStore:
         if sum(array.n_bytes for array in arrays) > self.memory_limit:
             stored = spilled(arrays, "adbench-maps-", self.memory_limit, self.spill_dir)
             self._maps = list(zip(stored[::2], stored[1::2], strict=True))
+
+
+_SMIYC = "Chan et al., SegmentMeIfYouCan, NeurIPS 2021 Datasets and Benchmarks, section 3.2"
+_ROAD = "data of road scenes"
+DEFINITIONS = (
+    Metric(
+        name="pixel_fpr95",
+        title="pixel FPR95",
+        level="pixel",
+        formula="FPR over known pixels at the first threshold, descending, with recall >= 0.95",
+        source=_SMIYC,
+        asked_by=_ROAD,
+        lower_is_better=True,
+    ),
+    Metric(
+        name="component_siou_gt",
+        title="component sIoU",
+        level="component",
+        formula="mean over annotated components of their overlap with all predicted ones that touch them",
+        source=_SMIYC,
+        asked_by=_ROAD,
+    ),
+    Metric(
+        name="component_ppv",
+        title="component PPV",
+        level="component",
+        formula="mean over predicted components of the share that is annotated",
+        source=_SMIYC,
+        asked_by=_ROAD,
+    ),
+    Metric(
+        name="component_f1",
+        title="component F1",
+        level="component",
+        formula="mean F1 of components over bounds of sIoU and PPV from 0.25 to 0.75",
+        source=_SMIYC,
+        asked_by=_ROAD,
+    ),
+)

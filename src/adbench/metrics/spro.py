@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,9 @@ from numpy.typing import ArrayLike, NDArray
 from adbench.errors import UserError
 from adbench.metrics.exact import ExactPixels
 from adbench.metrics.inputs import Mask, Scores, as_binary, as_scores
+from adbench.metrics.metric import Metric, Parameter
 from adbench.metrics.ranking import Reals, ranking_metrics
+from adbench.typed import Range
 
 LIMIT = 0.05
 
@@ -59,7 +62,7 @@ class SproMetrics:
     ) -> None:
         if not 0 < limit <= 1:
             raise UserError(f"the limit of sPRO is {limit}", hint="choose a false-positive rate above 0, at most 1")
-        self.limit = limit
+        self.limit, self.memory_limit, self.spill_dir = limit, memory_limit, spill_dir
         self._pixels = ExactPixels(memory_limit, spill_dir)
 
     def update(
@@ -84,7 +87,7 @@ class SproMetrics:
 
     def compute(self, limit: float | None = None) -> dict[str, float]:
         """Return pixel_auspro in [0, 1]; NaN without channels, or without a pixel outside of them."""
-        return {"pixel_auspro": ranking_metrics(self._pixels.stretches(), limit or self.limit)["aupro"]}
+        return {"pixel_auspro": ranking_metrics(self._pixels.stretches(), (limit or self.limit,))["aupro"]}
 
     def above(self, thresholds: ArrayLike) -> tuple[Reals, Reals]:
         """FPR and sPRO of the pixels with scores above each of `thresholds` (T,)."""
@@ -100,6 +103,11 @@ class SproMetrics:
         metrics = cls(**settings)
         metrics._pixels.load(state)
         return metrics
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = ("limit", "memory_limit", "spill_dir")
+        settings = {name: getattr(self, name) for name in names}
+        return partial(type(self).from_state, **settings), (self.state(),)
 
     def _add(self, scores: Scores, channels: Sequence[tuple[Mask, int]]) -> None:
         outside = np.ones(scores.shape, np.bool_)
@@ -152,3 +160,16 @@ def auc_spro(
 ) -> float:
     """Area under sPRO up to the false-positive rate `limit`, divided by it; NaN where undefined."""
     return SproMetrics(limit=limit).update(maps, channels).compute()["pixel_auspro"]
+
+
+DEFINITIONS = (
+    Metric(
+        name="pixel_auspro",
+        title="pixel AUC-sPRO",
+        level="pixel",
+        formula="area under the mean saturated share found of every defect over FPR, up to a limit, divided by it",
+        source="Bergmann et al., Beyond Dents and Scratches, IJCV 2022",
+        asked_by="Python: adbench.metrics.spro",
+        parameter=Parameter(what="FPR limit", range=Range(0, 1, above=True), default=LIMIT),
+    ),
+)

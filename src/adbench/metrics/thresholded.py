@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.metrics.inputs import Maps, Masks, as_scores, scored_images
+from adbench.metrics.metric import VALIDATION_RULE, Metric, Parameter
+from adbench.typed import Range
 
 NAMES = ("segf1", "seg_iou", "seg_precision", "seg_recall", "classf1")
 
@@ -42,7 +44,9 @@ class ThresholdedPixels:
         return self
 
     def merge(self, other: ThresholdedPixels) -> ThresholdedPixels:
-        """Add the counts of `other`, at the same threshold; `other` stays as it is."""
+        """Add the counts of `other`, at the same threshold; `other` stays as it is. One without takes the other's."""
+        if math.isnan(self.threshold):
+            self.threshold = other.threshold
         self._counts = self._counts + other._counts
         return self
 
@@ -59,6 +63,10 @@ class ThresholdedPixels:
             "seg_recall": tp / (tp + fn),
             "classf1": 2 * images[0] / (2 * images[0] + images[1] + images[2]),
         }
+
+    def notes(self) -> list[str]:
+        """Why there is no figure where there was no threshold."""
+        return ["no validation images, so no threshold of them"] if math.isnan(self.threshold) else []
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the content as plain arrays."""
@@ -108,3 +116,47 @@ class ScoreMoments:
             self._squares += squares + shift * shift * (self.n * n / total)
             self.mean += shift * (n / total)
             self.n = total
+
+
+def _accumulator(threshold: float | None, _memory_limit: int) -> ThresholdedPixels:
+    return ThresholdedPixels(math.nan if threshold is None else threshold)
+
+
+_THRESHOLD = Parameter(what="score threshold", range=Range(), rules=(VALIDATION_RULE,))
+_AD2 = "Heckler-Kram et al., MVTec AD 2, 2025; pooling and > are our reading"
+
+
+def _metric(name: str, title: str, formula: str, source: str = "") -> Metric:
+    return Metric(
+        name=name,
+        title=title,
+        level="pixel",
+        formula=formula,
+        source=source,
+        parameter=_THRESHOLD,
+        of_pixels=_accumulator,
+    )
+
+
+DEFINITIONS = (
+    _metric("segf1", "SegF1", "2 TP / (2 TP + FP + FN) of all pixels of a class together, score > t", _AD2),
+    _metric("seg_iou", "pixel IoU", "TP / (TP + FP + FN) of all pixels of a class together, score > t"),
+    _metric("seg_precision", "pixel precision", "TP / (TP + FP) of all pixels of a class together, score > t"),
+    _metric("seg_recall", "pixel recall", "TP / (TP + FN) of all pixels of a class together, score > t"),
+    _metric("classf1", "ClassF1", "F1 over images, anomalous where any pixel's score > t", _AD2),
+    Metric(
+        name=f"pixel_{VALIDATION_RULE}",
+        title="pixel threshold of the validation images",
+        level="pixel",
+        formula="mean + 3 population standard deviations of all pixel scores of the class's validation images",
+        source=_AD2,
+        unit="score",
+    ),
+    Metric(
+        name=f"image_{VALIDATION_RULE}",
+        title="image threshold of the validation images",
+        level="image",
+        formula="mean + 3 population standard deviations of the image scores of the class's validation images",
+        unit="score",
+    ),
+)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from adbench.data import catalogue
 from adbench.engine.settings import Row
+from adbench.metrics.registry import find, in_order, title
 from adbench.report.published import Published, load_published
 from adbench.report.results import guarded, markdown_line
-from adbench.report.table import METRICS, ROAD_METRICS, cell, condensed, is_mean, percent
+from adbench.report.table import cell, condensed, is_mean, percent
 
-HEADERS = {key: header for header, key in METRICS + ROAD_METRICS}
 FIELDS = (
     *("run", "method", "dataset", "class_name", "shots", "trained_on", "backbone"),
     *("metric", "ours", "published", "difference", "paper", "setting", "source"),
@@ -54,7 +54,7 @@ class Comparison:
     @property
     def metrics(self) -> list[str]:
         """The metrics that any line has, in the order of all tables."""
-        return [key for key in HEADERS if any(key in line.values for line in self.lines)]
+        return in_order(key for line in self.lines for key in line.values)
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
@@ -75,7 +75,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
 def to_markdown(comparison: Comparison) -> str:
     """The table in Markdown, percent with one decimal; notes below."""
     metrics = comparison.metrics
-    heads = ["data", "class", "shots", "", *(HEADERS[key] for key in metrics)]
+    heads = ["data", "class", "shots", "", *(title(key) for key in metrics)]
     lines = [markdown_line(heads), markdown_line([":--"] * 4 + ["--:"] * len(metrics))]
     lines += [markdown_line(cells) for cells in printed(comparison)]
     return "\n".join([*lines, "", *(f"- {note}" for note in comparison.notes)]) + "\n"
@@ -152,7 +152,7 @@ def _grouped(row: Row) -> dict[tuple[str, str], list[Published]]:
 def _lines(
     run: Run, row: Row, groups: Mapping[tuple[str, str], list[Published]], sources: dict[tuple[str, str], int]
 ) -> Iterator[Line]:
-    own = {key: 100 * row[key] for key in HEADERS if row.get(key) is not None}
+    own = {key: 100 * row[key] for key in in_order(row) if row[key] is not None}
     yield Line("ours", f"{run.label}{'*' if row.get('notes') else ''}", own, run, row)
     for source, figures in groups.items():
         number = sources.setdefault(source, len(sources) + 1)
@@ -178,8 +178,9 @@ def _remarks(runs: Sequence[Run], lines: Sequence[Line]) -> Iterator[str]:
             yield f"{run.label}: the backbone is {ours}, that of the published figures {theirs}: they do not compare"
         yield from _partial(run, own)
         lacking = {one.metric for line in own for one in line.published if one.metric not in line.row}
-        if "pixel_aupro200" in lacking:
-            yield f"{run.label}: pixel AUPRO-200 was not computed; eval.aupro200=true does so"
+        for key in in_order(lacking):
+            if (matched := find(key)) is not None and matched.metric.asked_by:
+                yield f"{run.label}: {title(key)} was not computed; {matched.metric.asked_by} does so"
         if any(line.row.get("trained_on") is None for line in own):
             yield f"{run.label}: it is unknown what the weights were trained on"
         yield from _unmatched(run, own)

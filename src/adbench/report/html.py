@@ -20,9 +20,10 @@ from adbench.engine.rows import MEAN
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import Row
 from adbench.engine.train_logger import read_history
+from adbench.metrics.registry import is_metric
 from adbench.report.curves import loss_curve
 from adbench.report.results import about_intervals, read_results
-from adbench.report.table import build_interval_table, build_table, is_mean, is_metric
+from adbench.report.table import build_interval_table, build_table, is_mean
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2330; --paper: #ffffff; --faint: #667085; --line: #d9dee7;

@@ -13,11 +13,11 @@ from typing import Any
 from adbench.atomic import write_json, write_text
 from adbench.errors import printable
 from adbench.metrics.intervals import RESAMPLES
+from adbench.metrics.registry import title
 from adbench.report.paired import Change, Line, PairedComparison
 from adbench.report.results import escaped, guarded, markdown_line, without_nan
-from adbench.report.table import METRICS, UNDEFINED, percent
+from adbench.report.table import UNDEFINED, percent
 
-HEADERS = {key: header for header, key in METRICS}
 NAMES = ("A", "B")
 _IN_MARKDOWN = 100  # changed images that comparison.md lists
 
@@ -26,7 +26,7 @@ def explanation(comparison: PairedComparison) -> list[str]:
     """What the columns mean, and what they do not say."""
     n_classes = sum(not math.isnan(line.p_holm) for line in comparison.lines)
     lines = [
-        f"B - A in points of {HEADERS[comparison.metric]}; 95 % interval and p by {RESAMPLES} bootstrap draws of the "
+        f"B - A in points of {title(comparison.metric)}; 95 % interval and p by {RESAMPLES} bootstrap draws of the "
         f"images, the same for both runs, seed {comparison.seed}",
         f"p values are not corrected for their number; p (Holm) is, over {n_classes} classes",
         "changed: images that B alone, and that A alone, puts on the right side of its own F1-max threshold "

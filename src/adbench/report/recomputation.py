@@ -9,9 +9,10 @@ from typing import Any
 from adbench.data import catalogue
 from adbench.engine.confidence import with_intervals
 from adbench.engine.means import is_over_datasets, mean_rows
-from adbench.engine.rows import ALL_METRICS, MEAN, THRESHOLDS, is_share, summarise_seeds
+from adbench.engine.rows import MEAN, is_share, summarise_seeds
 from adbench.engine.settings import Row
 from adbench.metrics import ImageMetrics, summarise
+from adbench.metrics.registry import find, in_order, is_threshold
 from adbench.metrics.table import Protocol
 from adbench.report.scores import Score
 
@@ -102,13 +103,27 @@ def _of_class(
         counts = {"n_images": len(images), "n_anomalous": None if -1 in labels else sum(labels)}
         known = [image for image in images if image["label"] >= 0 and image["score"] is not None]
         metrics = ImageMetrics().update([image["score"] for image in known], [image["label"] for image in known])
-        values |= metrics.compute(thresholds=True)
+        values |= {**metrics.compute(thresholds=True), **_optional(row, metrics)}
     printed = summarise({row["class_name"]: values}, _protocol(row))[row["class_name"]]  # zeros, of some protocols
     return {**counts, **{key: value for key, value in printed.items() if key in row}}
 
 
 def _protocol(row: Row) -> Protocol:
     return "official" if row["protocol"] == "official" else "exact"
+
+
+def _optional(row: Row, images: ImageMetrics) -> dict[str, float]:
+    """The columns of a class that a function of scores, labels and a number gives; what is undefined stays so."""
+    scores, labels = images.state().values()
+    values = {}
+    for key in row:
+        column = find(key)
+        if column is None or column.metric.of_images is None or isinstance(column.parameter, str) or row[key] is None:
+            continue
+        if not math.isnan(row[key]):
+            parameters = () if column.parameter is None else (column.parameter,)
+            values[key] = column.metric.of_images(scores, labels, *parameters)
+    return values
 
 
 def _of_mean(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
@@ -120,9 +135,7 @@ def _of_mean(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
         and (other["dataset"], other["support_seed"]) == (row["dataset"], row["support_seed"])
         and row["shots"] in (None, other["shots"])
     ]
-    metrics = {
-        of_class["class_name"]: {key: of_class[key] for key in ALL_METRICS if key in of_class} for of_class in classes
-    }
+    metrics = {of_class["class_name"]: {key: of_class[key] for key in in_order(of_class)} for of_class in classes}
     anomalous = [of_class["n_anomalous"] for of_class in classes]
     return {
         "n_images": sum(of_class["n_images"] for of_class in classes),
@@ -139,7 +152,7 @@ def _over_seeds(rows: Sequence[Row]) -> list[Row]:
 
 
 def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if is_share(key) or key in (*THRESHOLDS, *_COUNTS)}
+    return {key: value for key, value in row.items() if is_share(key) or is_threshold(key) or key in _COUNTS}
 
 
 def _same(then: Any, now: Any) -> bool:

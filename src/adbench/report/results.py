@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench.atomic import write_json, write_text
-from adbench.engine.rows import THRESHOLDS, is_share
+from adbench.engine.rows import is_share
 from adbench.engine.settings import Row
 from adbench.errors import UserError
+from adbench.metrics.registry import is_threshold
 from adbench.report.schema import checked_results
 from adbench.report.table import Table, build_interval_table, build_table, condensed, is_mean
 from adbench.structured import read_json
@@ -172,4 +173,4 @@ def without_nan(value: Any) -> Any:
 
 
 def _with_nan(key: str, value: Any) -> Any:
-    return math.nan if value is None and (key in THRESHOLDS or is_share(key)) else value
+    return math.nan if value is None and (is_threshold(key) or is_share(key)) else value

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, TypedDict
 
-from adbench.engine.rows import THRESHOLDS, is_share
+from adbench.engine.rows import is_share
+from adbench.metrics.registry import is_threshold
 from adbench.typed import Fraction, Length, check_value
 
 
@@ -54,6 +55,6 @@ def checked_results(content: Mapping[str, Any]) -> tuple[dict[str, Any], list[di
         for key, value in row.items():
             if is_share(key):
                 check_value(Fraction | None, value, f"results.json.rows[{number}].{key}")
-            elif key in THRESHOLDS:
+            elif is_threshold(key):
                 check_value(float | None, value, f"results.json.rows[{number}].{key}")
     return results["run"], results["rows"]

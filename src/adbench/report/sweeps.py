@@ -11,8 +11,9 @@ from typing import Any
 
 from adbench.atomic import write_text
 from adbench.engine.rows import MEAN, STD
+from adbench.metrics.registry import is_metric
 from adbench.report.results import markdown_line
-from adbench.report.table import is_metric, percent
+from adbench.report.table import percent
 
 Record = Mapping[str, Any]
 _SEED = "seed"

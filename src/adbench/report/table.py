@@ -13,6 +13,7 @@ from typing import Any
 from adbench.engine.means import is_over_datasets
 from adbench.engine.rows import HIGH, LOW, MEAN, STD
 from adbench.engine.settings import Row
+from adbench.metrics.registry import in_order, is_metric, title
 
 UNDEFINED = "n/a"
 
@@ -26,24 +27,6 @@ FACTS = (
     ("images", "n_images"),
     ("anomalous", "n_anomalous"),
 )
-METRICS = (
-    ("image AUROC", "image_auroc"),
-    ("image AP", "image_ap"),
-    ("image F1-max", "image_f1max"),
-    ("pixel AUROC", "pixel_auroc"),
-    ("pixel AP", "pixel_ap"),
-    ("pixel F1-max", "pixel_f1max"),
-    ("pixel AUPRO", "pixel_aupro"),
-    ("pixel AUPRO-200", "pixel_aupro200"),
-)
-ROAD_METRICS = (
-    ("pixel FPR95", "pixel_fpr95"),
-    ("component sIoU", "component_siou_gt"),
-    ("component PPV", "component_ppv"),
-    ("component F1", "component_f1"),
-)
-# Metrics that have a column only where a row has them
-_OCCASIONAL = {"pixel_aupro200", *(key for _, key in ROAD_METRICS)}
 MARK = "*"
 
 
@@ -63,7 +46,8 @@ def build_table(rows: Sequence[Row]) -> Table:
 
     A metric of several support seeds is printed as mean ± sample standard deviation.
     """
-    columns = [column for column in FACTS + METRICS + ROAD_METRICS if _present(column[1], rows)]
+    metrics = in_order(key for row in rows for key in row)
+    columns = [column for column in (*FACTS, *((title(key), key) for key in metrics)) if _present(column[1], rows)]
     keys = [key for _, key in columns]
     return Table(
         headers=[header for header, _ in columns],
@@ -78,7 +62,8 @@ def build_interval_table(rows: Sequence[Row]) -> Table:
     """The image metrics with their 95 % intervals, of rows that have any; of several support seeds their mean."""
     rows = [row for row in condensed(rows) if any(key.endswith(LOW) for key in row)]
     facts = [column for column in FACTS if column[1] not in ("n_images", "n_anomalous") and _present(column[1], rows)]
-    columns = [*facts, *(column for column in METRICS if any(column[1] + LOW in row for row in rows))]
+    metrics = in_order(key.removesuffix(LOW) for row in rows for key in row if key.endswith(LOW))
+    columns = [*facts, *((title(key), key) for key in metrics)]
     keys = [key for _, key in columns]
     return Table(
         headers=[header for header, _ in columns],
@@ -121,11 +106,6 @@ def percent(value: float | None) -> str:
     return UNDEFINED if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
-def is_metric(key: str) -> bool:
-    """Whether the column `key` holds a metric."""
-    return key in dict((key, header) for header, key in METRICS + ROAD_METRICS)
-
-
 def is_mean(row: Row) -> bool:
     """Whether `row` is the mean over classes."""
     return bool(row["class_name"] == MEAN)
@@ -136,9 +116,7 @@ def _present(key: str, rows: Sequence[Row]) -> bool:
         return any(row.get("shots") for row in rows)
     if key == "support_seed":
         return len({row.get(key) for row in rows} - {None}) > 1
-    if not is_metric(key) or any(key in row for row in rows):
-        return True
-    return key not in _OCCASIONAL and not all("pixel_fpr95" in row for row in rows)
+    return True
 
 
 def cell(key: str, row: Row) -> str:

@@ -58,6 +58,7 @@ class AdaClip(Method):
     """AdaCLIP with hybrid (static + dynamic) prompts in the visual and the language branch."""
 
     settings_class = AdaClipSettings
+    scores_are_probabilities = True
     scoring_only = frozenset({"gaussian_sigma"})
     learns_from_masks = "also"
 

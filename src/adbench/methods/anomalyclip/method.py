@@ -39,6 +39,7 @@ class AnomalyClip(Method):
     """AnomalyCLIP, learned on auxiliary data and applied to unseen classes."""
 
     settings_class = AnomalyClipSettings
+    scores_are_probabilities = True
     features_suffice = True
     scoring_only = frozenset({"gaussian_sigma"})
     learns_from_masks = "also"

@@ -1,0 +1,82 @@
+"""Metrics of one class that modules of `metrics` bring along: of images at the end, of pixels as they stream by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adbench.metrics import ImageMetrics
+from adbench.metrics.inputs import Maps, Masks
+from adbench.metrics.metric import Level
+from adbench.metrics.registry import Column
+
+Thresholds = Mapping[tuple[Level, str], float]
+"""Score thresholds by level and the rule that they come by; NaN where a class gives none."""
+
+
+class OptionalMetrics:
+    """Accumulators of those of `columns` that bring a function or an accumulator; shards merge.
+
+    thresholds      what stands for the rules among the columns' parameters
+    probabilities   whether image scores claim to be probabilities of an anomaly
+    memory_limit    bytes that the accumulators may keep in memory, all together
+    """
+
+    def __init__(
+        self, columns: Sequence[Column], thresholds: Thresholds, *, probabilities: bool, memory_limit: int
+    ) -> None:
+        self._of_images = [one for one in columns if one.metric.of_images is not None]
+        self._of_pixels = [one for one in columns if one.metric.of_pixels is not None]
+        self._probabilities, self.thresholds = probabilities, dict(thresholds)
+        makers = {self._shared(one): one.metric.of_pixels for one in self._of_pixels}
+        limit = memory_limit // max(1, len(makers))
+        numbers = {self._shared(one): self._number(one) for one in self._of_pixels}
+        self._accumulators = {key: make(numbers[key], limit) for key, make in makers.items() if make is not None}
+
+    def update(self, maps: Maps, masks: Masks) -> None:
+        """Take in maps (B, H, W) and masks (B, H, W), or lists of (H, W)."""
+        for accumulator in self._accumulators.values():
+            accumulator.update(maps, masks)
+
+    def merge(self, other: OptionalMetrics) -> None:
+        """Add another shard of the same class; `other` stays as it is. Thresholds come from one that has them."""
+        defined = {rule: value for rule, value in self.thresholds.items() if not math.isnan(value)}
+        self.thresholds = {**other.thresholds, **defined}
+        for key, accumulator in self._accumulators.items():
+            accumulator.merge(other._accumulators[key])
+
+    def of_images(self, images: ImageMetrics) -> tuple[dict[str, float], list[str]]:
+        """Values by column, from the scores and labels that `images` holds, and notes."""
+        values, notes = {}, []
+        scores, labels = images.state().values()
+        for one in self._of_images:
+            parameter = self._number(one)
+            metric, given = one.metric, () if one.metric.parameter is None else (parameter,)
+            if metric.probabilities and not self._probabilities:
+                values[one.key] = math.nan
+                notes.append(f"{one.key} is undefined: the scores do not claim to be probabilities")
+                continue
+            values[one.key] = metric.of_images(scores, labels, *given) if metric.of_images is not None else math.nan
+            if isinstance(one.parameter, str) and parameter is not None and math.isnan(parameter):
+                notes.append(f"{one.key} is undefined: no validation images, so no threshold of them")
+            elif len(scores) < metric.least_images:
+                notes.append(f"{one.key} of {len(scores)} images is biased upwards (fewer than {metric.least_images})")
+        return values, notes
+
+    def of_pixels(self) -> tuple[dict[str, float], list[str]]:
+        """Values by column, and notes."""
+        computed = {key: accumulator.compute() for key, accumulator in self._accumulators.items()}
+        values = {one.key: computed[self._shared(one)][one.metric.name] for one in self._of_pixels}
+        return values, [note for accumulator in self._accumulators.values() for note in accumulator.notes()]
+
+    def _shared(self, one: Column) -> tuple[str, float | str | None]:
+        """What columns that share an accumulator have in common."""
+        make: Any = one.metric.of_pixels
+        return f"{make.__module__}.{make.__qualname__}", one.parameter
+
+    def _number(self, one: Column) -> float | None:
+        """The column's parameter as a number; None where it has none."""
+        if isinstance(one.parameter, str):
+            return self.thresholds.get((one.metric.level, one.parameter), math.nan)
+        return one.parameter
