@@ -1,4 +1,4 @@
-"""The commands that README.md, --help and the methods' YAML files show compose."""
+"""The commands that README.md, docs/, --help and the methods' YAML files show compose."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from adbench.cli.plan import preview
 from adbench.shipped import configs_dir
 
 REPOSITORY = Path(__file__).parents[2]
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+README = "\n".join(
+    file.read_text(encoding="utf-8")
+    for file in [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("**/*.md"))]
+)
 HEADERS = [
     file.read_text(encoding="utf-8").replace("#  ", "")
     for group in ("method", "benchmark")
@@ -28,6 +31,7 @@ HELPS = [SETTINGS, *(__import__(f"adbench.cli.{name}", fromlist=["HELP"]).HELP f
 
 
 def commands(text: str) -> list[str]:
+    text = re.sub(r"^( *)torchrun .*? -m adbench ", r"\1python -m adbench ", text, flags=re.MULTILINE)
     found = re.findall(r"^ *(python -m adbench [a-z]+ .*?)(?: +#.*)?$", text, flags=re.MULTILINE)
     return [command for command in found if not re.search(r"\b(NAME|DIR|COMMAND|CASE_DIR|RUN)\b", command)]
 
