@@ -41,7 +41,14 @@ def test_plain_lines_come_now_and_then(monkeypatch):
     stream = io.StringIO()
     _work(Lines(stream))
 
-    assert len(stream.getvalue().splitlines()) == 3
+    _, first, last = stream.getvalue().splitlines()
+    assert " left  loss" in first
+    assert "left" not in last
+
+
+def test_the_time_left_is_told_from_the_rate():
+    assert progress._time_left(7322, 2.0) == "  1:01:01 left"
+    assert progress._time_left(0, 2.0) == ""
 
 
 def test_a_terminal_gets_a_bar_and_literal_text():

@@ -39,7 +39,7 @@ class Prepared:
 
 def prepare(picture: Picture, transform: Transform) -> Prepared:
     """Read and preprocess a picture. Raises UserError for a broken file, and an array of another kind."""
-    image = _opened(picture)
+    image = open_picture(picture)
     return Prepared(picture, transform.image(image), (image.height, image.width))
 
 
@@ -76,7 +76,8 @@ def several(pictures: Picture | Sequence[Picture]) -> list[Picture]:
     return list(pictures)
 
 
-def _opened(picture: Picture) -> Image.Image:
+def open_picture(picture: Picture) -> Image.Image:
+    """The picture in its stored mode, upright. Raises UserError for a broken file, and an array of another kind."""
     if isinstance(picture, Image.Image):
         return picture
     if isinstance(picture, (str, Path)):

@@ -84,7 +84,7 @@ def find_checkpoint(asked: str | None, overrides: Overrides) -> ChosenCheckpoint
     if method is None:
         if asked in (None, UNTRAINED):
             raise UserError(
-                "eval needs a method or the weights of one",
+                f"{overrides.command} needs a method or the weights of one",
                 hint=f"add method=NAME ({', '.join(choices('method'))}) or checkpoint=RUN",
             )
     elif asked == UNTRAINED or (asked is None and _class(method).supervision == "none"):

@@ -68,10 +68,14 @@ class Overrides:
         return expanded(str(self.get("data_dir") or os.environ.get("ADBENCH_DATA", "data")))
 
     def only(self, *keys: str) -> None:
-        """Raise UserError, with the nearest key, for a word that is none of `keys` ("data.*": any of a data set)."""
+        """Raise UserError, with the nearest key, for a word that is none of `keys` ("data.*": any of a data set).
+
+        Of other sections whoever takes "clip.*" or "method.*" checks the keys.
+        """
+        open_sections = tuple(key[:-1] for key in keys if key.endswith(".*"))
         for key, override in self.by_key.items():
-            if key not in keys and not ("data.*" in keys and key.startswith("data.")):
-                known = [key for key in keys if key != "data.*"]
+            if key not in keys and not key.startswith(open_sections):
+                known = [key for key in keys if not key.endswith(".*")]
                 raise unknown_setting(
                     override.word, key, known + ["data.root", "data.classes"] * ("data.*" in keys), self.command
                 )

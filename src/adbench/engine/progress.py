@@ -70,9 +70,18 @@ class Lines:
                 printed = now
                 rate = (done - first) / max(now - start, 1e-9)
                 shown = "".join(f"  {name} {value:.4g}" for name, value in values.items())
-                self.say(f"{label}  {done}/{total}  {rate:.1f}/s{shown}")
+                self.say(f"{label}  {done}/{total}  {rate:.1f}/s{_time_left(total - done, rate)}{shown}")
 
         yield advance
+
+
+def _time_left(n_left: int, rate: float) -> str:
+    """In hours, minutes and seconds; empty at the end."""
+    if n_left <= 0 or rate <= 0:
+        return ""
+    minutes, seconds = divmod(round(n_left / rate), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"  {hours}:{minutes:02d}:{seconds:02d} left"
 
 
 class Bars:

@@ -213,6 +213,10 @@ class Method(nn.Module, ABC):
         """
         raise UserError(f"method {self.name} scores each image by itself")
 
+    def prompt_words(self, class_name: str) -> str | None:
+        """What prompts call the class; None where its name does not enter them."""
+        return None
+
     def remembers(self, class_name: str) -> bool:
         """Whether there is a memory to score this class with."""
         return class_name in self.memory_bank

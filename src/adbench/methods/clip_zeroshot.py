@@ -46,6 +46,10 @@ class ClipZeroShot(Method):
 
     def _text(self, class_name: str) -> Tensor:
         if class_name not in self._directions:
-            words = class_name.replace("-", " ").replace("_", " ")
+            words = self.prompt_words(class_name)
             self._directions[class_name] = encode_ensemble(self.clip, ADACLIP_ENSEMBLE, words)
         return self._directions[class_name].to(self.clip.device)
+
+    def prompt_words(self, class_name: str) -> str:
+        """The class name with spaces for hyphens and underscores."""
+        return class_name.replace("-", " ").replace("_", " ")

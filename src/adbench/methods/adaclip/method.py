@@ -113,6 +113,10 @@ class AdaClip(Method):
             features["text"] = torch.stack([self._text_without_prompts(name) for name in batch.class_names])
         return features
 
+    def prompt_words(self, class_name: str) -> str:
+        """The class name with spaces for hyphens."""
+        return prompt_name(class_name)
+
     def token_ids(self, class_name: str) -> Tensor:
         """Ids (48, 77) of the 28 normal and 20 abnormal sentences about a class."""
         if class_name not in self._token_ids:

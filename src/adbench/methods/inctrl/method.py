@@ -118,11 +118,15 @@ class InCtrl(Method):
     def text_features(self, class_name: str) -> Tensor:
         """Unit directions (2, E) of the normal and the abnormal state, once per class."""
         if class_name not in self._text:
-            words = class_name.replace("_", " ")
+            words = self.prompt_words(class_name)
             natural = self.settings.natural_prompts and words in NATURAL_OBJECTS
             directions = encode_ensemble(self.clip, NATURAL_ENSEMBLE if natural else INCTRL_ENSEMBLE, words)
             self._text[class_name] = directions.T
         return self._text[class_name].to(self.clip.device)
+
+    def prompt_words(self, class_name: str) -> str:
+        """The class name with spaces for underscores."""
+        return class_name.replace("_", " ")
 
     @torch.no_grad()
     def adapt(self, class_name: str, support: Batch, features: Features | None = None) -> None:

@@ -21,6 +21,7 @@ from adbench.methods.promptad.official import read_files, write_file
 from adbench.methods.promptad.prompts import Contexts, make_prompts
 from adbench.methods.promptad.scores import abnormal_probability, image_score, memory_distance, pixel_map
 from adbench.methods.promptad.settings import BY_VARIANT, PromptAdSettings, Task
+from adbench.methods.promptad.states import noun
 from adbench.methods.promptad.transform import PromptAdTransform, exchange_red_and_blue
 from adbench.methods.promptad.vvclip import VvClip
 from adbench.methods.registry import register
@@ -183,6 +184,10 @@ class PromptAd(Method):
                 hint=f"set method.task={next(iter(prompts))}, or fit the class for {task}",
             )
         return abnormal_probability(features, prompts[task].prototypes, self.scale)
+
+    def prompt_words(self, class_name: str) -> str:
+        """The noun that the authors write for the class, else its name with spaces for underscores."""
+        return noun(class_name)
 
     def remembers(self, class_name: str) -> bool:
         """Whether the class was fitted, or a checkpoint that does not name its class waits for one."""

@@ -65,6 +65,10 @@ class WinClip(Method):
             features[f"windows_{scale}"] = window_features(self.clip, embedded, scale, self.max_tokens)
         return features
 
+    def prompt_words(self, class_name: str) -> str:
+        """The class name as it is."""
+        return class_name
+
     @torch.no_grad()
     def text_embeddings(self, class_name: str) -> Tensor:
         """Mean sentence features (2, C) of the normal and the anomalous state, not normalised; once per class."""

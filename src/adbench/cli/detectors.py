@@ -1,0 +1,150 @@
+"""A detector as the command line names it: checkpoint=, or a training-free method with its backbone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from adbench.cli.overrides import Overrides
+from adbench.errors import UserError, unknown
+from adbench.typed import expanded, make, read
+
+if TYPE_CHECKING:
+    from adbench.api.detector import Detector
+    from adbench.data.inputs import NamedPictures
+    from adbench.engine.progress import Reporter
+
+KEYS = (
+    *("checkpoint", "method", "method.*", "clip", "clip.*", "device", "seed", "outputs"),
+    *("class_name", "support.path", "batch_size", "thresholds"),
+)
+"""What every command that runs a detector takes."""
+
+HELP = """\
+detector
+  checkpoint=RUN|FILE       a run folder, a weights file, or a checkpoint published by the method's authors; latest: the
+                            newest finished training (of method=NAME)
+  checkpoint=untrained      of a method that is not trained: method=winclip|clip_zeroshot|... clip=NAME
+  method.KEY=VALUE          hyperparameters that may change after training     clip.checkpoint=FILE
+  class_name=NAME           what the pictures show, as it enters prompts ("metal nut"); object if it is not given
+  support.path=NORMALS      normal pictures (file, folder or pattern), for methods that compare with such
+  batch_size=8              device=auto|cpu|cuda            seed=N (of what is fitted to support)
+  thresholds=FILE|FOLDER    where thresholds lie, instead of thresholds.json beside the weights
+"""
+
+
+def open_detector(overrides: Overrides) -> Detector:
+    """The detector, on its device, with the thresholds that lie beside its weights.
+
+    Raises UserError where weights are missing, do not fit, or the method needs training.
+    """
+    import torch
+
+    from adbench.api.detector import Detector
+    from adbench.cli.checkpoints import find_checkpoint
+    from adbench.cli.components import load_backbone
+    from adbench.cli.config import ClipConfig
+    from adbench.cli.layers import Layer, lay_over, settle
+    from adbench.engine.device import resolve_device
+    from adbench.engine.rng import seed_streams
+    from adbench.engine.weights import load_weights
+    from adbench.methods import build, method_class
+
+    checkpoint = find_checkpoint(overrides.get("checkpoint"), overrides)
+    chosen = method_class(checkpoint.method)
+    if checkpoint.path is None and chosen.supervision != "none":
+        hint = f"train it (python -m adbench train method={checkpoint.method} data=...), or give checkpoint=RUN"
+        raise UserError(f"method {checkpoint.method} says nothing before it is trained", hint=hint)
+    typed = overrides.layer([])
+    given = {key: typed.values[key] for key in ("method", "clip") if key in typed.values}
+    # The settings of `eval` on any folder of pictures: they say method and backbone.
+    tree = settle("eval", [checkpoint.layer(overrides), Layer(typed.choices)], ["folder"])
+    tree = lay_over(tree, given)
+    hyperparameters = {key: value for key, value in tree["method"].items() if key != "name"}
+    device = resolve_device(str(overrides.get("device", "auto")))
+    clip = load_backbone(make(ClipConfig, tree["clip"], "clip"), device)
+    seed = whole_number(overrides, "seed", 111, least=0)
+    torch.manual_seed(seed)
+    method = build(checkpoint.method, clip, **chosen.check_hyperparameters(hyperparameters))
+    record = None if checkpoint.path is None else load_weights(method, checkpoint.path)
+    detector = Detector(method, record, device=str(device))
+    seed_streams(seed, method)
+    place = overrides.get("thresholds") or checkpoint.path
+    if place is not None:
+        detector.load_thresholds(expanded(str(place)))
+    return detector
+
+
+def support_pictures(overrides: Overrides, detector: Detector, class_name: str) -> list[str] | None:
+    """The pictures that support.path names; None where it is not given.
+
+    Raises UserError where the method takes none, or cannot do without.
+    """
+    from adbench.data.inputs import name_pictures
+
+    method, path = detector.method, overrides.get("support.path")
+    if path is None:
+        if method.needs_support and not method.remembers(class_name):
+            known = f"fitted to: {', '.join(sorted(method.memory_bank))}" if method.memory_bank else ""
+            hint = "add support.path=FOLDER" + (" or one of these as class_name=NAME" if known else "")
+            what = f"method {method.name} compares with normal pictures of class {class_name!r}, and there are none"
+            raise UserError(what, where=known, hint=hint)
+        return None
+    word = overrides.word("support.path")
+    if not method.adapts:
+        raise UserError(f"method {method.name} takes no support pictures", where=word, hint="leave it out")
+    if method.fits and method.memory_bank:
+        raise UserError("the weights were fitted to support pictures of their own", where=word, hint="leave it out")
+    return list(name_pictures(str(path), "support.path").paths)
+
+
+def named_input(overrides: Overrides) -> NamedPictures:
+    """The pictures that input names. Raises UserError where there are none."""
+    from adbench.data.inputs import name_pictures
+
+    if "input" not in overrides:
+        raise UserError(f"{overrides.command} needs pictures", hint="add input=FILE, FOLDER or a pattern")
+    return name_pictures(str(overrides.get("input")), "input")
+
+
+def say_detector(detector: Detector, class_name: str, reporter: Reporter) -> None:
+    """Which method with which weights on what, and which words its prompts hold."""
+    from adbench.cli.components import clip_line, device_line
+
+    source = "no weights needed" if detector.record is None else f"weights {detector.record.source}"
+    words = detector.method.prompt_words(class_name)
+    reporter.say(f"method       {detector.method.name}, {source}")
+    reporter.say(f"backbone     {clip_line(detector.method.clip)}")
+    reporter.say(f"prompts say  {'nothing of the class' if words is None else words}")
+    reporter.say(f"device       {device_line(detector.device)}")
+
+
+def class_name_of(overrides: Overrides) -> str:
+    """class_name=NAME, else object."""
+    return str(overrides.get("class_name") or "object")
+
+
+def choice(overrides: Overrides, key: str, known: tuple[Any, ...]) -> Any:
+    """One of `known`, the first by default. Raises UserError for anything else."""
+    value = overrides.get(key, known[0])
+    if value not in known or isinstance(value, bool) is not isinstance(known[0], bool):
+        raise unknown("value", str(value), [str(one) for one in known], where=overrides.word(key))
+    return value
+
+
+def whole_number(overrides: Overrides, key: str, default: int, *, least: int) -> int:
+    """A whole number. Raises UserError for anything else, and one below `least`."""
+    value = overrides.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(f"{key} is {value}", where=overrides.word(key), hint=f"give a whole number of at least {least}")
+    return value
+
+
+def number(overrides: Overrides, key: str) -> float | None:
+    """A finite number; None where it is not given. Raises UserError for anything else."""
+    import math
+
+    if key not in overrides or (value := read(overrides.by_key[key].value)) is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise UserError(f"{key} is {value}", where=overrides.word(key), hint="give a number")
+    return float(value)

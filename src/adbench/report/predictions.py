@@ -1,0 +1,87 @@
+"""predictions.csv: a row per picture, appended as it is scored; what a killed process has half written is dropped.
+
+path, class_name, score, threshold, verdict (normal, anomalous; empty without a threshold). A float is written as Python
+prints it, so it is read back to the bit; file names that are no UTF-8 keep their bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from adbench.atomic import naming
+from adbench.errors import UserError
+from adbench.report.results import guarded, unguarded
+
+FILE = "predictions.csv"
+FIELDS = ("path", "class_name", "score", "threshold", "verdict")
+_BLOCK = 1 << 20
+
+
+class PredictionTable:
+    """The rows of a file that is open for appending. `done`: paths of the pictures that have theirs."""
+
+    def __init__(self, file: IO[bytes], done: set[str]) -> None:
+        self.done = done
+        self._file = file
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, path: Path) -> Iterator[PredictionTable]:
+        """Begin a table, or go on with one. Raises UserError for a file that is something else."""
+        with naming(path), path.open("a+b") as file:
+            file.truncate(_whole_rows(file))
+            done = set(_paths(path))
+            table = cls(file, done)
+            if file.seek(0, io.SEEK_END) == 0:
+                table._write(FIELDS)
+            yield table
+
+    def append(self, path: str, class_name: str, score: float, threshold: float | None, verdict: str) -> None:
+        """Add the row of a picture; it has reached the system when this returns."""
+        shown = "" if threshold is None else repr(threshold)
+        self._write((guarded(path), guarded(class_name), repr(score), shown, verdict))
+        self.done.add(path)
+
+    def _write(self, cells: tuple[Any, ...]) -> None:
+        text = io.StringIO()
+        # With this ending both signs of it are quoted in names.
+        csv.writer(text, lineterminator="\r\n").writerow(cells)
+        self._file.write((text.getvalue()[:-2] + "\n").encode("utf-8", "surrogateescape"))
+        self._file.flush()
+
+
+def _whole_rows(file: IO[bytes]) -> int:
+    """Bytes up to the end of the last whole row: a line feed outside of quotes."""
+    file.seek(0)
+    end = position = 0
+    quoted = False
+    while block := file.read(_BLOCK):
+        for number, part in enumerate(block.split(b'"')):
+            quoted ^= number > 0
+            if not quoted and (last := part.rfind(b"\n")) >= 0:
+                end = position + last + 1
+            position += len(part) + 1
+        position -= 1  # the last part has no quote behind it
+    return end
+
+
+def _paths(path: Path) -> Iterator[str]:
+    hint = "give another folder, or remove the file to score all pictures anew"
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        try:
+            header = next(rows, None)
+            if header is not None and tuple(header) != FIELDS:
+                raise ValueError(f"its columns are not {', '.join(FIELDS)}")
+            for cells in rows:
+                if len(cells) != len(FIELDS):
+                    raise ValueError(f"{len(cells)} cells instead of {len(FIELDS)}")
+                yield unguarded(cells[0])
+        except (ValueError, csv.Error) as error:
+            where = f"{path}:{rows.line_num}"
+            raise UserError(f"this is no table of predictions: {error}", where=where, hint=hint) from error
