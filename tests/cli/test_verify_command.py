@@ -270,7 +270,8 @@ def with_maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         patch.delenv("ADBENCH_DATA", raising=False)
         words = ["eval", "method=median_colour", "clip=demo"]
-        assert main([*words, "eval.maps=true", "data=mvtec", "eval.aupro200=true", "out=exact"]) == 0
+        further = ["eval.aupro200=true", "eval.aupro_limit=[0.3,0.05]", "eval.metrics=[seg_iou@0.5,image_fpr95]"]
+        assert main([*words, "eval.maps=true", "data=mvtec", *further, "out=exact"]) == 0
         assert main([*words, "eval.maps=true", "data=mvtec", "eval.metrics_mode=constant", "out=constant"]) == 0
         assert main([*words, "eval.maps=float16", "data=mvtec", "out=half"]) == 0
         assert main([*words, "eval.maps=true", "data=road", "eval.protocol=smiyc", "out=road"]) == 0
@@ -297,6 +298,7 @@ def test_pixel_columns_follow_from_kept_maps(run: str, maps: Path, verify: Verif
     ("run", "key"),
     [
         *(("exact", key) for key in ("pixel_auroc", "pixel_aupro", "pixel_aupro200", "pixel_f1max_threshold")),
+        *(("exact", key) for key in ("pixel_aupro@0.05", "seg_iou@0.5", "image_fpr95")),
         ("constant", "pixel_ap"),
         *(("road", key) for key in ("pixel_fpr95", "component_f1")),
     ],

@@ -118,12 +118,18 @@ def _optional(row: Row, images: ImageMetrics) -> dict[str, float]:
     values = {}
     for key in row:
         column = find(key)
-        if column is None or column.metric.of_images is None or isinstance(column.parameter, str) or row[key] is None:
+        if column is None or column.metric.of_images is None or not _is_number(row[key]):
             continue
-        if not math.isnan(row[key]):
-            parameters = () if column.parameter is None else (column.parameter,)
-            values[key] = column.metric.of_images(scores, labels, *parameters)
+        parameter = column.parameter
+        if isinstance(parameter, str):  # a rule: the threshold that it has come to stands in the row
+            parameter = row.get(f"{column.metric.level}_{parameter}")
+        if column.parameter is None or _is_number(parameter):
+            values[key] = column.metric.of_images(scores, labels, *(() if column.parameter is None else (parameter,)))
     return values
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) and not math.isnan(value)
 
 
 def _of_mean(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
