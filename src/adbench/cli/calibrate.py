@@ -1,0 +1,92 @@
+"""`adbench calibrate`: find the threshold of a class from normal pictures, and keep it beside the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from adbench.cli import detectors
+from adbench.cli.overrides import Overrides
+from adbench.errors import UserError
+
+if TYPE_CHECKING:
+    from adbench.engine.thresholds import Threshold
+    from adbench.metrics.conformal import Confidence
+
+SUMMARY = "find a threshold from normal pictures, with a guaranteed rate of false alarms"
+
+HELP = f"""\
+usage  python -m adbench calibrate checkpoint=RUN input=NORMALS fpr=0.01 [class_name=NAME] [confidence=0.95|average]
+
+Scores normal pictures and keeps, in thresholds.json beside the weights, the smallest threshold above which at most the
+share fpr of the normal pictures to come will score; `predict` and adbench.load_run take it. The promise holds for
+pictures taken like the calibration pictures, none of which the method was fitted to: support and training pictures
+are refused, copies count once. It says nothing of how many anomalies are found.
+
+  fpr=0.01                  the rate of false alarms. It takes 29, 59, 149, 299 or 598 pictures for 0.1, 0.05, 0.02,
+                            0.01 or 0.005
+  confidence=0.95           that the rate holds for this very threshold; average: it holds on average over calibrations,
+                            and takes 9, 19, 49, 99 or 199 pictures
+  input=FILE|FOLDER|PATTERN the normal pictures; a file that cannot be read is named and left out, exit status 1
+
+{detectors.HELP}
+examples
+  python -m adbench calibrate checkpoint=latest input=normal fpr=0.05 class_name=gear
+  python -m adbench calibrate method=winclip clip=demo input=normal fpr=0.1 support.path=support thresholds=winclip
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `adbench calibrate` with these words."""
+    from adbench.engine.progress import make_reporter
+    from adbench.metrics.conformal import require_enough
+
+    overrides = Overrides("calibrate", argv)
+    overrides.only(*detectors.KEYS, "input", "fpr", "confidence")
+    fpr, confidence = detectors.number(overrides, "fpr"), _confidence(overrides)
+    if fpr is None:
+        raise UserError("calibrate needs the rate of false alarms", hint="add fpr=0.01")
+    batch_size = detectors.whole_number(overrides, "batch_size", 8, least=1)
+    pictures, class_name = detectors.named_input(overrides).paths, detectors.class_name_of(overrides)
+    require_enough(len(pictures), fpr, confidence)
+    detector, reporter = detectors.open_detector(overrides), make_reporter()
+    if detector.place is None:
+        hint = "add thresholds=FOLDER, and give it to predict too"
+        raise UserError("there are no weights beside which the threshold could be kept", hint=hint)
+    support = detectors.support_pictures(overrides, detector, class_name)
+    detectors.say_detector(detector, class_name, reporter)
+    errors: list[UserError] = []
+    with reporter.track("calibrate", len(pictures)) as advance:
+        found = detector.calibrate(
+            pictures,
+            fpr=fpr,
+            class_name=class_name,
+            confidence=confidence,
+            support=support,
+            batch_size=batch_size,
+            progress=lambda count: advance(count, {}),
+            broken=errors.append,
+        )
+    for error in errors:
+        reporter.say(f"left out     {error}")
+    if n_copies := len(pictures) - len(errors) - found.n:
+        reporter.say(f"left out     {n_copies} copies of other pictures")
+    place = detector.save_thresholds()
+    print(_line(class_name, found))
+    print(place)
+    return 1 if errors else 0
+
+
+def _line(class_name: str, found: Threshold) -> str:
+    promise = "on average" if found.confidence == "average" else f"with confidence {found.confidence:g}"
+    return (
+        f"class {class_name}: threshold {found.value:.6g}; at most {100 * (found.fpr or 0):g} % of normal pictures "
+        f"score above it, {promise} (n = {found.n}, {found.n_above} of them above)"
+    )
+
+
+def _confidence(overrides: Overrides) -> Confidence:
+    if overrides.get("confidence") == "average":
+        return "average"
+    value = detectors.number(overrides, "confidence")
+    return 0.95 if value is None else value

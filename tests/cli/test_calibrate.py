@@ -1,0 +1,103 @@
+"""`adbench calibrate`: a threshold beside the weights, which predict takes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from adbench.cli.main import main
+from adbench.metrics import conformal_threshold
+from cli.few_pictures import picture
+
+WINCLIP = ["method=winclip", "clip=demo", "support.path=support", "thresholds=kept"]
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(trained, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    for name, first, n in (("normal", 100, 30), ("support", 200, 2)):
+        Path(name).mkdir()
+        for number in range(n):
+            picture(first + number, spot=False)[0].save(f"{name}/{number}.png")
+    return tmp_path / "copy"
+
+
+def rows(out: str) -> list[dict[str, str]]:
+    with (Path(out) / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_predict_takes_the_threshold_that_lies_beside_the_weights(folder: Path, capsys) -> None:
+    assert main(["calibrate", "checkpoint=latest", "input=normal", "fpr=0.1", "class_name=paper"]) == 0
+    said = capsys.readouterr().out
+    assert "at most 10 % of normal pictures score above it, with confidence 0.95 (n = 30, 0 of them above)" in said
+    (place,) = Path("outputs").glob("train/**/thresholds.json")
+    kept = json.loads(place.read_text())["classes"]["paper"]
+
+    assert main(["predict", "checkpoint=latest", "input=normal", "class_name=paper", "out=out"]) == 0
+    scores = [float(row["score"]) for row in rows("out")]
+    assert kept["value"] == pytest.approx(conformal_threshold(scores, 0.1).value, abs=1e-6)
+    assert {row["verdict"] for row in rows("out")} == {"normal"}
+    assert {float(row["threshold"]) for row in rows("out")} == {kept["value"]}
+
+    assert main(["calibrate", "checkpoint=latest", "input=normal", "fpr=0.1", "confidence=average"]) == 0
+    classes = json.loads(place.read_text())["classes"]
+    assert classes["paper"] == kept
+    assert (classes["object"]["confidence"], classes["object"]["n_above"]) == ("average", 2)
+
+
+def test_weights_that_were_replaced_do_not_take_the_threshold_of_others(folder: Path, capsys) -> None:
+    assert main(["calibrate", "checkpoint=latest", "input=normal", "fpr=0.1"]) == 0
+    (place,) = Path("outputs").glob("train/**/thresholds.json")
+    content = json.loads(place.read_text())
+    content["classes"]["object"]["detector"]["weights_sha256"] = "0" * 64
+    place.write_text(json.dumps(content))
+    assert main(["predict", "checkpoint=latest", "input=normal", "out=out"]) == 2
+    assert "the threshold was found with another detector: weights_sha256" in capsys.readouterr().err
+
+
+def test_training_free_methods_keep_theirs_where_it_is_said(folder: Path, capsys) -> None:
+    assert main(["calibrate", *WINCLIP, "input=normal", "fpr=0.1"]) == 0
+    assert main(["predict", *WINCLIP, "input=normal", "out=out"]) == 0
+    assert {row["verdict"] for row in rows("out")} == {"normal"}
+    others = [word if not word.startswith("support") else "support.path=normal/1*.png" for word in WINCLIP]
+    assert main(["predict", *others, "input=normal", "out=other"]) == 2
+    assert "support pictures then" in capsys.readouterr().err
+
+
+def test_copies_and_broken_files_are_told(folder: Path, capsys) -> None:
+    shutil.copy("normal/0.png", "normal/again.png")
+    Path("normal/broken.png").write_bytes(b"nothing")
+    assert main(["calibrate", "checkpoint=latest", "input=normal", "fpr=0.1"]) == 1
+    said = capsys.readouterr()
+    assert "normal/broken.png" in said.err
+    assert "1 copies of other pictures" in said.err
+    assert "n = 30" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["checkpoint=latest", "input=normal"], "needs the rate of false alarms"),
+        (["checkpoint=latest", "input=normal", "fpr=0.01"], "n = 30 normal images supports no rate below 0.0951"),
+        (["checkpoint=latest", "input=normal", "fpr=0.01", "confidence=average"], "at least 99 normal images"),
+        (["checkpoint=latest", "input=normal", "fpr=2"], "fpr is 2"),
+        (["checkpoint=latest", "input=normal", "fpr=0.1", "confidence=mean"], "confidence is mean"),
+        (["method=winclip", "clip=demo", "input=normal", "fpr=0.1"], "Add thresholds=FOLDER"),
+        (["checkpoint=latest", "input=pictures/*/good", "fpr=0.9"], "there are no pictures"),
+        (["checkpoint=latest", "input=pictures/**/*.png", "fpr=0.5"], "pictures that the weights were trained on"),
+        (
+            [*WINCLIP[:2], "thresholds=x", "support.path=normal/1*.png", "input=normal", "fpr=0.1"],
+            "are support pictures",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(folder: Path, capsys, words: list[str], said: str) -> None:
+    assert main(["calibrate", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(Path().glob("**/thresholds.json"))
