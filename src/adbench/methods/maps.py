@@ -34,12 +34,12 @@ def smooth(maps: Tensor, sigma: float, *, truncate: float = 4.0) -> Tensor:
     """
     if sigma == 0:
         return maps
-    rows, columns = (_gaussian_matrix(size, sigma, truncate).to(maps) for size in maps.shape[-2:])
+    rows, columns = (_gaussian_matrix(n, sigma, truncate, maps.dtype, maps.device) for n in maps.shape[-2:])
     return rows @ maps @ columns.T
 
 
 @cache
-def _gaussian_matrix(size: int, sigma: float, truncate: float) -> Tensor:
+def _gaussian_matrix(size: int, sigma: float, truncate: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The filter along one axis as a (size, size) matrix: linear, and two products serve a whole batch."""
     radius = int(truncate * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1)
@@ -47,4 +47,4 @@ def _gaussian_matrix(size: int, sigma: float, truncate: float) -> Tensor:
     source = (torch.arange(size)[:, None] + offsets).remainder(2 * size)
     source = torch.where(source < size, source, 2 * size - 1 - source)
     matrix = torch.zeros(size, size, dtype=torch.float64)
-    return matrix.scatter_add_(1, source, (kernel / kernel.sum()).expand(size, -1))
+    return matrix.scatter_add_(1, source, (kernel / kernel.sum()).expand(size, -1)).to(device, dtype)
