@@ -9,10 +9,11 @@ import torch
 
 from adbench.data.support import SupportSettings, draw_supports
 from adbench.engine.adapt import build_memory_banks
-from adbench.engine.evaluate import accumulate, evaluate, sample_pictures
+from adbench.engine.evaluate import accumulate, evaluate
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, TrainData, TrainSettings
 from adbench.engine.train import train
+from adbench.engine.validate import sample_pictures
 from engine.tiny_engine import TinyMethod, fake_clip, write_dataset
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import torch
 
 from adbench.data.transforms import ClipTransform
-from adbench.engine import feature_cache
+from adbench.engine import feature_facts
 from adbench.engine.settings import TrainSettings
 from engine.tiny_engine import MEAN, SIDE, STD, TinyMethod, fake_clip, write_dataset
 
@@ -17,8 +17,8 @@ def test_every_fact_that_features_depend_on_makes_another_folder(tmp_path, monke
     written, settings = write_dataset(tmp_path / "data", n_normal=1, n_anomalous=1), TrainSettings()
 
     def name(method=None, samples=written, settings=settings, device="cpu"):
-        facts = feature_cache._facts(method or TinyMethod(fake_clip()), samples, settings, torch.device(device))
-        return feature_cache._hash(facts)
+        facts = feature_facts.feature_facts(method or TinyMethod(fake_clip()), samples, settings, torch.device(device))
+        return feature_facts.facts_hash(facts)
 
     one = name()
     assert one == name()
@@ -36,7 +36,7 @@ def test_every_fact_that_features_depend_on_makes_another_folder(tmp_path, monke
     monkeypatch.setattr(feature_cache, "BLOCK", 2 * feature_cache.BLOCK)
     others.append(name())
     monkeypatch.undo()
-    monkeypatch.setattr(feature_cache, "VERSION", feature_cache.VERSION + 1)
+    monkeypatch.setattr(feature_facts, "VERSION", feature_facts.VERSION + 1)
     others.append(name())
     monkeypatch.undo()
     monkeypatch.setattr(torch, "__version__", "0.0")

@@ -14,7 +14,7 @@ from adbench.data.loading import has_masks, make_loader, told_of_dead_workers
 from adbench.data.sample import Sample
 from adbench.engine import ranks
 from adbench.engine.accumulators import ClassAccumulator
-from adbench.engine.adapt import MemoryBank, build_memory_banks, check_support, joined
+from adbench.engine.adapt import MemoryBank, build_memory_banks, check_support
 from adbench.engine.borrowed import borrowed
 from adbench.engine.class_features import Encoded, relate
 from adbench.engine.class_results import ClassResultCache, FinishedClass, restored_supports, save_fitted
@@ -22,7 +22,7 @@ from adbench.engine.class_shares import Accumulator, Share, put_together, share_
 from adbench.engine.device import autocast, check_amp
 from adbench.engine.kept_maps import MapWriter, maps_files
 from adbench.engine.names import file_name, file_names
-from adbench.engine.pictures import Painter, Picture, Shortlist, save_pictures
+from adbench.engine.pictures import Painter, Shortlist, save_pictures
 from adbench.engine.progress import Advance, Quiet, Reporter
 from adbench.engine.rng import capture_streams, restore_streams, seed_streams
 from adbench.engine.road_accumulator import RoadAccumulator, check_road
@@ -286,30 +286,3 @@ def _encoded(
             features = method.encode(batch)
         yield batch, features, time.perf_counter() - start
         start = time.perf_counter()
-
-
-def sample_pictures(
-    method: Method, data: EvalData, settings: EvalSettings, count: int, *, device: torch.device
-) -> list[Picture]:
-    """Pictures of `count` anomalous images, taken from the classes of `data` in turn: a look during training."""
-    by_class = [[s for s in data.samples if s.class_name == name and s.label != 0] for name in data.classes]
-    longest = max(len(samples) for samples in by_class)
-    chosen = [samples[i] for i in range(longest) for samples in by_class if i < len(samples)][:count]
-    shortlist = Shortlist(count, method)
-    with borrowed(method):
-        if data.supports and chosen:
-            sets = list(data.supports.values())[-1]
-            method.memory_bank = joined(
-                build_memory_banks(method, [sets.get(name)], settings, device=device)[0] for name in data.classes
-            )
-        for name in dict.fromkeys(sample.class_name for sample in chosen):
-            accumulate(
-                method,
-                [sample for sample in chosen if sample.class_name == name],
-                settings,
-                device=device,
-                with_masks=has_masks(data.samples),
-                metric_set=data.metric_set,
-                shortlist=shortlist,
-            )
-    return sorted(shortlist.pictures(), key=lambda picture: (picture.class_name, picture.key))

@@ -11,8 +11,6 @@ features. (Encoded in another batch, they can differ in the last bits.)
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,21 +21,17 @@ import torch
 from torch import Tensor
 
 from adbench.atomic import write_json
-from adbench.data.fingerprint import file_hashes, mark
 from adbench.data.loading import has_masks, make_loader
 from adbench.data.sample import Sample
 from adbench.engine import ranks
 from adbench.engine.device import autocast
+from adbench.engine.feature_facts import BLOCK, facts_hash, feature_facts
 from adbench.engine.progress import Reporter
 from adbench.engine.settings import TrainSettings
 from adbench.engine.tensor_file import read_row, write_rows
-from adbench.engine.weights import BACKBONE_KEYS, backbone, hyperparameters
 from adbench.errors import UserError
 from adbench.methods.base import Features, Method
 
-BLOCK = 8
-"""Images that are encoded together."""
-VERSION = 2
 _EXCHANGED = 8
 """Blocks per rank that are encoded between two exchanges: bounds what is under way."""
 MEMORY_MIB = 4096
@@ -68,8 +62,8 @@ class FeatureCache:
         self._with_masks = has_masks(samples)
         self._keep: _Keep
         if settings.cache == "disk":
-            facts = _facts(method, samples, settings, device)
-            folder = Path(settings.cache_dir or CACHE_DIR) / f"{method.name}-{_hash(facts)[:20]}"
+            facts = feature_facts(method, samples, settings, device)
+            folder = Path(settings.cache_dir or CACHE_DIR) / f"{method.name}-{facts_hash(facts)[:20]}"
             self._keep = _Disk(folder, facts)
         else:
             self._keep = _Memory(len(samples))
@@ -262,33 +256,6 @@ class _Damaged(Exception):
 
     def __init__(self, number: int) -> None:
         self.number = number
-
-
-def _facts(method: Method, samples: Sequence[Sample], settings: TrainSettings, device: torch.device) -> dict[str, Any]:
-    """Everything that features and masks depend on."""
-    described = backbone(method)
-    deciding = method.feature_settings()
-    hashes = file_hashes(path for sample in samples for path in sample.files)
-    digest = hashlib.sha256()
-    for sample in samples:
-        digest.update(mark(sample, hashes).encode("utf-8", "surrogateescape"))
-    return {
-        "version": VERSION,
-        "method": method.name,
-        "settings": hyperparameters(method) if deciding is None else deciding,
-        "backbone": {key: described.get(key) for key in (*BACKBONE_KEYS, "image_size")},
-        "transform": method.transform.describe(),
-        "precision": settings.amp,
-        "device": device.type,
-        "torch": torch.__version__,
-        "block": BLOCK,
-        "n_images": len(samples),
-        "files": digest.hexdigest(),
-    }
-
-
-def _hash(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _n_blocks(samples: Sequence[Sample]) -> int:

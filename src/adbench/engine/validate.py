@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adbench.engine.evaluate import evaluate, sample_pictures
-from adbench.engine.pictures import Painter
+from adbench.data.loading import has_masks
+from adbench.engine.adapt import build_memory_banks, joined
+from adbench.engine.borrowed import borrowed
+from adbench.engine.evaluate import accumulate, evaluate
+from adbench.engine.pictures import Painter, Picture, Shortlist
 from adbench.engine.progress import Reporter
 from adbench.engine.rng import undisturbed
 from adbench.engine.rows import MEAN
@@ -113,3 +116,30 @@ def _eval_settings(settings: TrainSettings) -> EvalSettings:
         amp=settings.amp,
         metrics=(chosen.key,) if chosen.metric.is_choice else (),
     )
+
+
+def sample_pictures(
+    method: Method, data: EvalData, settings: EvalSettings, count: int, *, device: torch.device
+) -> list[Picture]:
+    """Pictures of `count` anomalous images, taken from the classes of `data` in turn: a look during training."""
+    by_class = [[s for s in data.samples if s.class_name == name and s.label != 0] for name in data.classes]
+    longest = max(len(samples) for samples in by_class)
+    chosen = [samples[i] for i in range(longest) for samples in by_class if i < len(samples)][:count]
+    shortlist = Shortlist(count, method)
+    with borrowed(method):
+        if data.supports and chosen:
+            sets = list(data.supports.values())[-1]
+            method.memory_bank = joined(
+                build_memory_banks(method, [sets.get(name)], settings, device=device)[0] for name in data.classes
+            )
+        for name in dict.fromkeys(sample.class_name for sample in chosen):
+            accumulate(
+                method,
+                [sample for sample in chosen if sample.class_name == name],
+                settings,
+                device=device,
+                with_masks=has_masks(data.samples),
+                metric_set=data.metric_set,
+                shortlist=shortlist,
+            )
+    return sorted(shortlist.pictures(), key=lambda picture: (picture.class_name, picture.key))

@@ -1,0 +1,50 @@
+"""What decides the frozen features of a training's images: the key of their cache on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from adbench.data.fingerprint import file_hashes, mark
+from adbench.data.sample import Sample
+from adbench.engine.settings import TrainSettings
+from adbench.engine.weights import BACKBONE_KEYS, backbone, hyperparameters
+from adbench.methods.base import Method
+
+BLOCK = 8
+"""Images that are encoded together."""
+VERSION = 2
+
+
+def feature_facts(
+    method: Method, samples: Sequence[Sample], settings: TrainSettings, device: torch.device
+) -> dict[str, Any]:
+    """Everything that features and masks depend on."""
+    described = backbone(method)
+    deciding = method.feature_settings()
+    hashes = file_hashes(path for sample in samples for path in sample.files)
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(mark(sample, hashes).encode("utf-8", "surrogateescape"))
+    return {
+        "version": VERSION,
+        "method": method.name,
+        "settings": hyperparameters(method) if deciding is None else deciding,
+        "backbone": {key: described.get(key) for key in (*BACKBONE_KEYS, "image_size")},
+        "transform": method.transform.describe(),
+        "precision": settings.amp,
+        "device": device.type,
+        "torch": torch.__version__,
+        "block": BLOCK,
+        "n_images": len(samples),
+        "files": digest.hexdigest(),
+    }
+
+
+def facts_hash(facts: Mapping[str, Any]) -> str:
+    """SHA-256 of such facts."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
