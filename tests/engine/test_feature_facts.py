@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import torch
 
 from adbench.data.transforms import ClipTransform
-from adbench.engine import feature_facts
+from adbench.engine import feature_cache, feature_facts
 from adbench.engine.settings import TrainSettings
 from engine.tiny_engine import MEAN, SIDE, STD, TinyMethod, fake_clip, write_dataset
 
@@ -33,7 +33,7 @@ def test_every_fact_that_features_depend_on_makes_another_folder(tmp_path, monke
         name(device="cuda"),
     ]
     others += [name(samples=written[::-1]), name(settings=replace(settings, amp="bf16"))]
-    monkeypatch.setattr(feature_cache, "BLOCK", 2 * feature_cache.BLOCK)
+    monkeypatch.setattr(feature_facts, "BLOCK", 2 * feature_facts.BLOCK)
     others.append(name())
     monkeypatch.undo()
     monkeypatch.setattr(feature_facts, "VERSION", feature_facts.VERSION + 1)
