@@ -80,6 +80,26 @@ def test_copies_and_broken_files_are_told(folder: Path, capsys) -> None:
     assert "n = 30" in said.out
 
 
+def test_a_threshold_from_labelled_scores(folder: Path, capsys) -> None:
+    evaluation = ["eval", "checkpoint=latest", "method=adaclip", "data=folder", "data.root=others", "out=evaluated"]
+    assert main(evaluation) == 0
+    assert main(["calibrate", "checkpoint=latest", "from=evaluated", "at=recall=1.0"]) == 0
+    with Path("evaluated/scores.csv").open(newline="") as file:
+        scores = list(csv.DictReader(file))
+    (place,) = Path("outputs").glob("train/**/thresholds.json")
+    kept = json.loads(place.read_text())["classes"][scores[0]["class_name"]]
+    lowest = min(float(row["score"]) for row in scores if row["label"] == "1")
+    lower = [float(row["score"]) for row in scores if float(row["score"]) < lowest]
+    assert kept["value"] < lowest
+    assert all(score < kept["value"] for score in lower)
+    assert (kept["rule"], kept["recall"], kept["n"], kept["n_anomalous"]) == ("recall", 1.0, 6, 3)
+    assert main(["calibrate", "checkpoint=latest", "from=evaluated/scores.csv", "at=f1max"]) == 0
+    assert main(["calibrate", "method=clip_zeroshot", "clip=demo", "thresholds=x", "from=evaluated"]) == 2
+    assert "of another method" in capsys.readouterr().err
+    assert main(["calibrate", "checkpoint=latest", "from=evaluated", "at=best"]) == 2
+    assert "at=recall=0.95" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from adbench.cli import detectors
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
+from adbench.typed import expanded
 
 if TYPE_CHECKING:
     from adbench.engine.thresholds import Threshold
@@ -17,6 +18,7 @@ SUMMARY = "find a threshold from normal pictures, with a guaranteed rate of fals
 
 HELP = f"""\
 usage  python -m adbench calibrate checkpoint=RUN input=NORMALS fpr=0.01 [class_name=NAME] [confidence=0.95|average]
+       python -m adbench calibrate checkpoint=RUN from=EVALUATION at=f1max|recall=0.95 [class_name=NAME]
 
 Scores normal pictures and keeps, in thresholds.json beside the weights, the smallest threshold above which at most the
 share fpr of the normal pictures to come will score; `predict` and adbench.load_run take it. The promise holds for
@@ -28,6 +30,9 @@ are refused, copies count once. It says nothing of how many anomalies are found.
   confidence=0.95           that the rate holds for this very threshold; average: it holds on average over calibrations,
                             and takes 9, 19, 49, 99 or 199 pictures
   input=FILE|FOLDER|PATTERN the normal pictures; a file that cannot be read is named and left out, exit status 1
+  from=RUN                  an evaluation of this very checkpoint (folder or scores.csv): labelled scores instead, of
+                            class_name or of every class; such a threshold fits those images, without a guarantee
+  at=f1max                  where F1 is largest; at=recall=0.95: the largest threshold that finds 95 % of the anomalies
 
 {detectors.HELP}
 examples
@@ -42,7 +47,9 @@ def run(argv: Sequence[str]) -> int:
     from adbench.metrics.conformal import require_enough
 
     overrides = Overrides("calibrate", argv)
-    overrides.only(*detectors.KEYS, "input", "fpr", "confidence")
+    overrides.only(*detectors.KEYS, "input", "fpr", "confidence", "from", "at")
+    if "from" in overrides:
+        return _from_labelled(overrides)
     fpr, confidence = detectors.number(overrides, "fpr"), _confidence(overrides)
     if fpr is None:
         raise UserError("calibrate needs the rate of false alarms", hint="add fpr=0.01")
@@ -75,6 +82,41 @@ def run(argv: Sequence[str]) -> int:
     print(_line(class_name, found))
     print(place)
     return 1 if errors else 0
+
+
+def _from_labelled(overrides: Overrides) -> int:
+    from adbench.api.labelled import labelled_thresholds
+    from adbench.metrics import clopper_pearson
+
+    for key in ("input", "fpr", "confidence", "support.path"):
+        if key in overrides:
+            raise UserError(f"from and {key} do not go together", where=overrides.word(key), hint="leave one out")
+    recall = _recall(str(overrides.get("at", "f1max")), overrides.word("at"))
+    detector = detectors.open_detector(overrides)
+    class_name = overrides.get("class_name")
+    found = labelled_thresholds(detector, expanded(str(overrides.get("from"))), recall, class_name)
+    detector.thresholds.update(found)
+    place = detector.save_thresholds()
+    for name, threshold in found.items():
+        n_normal = threshold.n - threshold.n_anomalous
+        low, high = clopper_pearson(threshold.n_above, n_normal)
+        rate = f"{threshold.n_above} of {n_normal} normal images above it (95 % interval {low:.1%} to {high:.1%})"
+        print(f"class {name}: threshold {threshold.value:.6g}, chosen by labels; {rate}")
+    print(place)
+    return 0
+
+
+def _recall(at: str, word: str) -> float | None:
+    """The recall that `at` asks for; None for f1max."""
+    if at == "f1max":
+        return None
+    name, _, text = at.partition("=")
+    try:
+        if name == "recall":
+            return float(text)
+    except ValueError:
+        pass
+    raise UserError(f"at is {at}", where=word, hint="give at=f1max or at=recall=0.95")
 
 
 def _line(class_name: str, found: Threshold) -> str:

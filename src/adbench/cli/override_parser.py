@@ -19,7 +19,19 @@ OPTIONS = ("--cfg", "--debug", "--help", "--info", "--multirun", "--show", "-m")
 
 # Free text: taken as typed, whatever blanks, brackets, commas and signs are in it.
 _TEXTS = (
-    *("data_dir", "outputs", "out", "checkpoint", "benchmark", "rerun", "input", "from", "class_name", "thresholds"),
+    *(
+        "data_dir",
+        "outputs",
+        "out",
+        "checkpoint",
+        "benchmark",
+        "rerun",
+        "input",
+        "from",
+        "at",
+        "class_name",
+        "thresholds",
+    ),
     *("clip.checkpoint", "clip.name", "support.path"),
 )
 # Several numbers, one result for each: a list, although Hydra reads commas as several runs.
