@@ -26,14 +26,15 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)
 	$(BIN)/python -m adbench demo
 
+# Two processes of one thread each: whole files of tests, so that what a file prepares is prepared once.
 test: $(STAMP)
-	$(BIN)/python -m pytest $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 cover:
 	$(MAKE) test PYTEST="--cov --cov-report=term"
 
-fast: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+fast:
+	$(MAKE) test PYTEST='-m "not slow"'
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
