@@ -153,7 +153,9 @@ def test_notes_tell_pixels_and_reached_bounds():
     maps, masks = rng.random((3, 64, 64)), np.zeros((3, 64, 64), bool)
     masks[2, :8] = True
     note = AupimoMetrics(bounds=(1e-3, 1e-1)).update(maps, masks).notes()[0]
-    assert note == "pixel_aupimo: 8192 normal pixels, shared FPR from 0.000977 to 0.1 reached of 0.001 to 0.1"
+    assert (
+        note == "pixel_aupimo: 8192 normal pixels of 2 images, shared FPR from 0.000977 to 0.1 reached of 0.001 to 0.1"
+    )
 
 
 @pytest.mark.parametrize("settings", [{"bounds": (0, 0.1)}, {"bounds": (0.1, 0.1)}, {"n_thresholds": 1}])

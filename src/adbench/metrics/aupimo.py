@@ -106,7 +106,8 @@ class AupimoMetrics:
         if (reason := self.reason()) is not None:
             return [f"pixel_aupimo is undefined: {reason}"]
         grid, n_pixels = self.grid(), sum(store.size for store in self._normal.values())
-        reached = f"{n_pixels} normal pixels, shared FPR from {grid.fprs[-1]:.3g} to {grid.fprs[0]:.3g} reached"
+        normal = f"{n_pixels} normal pixels of {self._images()} images"
+        reached = f"{normal}, shared FPR from {grid.fprs[-1]:.3g} to {grid.fprs[0]:.3g} reached"
         few = f", on {len(grid.fprs)} thresholds only" if len(grid.fprs) < FEW_POINTS else ""
         return [f"pixel_aupimo: {reached} of {self.bounds[0]:g} to {self.bounds[1]:g}{few}"]
 
