@@ -79,7 +79,8 @@ def test_a_backbones_yaml_agrees_with_its_preset(name: str) -> None:
 
 def test_the_trainers_yaml_holds_the_defaults_of_its_dataclass() -> None:
     written = yaml.safe_load((configs_dir() / "trainer" / "default.yaml").read_text(encoding="utf-8"))
-    written["optimizer"]["betas"] = tuple(written["optimizer"]["betas"])
+    for name in ("betas", "milestones"):
+        written["optimizer"][name] = tuple(written["optimizer"][name])
     assert written == defaults(TrainSettings)
 
 

@@ -23,6 +23,7 @@ from adbench.engine.optim import build_optimizer
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, OptimizerSpec, TrainData, TrainSettings
 from adbench.engine.train import train
+from adbench.methods.base import ParameterGroup
 from engine.tiny_engine import TinyMethod, fake_clip, write_dataset
 
 
@@ -39,8 +40,9 @@ class DyingMethod(TinyMethod):
         self.deadline -= 1
         return die() if self.deadline == 0 else super().loss(features, batch)
 
-    def undecayed_parameters(self):
-        return frozenset({"head.weight"})
+    def parameter_groups(self):
+        rest = tuple(name for name in self.learnable_parameters() if name != "head.weight")
+        return [ParameterGroup(names=rest), ParameterGroup(names=("head.weight",), weight_decay=0.0)]
 
 
 def set_trap(method: DyingMethod, point: str) -> None:

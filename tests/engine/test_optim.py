@@ -14,6 +14,7 @@ from adbench.engine.train import train
 from adbench.engine.train_logger import read_history
 from adbench.engine.weights import save_weights
 from adbench.errors import UserError
+from adbench.methods.base import ParameterGroup
 from engine.tiny_engine import TinyMethod, build_method, fake_clip, write_dataset
 
 SCALER = torch.amp.GradScaler("cpu", enabled=False)
@@ -23,8 +24,9 @@ CPU = torch.device("cpu")
 class SparingMethod(TinyMethod):
     """The weight of its head, the first parameter but one, is spared."""
 
-    def undecayed_parameters(self):
-        return frozenset({"head.weight"})
+    def parameter_groups(self):
+        rest = tuple(name for name in self.learnable_parameters() if name != "head.weight")
+        return [ParameterGroup(names=rest), ParameterGroup(names=("head.weight",), weight_decay=0.0)]
 
 
 def make_sparing() -> SparingMethod:
@@ -103,6 +105,38 @@ def test_the_curve_shows_the_falling_rate(tmp_path):
     assert rates == [optimizer.lr_at(step, 8) for step in range(8)]
 
 
+def test_cosine_goes_down_to_one_floor_epoch_by_epoch_for_groups_of_any_rate():
+    spec = OptimizerSpec(lr=1e-3, schedule="cosine", min_lr=1e-4)
+    tokens = [spec.lr_at(step, 6, 3) for step in range(6)]
+    assert tokens == pytest.approx([1e-3, 1e-3, 7.75e-4, 7.75e-4, 3.25e-4, 3.25e-4])
+    assert [spec.lr_at(step, 6, 3, factor=0.1) for step in range(6)] == pytest.approx([1e-4] * 6)
+
+
+def test_milestones_are_counted_in_steps():
+    spec = OptimizerSpec(lr=8.0, schedule="steps", milestones=[2, 3], gamma=0.5)
+    assert [spec.lr_at(step, 5) for step in range(5)] == [8, 8, 4, 2, 2]
+    assert spec.lr_at(4, 5, factor=0.5) == 1
+
+
+def test_a_group_has_a_rate_and_a_limit_of_its_own():
+    class Grouped(TinyMethod):
+        def parameter_groups(self):
+            weight = ParameterGroup(names=("head.weight",), clip_norm=0.1, lr_factor=2.0)
+            return [weight, ParameterGroup(names=("head.bias", "unused"))]
+
+    method = Grouped(fake_clip())
+    named = method.learnable_parameters()
+    before = {name: value.detach().clone() for name, value in named.items()}
+    expected = dict(zip(named, torch.autograd.grad(loss_of(method), list(named.values())), strict=True))
+    spec = OptimizerSpec(name="sgd", lr=0.1, weight_decay=0.0)
+    optimizer = build_optimizer(method, spec)
+    take_step(optimizer, SCALER, loss_of(method), spec, step=0, n_steps=1)
+    norm = expected["head.weight"].norm()
+    assert norm > 0.2
+    assert_close(named["head.weight"], before["head.weight"] - 0.2 * 0.1 * expected["head.weight"] / norm)
+    assert_close(named["head.bias"], before["head.bias"] - 0.1 * expected["head.bias"])
+
+
 def test_training_starts_from_given_weights(tmp_path):
     samples = write_dataset(tmp_path / "data")
     data = [TrainData(name="tiny", samples=samples)]
@@ -120,7 +154,7 @@ def test_training_starts_from_given_weights(tmp_path):
 
 def test_impossible_settings_are_refused():
     for change, message in (
-        ({"schedule": "cosine"}, r"unknown value 'cosine' \(trainer.optimizer.schedule\)"),
+        ({"schedule": "sawtooth"}, r"unknown value 'sawtooth' \(trainer.optimizer.schedule\)"),
         ({"clip_norm": -1.0}, "trainer.optimizer.clip_norm is -1"),
         ({"power": -0.5}, "trainer.optimizer.power is -0.5"),
     ):

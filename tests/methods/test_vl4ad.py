@@ -151,7 +151,10 @@ def test_data_without_label_maps_are_refused(method):
 
 
 def test_norms_and_tables_get_no_weight_decay(method):
-    spared = method.undecayed_parameters()
+    decayed, undecayed = method.parameter_groups()
+    assert (decayed.weight_decay, undecayed.weight_decay) == (None, 0.0)
+    spared = set(undecayed.names)
+    assert len(decayed.names) + len(spared) == len(method.learnable_parameters())
     named = set(method.learnable_parameters())
     assert spared < named
     assert "head.void_embedding.weight" in spared

@@ -17,29 +17,32 @@ from adbench.methods.base import Method
 
 
 def parameter_names(method: Method) -> list[str]:
-    """Names of the learnable parameters in the order in which the optimiser numbers them: undecayed ones last."""
-    spared = method.undecayed_parameters()
-    return sorted(method.learnable_parameters(), key=lambda name: name in spared)
+    """Names of the learnable parameters in the order in which the optimiser numbers them: group by group."""
+    return [name for group in method.parameter_groups() for name in group.names]
 
 
 def build_optimizer(method: Method, spec: OptimizerSpec) -> torch.optim.Optimizer:
-    """A parameter group over `method.learnable_parameters()`, and one without weight decay where the method names some.
-
-    Raises UserError if there is nothing to learn.
-    """
-    named, spared = method.learnable_parameters(), method.undecayed_parameters()
+    """An optimiser over `method.parameter_groups()`. Raises UserError if there is nothing to learn."""
+    named = method.learnable_parameters()
     if not named:
         raise UserError(
             f"method {method.name} has nothing to learn", where="method", hint="run `eval` with it directly"
         )
-    names = parameter_names(method)
-    groups: list[dict[str, Any]] = [{"params": [named[name] for name in names if name not in spared]}]
-    groups.append({"params": [named[name] for name in names if name in spared], "weight_decay": 0.0})
-    groups = [group for group in groups if group["params"]]
+    groups: list[dict[str, Any]] = [
+        {
+            "params": [named[name] for name in group.names],
+            "lr": spec.lr * group.lr_factor,
+            "lr_factor": group.lr_factor,
+            "clip_norm": group.clip_norm,
+            "weight_decay": spec.weight_decay if group.weight_decay is None else group.weight_decay,
+        }
+        for group in method.parameter_groups()
+        if group.names
+    ]
     if spec.name == "sgd":
-        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay)
+        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum)
     adam = torch.optim.AdamW if spec.name == "adamw" else torch.optim.Adam
-    return adam(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.weight_decay)
+    return adam(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps)
 
 
 def take_step(
@@ -50,21 +53,25 @@ def take_step(
     *,
     step: int,
     n_steps: int,
+    n_epochs: int = 1,
 ) -> None:
-    """Backward pass and optimiser step number `step` (from 0) of `n_steps`; the rate depends on nothing else.
+    """Backward pass and optimiser step number `step` (from 0) of `n_steps` in `n_epochs`: all that the rates depend on.
 
     Gradients are summed over the ranks; `loss` None: this one adds nothing.
     """
     for group in optimizer.param_groups:
-        group["lr"] = spec.lr_at(step, n_steps)
+        group["lr"] = spec.lr_at(step, n_steps, n_epochs, factor=group["lr_factor"])
     optimizer.zero_grad(set_to_none=True)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     scaled = scaler.scale(torch.zeros((), device=parameters[0].device) if loss is None else loss)
     if loss is not None:
         torch.autograd.backward(scaled)
     ranks.sum_gradients(parameters)
-    if spec.clip_norm is not None:
+    limits = [(group["params"], group["clip_norm"]) for group in optimizer.param_groups]
+    limits = [(clipped, limit) for clipped, limit in [*limits, (parameters, spec.clip_norm)] if limit is not None]
+    if limits:
         scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(parameters, spec.clip_norm)
+    for clipped, limit in limits:
+        torch.nn.utils.clip_grad_norm_(clipped, limit)
     scaler.step(optimizer)
     scaler.update()

@@ -77,7 +77,8 @@ def step(job: Job, state: State, batch: Batch | None, features: Features | None,
         raise not_finite(f"the loss is not finite: {bad}", job, state.position.step + 1)
     state.checkpoints.confirm()
     spec, done = job.settings.optimizer, state.position.step
-    take_step(state.optimizer, state.scaler, loss, spec, step=done, n_steps=n_steps)
+    epochs = job.settings.epochs
+    take_step(state.optimizer, state.scaler, loss, spec, step=done, n_steps=n_steps, n_epochs=epochs)
     state.last = None if batch is None or features is None else (batch, features)
     return losses
 

@@ -45,6 +45,23 @@ class Prediction:
     maps: Tensor | Sequence[Tensor] | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterGroup:
+    """Learnable parameters that the optimiser treats alike.
+
+    names         as `learnable_parameters` has them
+    lr_factor     their learning rate, as a multiple of trainer.optimizer.lr; what a schedule goes down to is the same
+                  for all groups
+    weight_decay  None: trainer.optimizer's
+    clip_norm     the largest 2-norm of this group's gradients together, whatever those of others; None: as they are
+    """
+
+    names: tuple[str, ...]
+    lr_factor: float = 1.0
+    weight_decay: float | None = None
+    clip_norm: float | None = None
+
+
 class Method(nn.Module, ABC):
     """A learnable (or training-free) head on a frozen CLIP.
 
@@ -257,13 +274,13 @@ class Method(nn.Module, ABC):
         """Write the learned weights in the format that the authors' code loads."""
         raise UserError(f"no official checkpoint format is known for method {self.name}", where=str(path))
 
-    def undecayed_parameters(self) -> frozenset[str]:
-        """Names of the learnable parameters that weight decay leaves alone."""
-        return frozenset()
-
     def learnable_parameters(self) -> dict[str, nn.Parameter]:
         """Trainable parameters by name, in the order in which the authors' optimiser holds them."""
         return {key: value for key, value in self.named_parameters() if value.requires_grad}
+
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """All learnable parameters, in the groups that the optimiser treats differently: one, unless said otherwise."""
+        return [ParameterGroup(names=tuple(self.learnable_parameters()))]
 
 
 def beside(features: Features, support: Features) -> Features:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from adbench.data.label_maps import IGNORE
 from adbench.data.sample import Batch
 from adbench.data.segmentation import Augmentation, SegmentationTransform
 from adbench.errors import UserError
-from adbench.methods.base import Features, Method, Prediction
+from adbench.methods.base import Features, Method, ParameterGroup, Prediction
 from adbench.methods.registry import register
 from adbench.methods.vl4ad.head import ClassHead, pool_under_masks
 from adbench.methods.vl4ad.mask2former import STRIDES, MaskDecoder, MatchingLoss, Stages, decoder_config, targets
@@ -139,15 +139,20 @@ class VL4AD(Method):
             for name, kind in kinds.items()
         }
 
-    def undecayed_parameters(self) -> frozenset[str]:
-        """Parameters of norm layers and of embedding tables (queries, levels, void), which get no weight decay."""
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """Norm layers and embedding tables (queries, levels, void) apart, without weight decay."""
         tables = (nn.LayerNorm, nn.GroupNorm, nn.Embedding)
-        return frozenset(
+        spared = {
             f"{name}.{key}"
             for name, module in self.named_modules()
             if isinstance(module, tables)
             for key, _ in module.named_parameters(recurse=False)
-        )
+        }
+        named = self.learnable_parameters()
+        return [
+            ParameterGroup(names=tuple(name for name in named if name not in spared)),
+            ParameterGroup(names=tuple(name for name in named if name in spared), weight_decay=0.0),
+        ]
 
     # Testing
 

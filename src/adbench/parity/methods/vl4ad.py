@@ -268,13 +268,13 @@ def _training(method: VL4AD, batch: Batch, settings: Mapping[str, Any], draws: S
         hook.remove()
     total.backward()
     named = method.learnable_parameters()
-    spared = method.undecayed_parameters()
     optimizer = torch.optim.AdamW(
         [
-            {"params": [p for name, p in named.items() if (name in spared) is kept_out], "weight_decay": decay}
-            for kept_out, decay in (
-                (False, settings["weight_decay"]),
-                (True, settings["weight_decay_norm_and_embedding"]),
+            {"params": [named[name] for name in group.names], "weight_decay": decay}
+            for group, decay in zip(
+                method.parameter_groups(),
+                (settings["weight_decay"], settings["weight_decay_norm_and_embedding"]),
+                strict=True,
             )
         ],
         lr=settings["lr"],
