@@ -45,6 +45,20 @@ def write(file: Path, container: str, state=STATE) -> Path:
     return file
 
 
+@pytest.mark.parametrize("container", ["zip", "old"])
+def test_dictionaries_within_the_file_and_plain_values_beside_them(tmp_path, container):
+    content = {
+        "top": STATE["b"],
+        "layers": {"layer_6": {"a.weight": WEIGHT}},
+        "sizes": (6, 12),
+        "epoch": 2,
+        "none": None,
+    }
+    opened = open_weights(write(tmp_path / "a.pth", container, content))
+    same(opened.nested_state(), {"top": STATE["b"], "layers.layer_6.a.weight": WEIGHT})
+    assert opened.plain_values() == {"sizes": [6, 12], "epoch": 2}
+
+
 class Linear(torch.nn.Module):
     """A module with everything that an archive can hold: a parameter, a buffer, a submodule, plain attributes."""
 

@@ -15,6 +15,7 @@ SETTINGS = {
     "adaclip": {"prompting_depth": 3, "prompting_length": 3, "use_hsf": False},
     "anomalyclip": {"deep_depth": 2, "dpam_layer": 3},
     "faprompt": {"deep_depth": 2, "dpam_layer": 3, "num_prior_patches": 2},
+    "visualad": {"dropout": 0.0},
 }
 
 
@@ -54,6 +55,6 @@ def test_without_annotation_only_image_losses_are_left(name, change):
 
 
 def test_what_each_method_learns_from():
-    assert [make_method(name).learns_from_masks for name in SETTINGS] == ["also"] * 3
+    assert [make_method(name).learns_from_masks for name in SETTINGS] == ["also"] * len(SETTINGS)
     assert make_method("faprompt", global_losses=()).learns_from_masks == "only"
     assert make_method("faprompt", local_weights=(0.0, 0.0)).learns_from_masks == "not"

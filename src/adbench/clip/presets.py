@@ -20,7 +20,7 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "ViT-L-14-336": Preset("ViT-L-14-336", "openai", 336, "AdaCLIP, AnomalyCLIP, FAPrompt (at 518 px)"),
+    "ViT-L-14-336": Preset("ViT-L-14-336", "openai", 336, "AdaCLIP, AnomalyCLIP, FAPrompt, VisualAD (at 518 px)"),
     "ViT-L-14": Preset("ViT-L-14", "openai", 224, "AdaCLIP, smaller input"),
     "ViT-B-16": Preset("ViT-B-16", "openai", 224, "AdaCLIP, small"),
     "ViT-B-32": Preset("ViT-B-32", "openai", 224, "AdaCLIP, smallest of OpenAI's"),

@@ -147,7 +147,7 @@ def adam_steps(
 
 
 def class_metrics(case: Mapping[str, Any], batch: Batch, scores: Tensor, maps: Tensor) -> dict[str, Tensor]:
-    """The four metrics of AnomalyCLIP's tables per class, in the case's class order; AUPRO from 200 thresholds."""
+    """The metrics of the methods' own tables per class, in the case's class order; AUPRO from 200 thresholds."""
     names = np.array(batch.class_names)
     found: dict[str, list[float]] = {}
     for name in case["class_order"]:
@@ -160,6 +160,7 @@ def class_metrics(case: Mapping[str, Any], batch: Batch, scores: Tensor, maps: T
             "metric_image_auroc": image["image_auroc"],
             "metric_image_ap": image["image_ap"],
             "metric_pixel_auroc": pixel["pixel_auroc"],
+            "metric_pixel_ap": pixel["pixel_ap"],
             "metric_pixel_aupro": aupro200(ours, masks, grid="numpy2"),
         }.items():
             found.setdefault(key, []).append(value)

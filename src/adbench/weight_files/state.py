@@ -33,6 +33,7 @@ _ANYWHERE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.
 _IN_FRONT = ("module.", "model.", "_forward_module.")
 _DEPTH, _STEPS = 50, 100_000  # of modules within modules
 _SHOWN, _NAME = 6, 60
+_PLAIN = (str, int, float, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,25 @@ class WeightFile:
                 hint="give the file that holds the weights",
             )
         return state
+
+    def nested_state(self) -> dict[str, Tensor]:
+        """All tensors within the file's dictionaries, by their keys joined with dots."""
+        found: dict[str, Any] = {}
+        waiting: list[tuple[str, Any, int]] = [("", self.contents.tree, 0)]
+        while waiting:
+            prefix, value, depth = waiting.pop()
+            if isinstance(value, (StoredTensor, Tensor)):
+                found[prefix] = value
+            elif isinstance(value, dict) and depth < _DEPTH:
+                waiting.extend((f"{prefix}.{key}" if prefix else str(key), v, depth + 1) for key, v in value.items())
+        return self._loaded(found)
+
+    def plain_values(self) -> dict[str, Any]:
+        """Texts, numbers and lists of such at the top of the file, by key; tuples come as lists."""
+        tree = self.contents.tree
+        items = tree.items() if isinstance(tree, dict) else ()
+        lists = {str(key): list(value) if isinstance(value, tuple) else value for key, value in items}
+        return {key: value for key, value in lists.items() if all(type(v) in _PLAIN for v in _parts(value))}
 
     def tensors(self) -> list[Tensor] | None:
         """The tensors of a file that is a list of tensors, or one tensor (its rows); None for another."""
@@ -162,6 +182,10 @@ def _or_error(path: Path, read: Callable[[], _Result]) -> _Result:
         raise UserError(
             f"cannot read the weights: {reason}", where=str(path), hint="copy or download the file again"
         ) from error
+
+
+def _parts(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _entry(tree: Any, entry: str) -> Any:
