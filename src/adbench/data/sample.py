@@ -70,6 +70,8 @@ class Batch:
     support      normal images given with the queries (in-context training): K per query, query-major, else None
     sizes        (height, width) of each image as it is stored, before any resizing; None where nobody looked
     contents     what reading each image has shown; None where nobody looked
+    seeds        of training: a number per image, another in each epoch, for what a method draws for that image; so its
+                 draws depend on no other image
     annotated    whether each image's mask is known; where it is not, the mask is all zero and means nothing. None: all
                  are, where there are masks
     """
@@ -84,6 +86,7 @@ class Batch:
     sizes: list[tuple[int, int]] | None = None
     contents: list[Contents] | None = None
     annotated: list[bool] | None = None
+    seeds: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.class_names)

@@ -71,6 +71,7 @@ def whole_batch(batch: Batch | None, features: Features | None, device: torch.de
         dataset="+".join(dict.fromkeys(name for part in told for name in part.dataset.split("+"))),
         masks=gathered.get("masks"),
         annotated=None if told[0].annotated is None else [known for part in told for known in part.annotated or ()],
+        seeds=None if told[0].seeds is None else [seed for part in told for seed in part.seeds or ()],
     )
     prefix = "features/"
     return whole, {name.removeprefix(prefix): value for name, value in gathered.items() if name.startswith(prefix)}

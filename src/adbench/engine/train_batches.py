@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from adbench.data.episodes import Episode, EpisodePlan
@@ -17,6 +18,9 @@ from adbench.engine.rng import draws_in_order
 from adbench.engine.settings import TrainSettings
 from adbench.errors import UserError
 from adbench.methods.base import Features, Method, beside
+
+# A stream of randomness of its own below the seed, beside those of `adbench.data`.
+_METHOD = 6
 
 
 def check_supervision(method: Method, data: Mapping[str, str]) -> None:
@@ -108,7 +112,7 @@ class TrainBatches:
                 self._cache.fill()
             for episode in episodes:
                 batch, features = self._batch(self._cache, episode)
-                yield self._masked(batch), features
+                yield replace(self._masked(batch), seeds=self._seeds(epoch, episode)), features
             return
         settings = self._settings
         loader = make_episode_loader(
@@ -120,8 +124,12 @@ class TrainBatches:
             workers=settings.workers,
             mosaic=settings.mosaic,
         )
-        for batch in loader:
-            yield self._masked(batch.to(self._device)), None
+        for batch, episode in zip(loader, episodes, strict=True):
+            yield replace(self._masked(batch.to(self._device)), seeds=self._seeds(epoch, episode)), None
+
+    def _seeds(self, epoch: int, episode: Episode) -> list[int]:
+        streams = (np.random.default_rng([self._settings.seed, epoch, _METHOD, index]) for index in episode.queries)
+        return [int(stream.integers(1 << 62)) for stream in streams]
 
     def close(self) -> None:
         """Drop what is kept in memory."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import torch
@@ -11,25 +10,16 @@ from torch import Tensor, nn
 
 
 class ImageDropout:
-    """Dropout in training, what each image loses drawn from a stream of its own: its batch does not matter.
+    """Dropout in training, what each image loses drawn from a stream of its own: its batch does not matter."""
 
-    One number of torch's global stream is drawn per step; with it and its path every image makes a generator.
-    """
-
-    def __init__(self, rate: float, paths: Sequence[str], device: torch.device) -> None:
+    def __init__(self, rate: float, seeds: Sequence[int], device: torch.device) -> None:
         self._rate = rate
-        seed = int(torch.randint(1 << 62, ()))
-        self._streams = [torch.Generator(device).manual_seed(_seed(seed, path)) for path in paths]
+        self._streams = [torch.Generator(device).manual_seed(seed) for seed in seeds]
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, ...), scaled so that the expectation stays."""
         draws = torch.stack([torch.rand(x.shape[1:], generator=own, device=x.device) for own in self._streams])
         return x * (draws >= self._rate) / (1 - self._rate)
-
-
-def _seed(step: int, path: str) -> int:
-    digest = hashlib.blake2b(f"{step} {path}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 class CrossAttention(nn.Module):

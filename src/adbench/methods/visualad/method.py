@@ -16,7 +16,7 @@ from adbench.clip import Clip
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
 from adbench.methods.base import Features, Method, ParameterGroup, Prediction, check_fit
-from adbench.methods.losses import map_losses
+from adbench.methods.losses import map_losses, n_known
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
 from adbench.methods.visualad.layers import CrossAttentions, ImageDropout, PatchMlp
@@ -121,8 +121,10 @@ class VisualAd(Method):
 
     def training_outputs(self, features: Features, batch: Batch) -> VisualAdOutputs:
         """Outputs with the trained ln_post, and dropout in training mode."""
-        rate = self.settings.dropout if self.training else 0.0
-        dropout = ImageDropout(rate, batch.paths, features["tokens"].device) if rate else None
+        dropout = None
+        if self.training and self.settings.dropout:
+            seeds = batch.seeds or torch.randint(1 << 62, (len(batch),)).tolist()
+            dropout = ImageDropout(self.settings.dropout, seeds, features["tokens"].device)
         return self.outputs(features, trained_ln_post=True, dropout=dropout)
 
     def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
@@ -139,6 +141,10 @@ class VisualAd(Method):
             "image_cross_entropy": F.binary_cross_entropy_with_logits(scores, batch.labels.to(scores.dtype)),
             "contrastive": (alike + self.settings.margin).clamp(min=0).mean(),
         }
+
+    def term_count(self, name: str, batch: Batch) -> int:
+        """Terms of the maps are means over the images whose masks are known."""
+        return n_known(batch) if name in ("pixel_focal", "dice_abnormal") else len(batch)
 
     def score(self, features: Features, batch: Batch) -> Prediction:
         """The smoothed sum of the levels' maps, and the mean of its largest pixels."""
