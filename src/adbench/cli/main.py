@@ -73,7 +73,7 @@ def help_text() -> str:
     """What `python -m adbench --help` prints."""
     from adbench import __version__
 
-    lines = [f"  {name:<9}{_summary(_module(name))}" for name in command_names()]
+    lines = [f"  {name:<10} {_summary(_module(name))}" for name in command_names()]
     title = f"adbench {__version__}: visual anomaly detection on a frozen CLIP"
     return "\n".join([title, "", USAGE, "commands", *lines, "", SETTINGS]).rstrip() + "\n"
 

@@ -48,7 +48,7 @@ what comes out
 examples
   python -m adbench calibrate checkpoint=latest input=normal fpr=0.05 class_name=gear
   python -m adbench predict checkpoint=latest input=pictures class_name=gear overlays=true
-  python -m adbench predict method=winclip clip=demo input='in/*.png' support.path=normal format=jsonl | jq .score
+  python -m adbench predict method=winclip clip=demo input='in/*.png' support.path=normal format=jsonl
 """
 
 _SETTINGS = "settings.json"
