@@ -12,8 +12,10 @@ from adbench.engine.class_features import EncodedClass
 from adbench.engine.evaluate import evaluate
 from adbench.engine.settings import EvalData, EvalSettings
 from adbench.errors import UserError
+from adbench.methods import build
 from adbench.methods.base import Prediction
 from engine.tiny_engine import TinyMethod, build_method, fake_clip, write_dataset
+from tiny import make_tiny_clip
 
 CPU = torch.device("cpu")
 
@@ -133,6 +135,23 @@ def test_spilled_features_give_the_same_rows_and_leave_nothing(data, tmp_path, m
     assert not list(tmp_path.glob("adbench-features-*"))
     monkeypatch.undo()
     assert on_disk == evaluated(Ranked(fake_clip()), data, batch_size=4)[1]
+
+
+def test_musc_runs_from_pictures_to_rows(tmp_path):
+    data = EvalData(name="tiny", samples=write_dataset(tmp_path / "tiny", classes=("dots",), n_normal=6, n_anomalous=6))
+    clip = make_tiny_clip()
+    rows, scores = evaluated(build("musc", clip, divide_num=2), data, batch_size=1)
+    others = evaluated(build("musc", clip, divide_num=2), data, batch_size=5)
+
+    assert others[1] == pytest.approx(scores, abs=1e-4)
+    assert rows[0]["notes"] == [
+        "image scores are means over the k most similar images, k = 1, 2, 3",
+        "subsets were drawn with the help of labels",
+        "transductive: scored together with 12 images of the class",
+    ]
+    alone = Detector(build("musc", clip), device="cpu").predict([sample.path for sample in data.samples])
+    _, expected = evaluated(build("musc", clip), data, batch_size=8)
+    assert [one.score for one in alone] == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_full_disk_is_told_in_one_line(monkeypatch, tmp_path):
