@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from adbench.errors import UserError
 from adbench.metrics import ImageMetrics, PixelMetrics
 from adbench.metrics.registry import shown
-from adbench.report.results import console_table, read_results, to_csv, to_markdown, write_results
+from adbench.report.results import console_table, console_tables, read_results, to_csv, to_markdown, write_results
 from adbench.report.table import FACTS, build_table
 
 METRICS = shown()
@@ -166,6 +166,22 @@ def test_the_console_table_keeps_to_80_columns():
     assert "n/a" in shown
     assert "* not zero-shot" in shown
     assert "…" not in shown
+
+
+def test_many_metrics_stand_in_tables_one_below_the_other():
+    from rich.console import Console
+
+    further = {f"segf1@{number / 10}": 0.123 for number in range(1, 8)}
+    rows = [make_row(notes=["few images"], **further), make_row("mean", **further)]
+    text = io.StringIO()
+    tables = console_tables(rows)
+    for table in tables:
+        Console(file=text, width=120).print(table)
+    assert len(tables) == 3
+    assert text.getvalue().count("12.3") == 2 * 7
+    assert text.getvalue().count("* few images") == 1
+    assert "…" not in text.getvalue()
+    assert len(console_tables([make_row()])) == 1
 
 
 def test_facts_are_keys_of_rows():

@@ -91,7 +91,7 @@ examples
 def run(argv: Sequence[str]) -> int:
     """Run `adbench eval` with these words."""
     from adbench.engine.progress import make_reporter
-    from adbench.report.results import console_table
+    from adbench.report.results import console_tables
 
     options = read_options(argv)
     overrides = with_rerun("eval", options.overrides)
@@ -109,7 +109,8 @@ def run(argv: Sequence[str]) -> int:
         print((make_plan(typed) if remembers else preview(typed)).to_yaml(), end="")
         return 0
     evaluated = execute(overrides, make_reporter())
-    print_table(console_table(evaluated.rows))
+    for table in console_tables(evaluated.rows):
+        print_table(table)
     for file in evaluated.files:
         print(file)
     return 0

@@ -14,7 +14,7 @@ from adbench.atomic import write_json, write_text
 from adbench.engine.rows import is_share
 from adbench.engine.settings import Row
 from adbench.errors import UserError
-from adbench.metrics.registry import is_threshold
+from adbench.metrics.registry import in_order, is_metric, is_threshold, shown
 from adbench.report.schema import checked_results
 from adbench.report.table import Table, build_interval_table, build_table, condensed, is_mean
 from adbench.structured import read_json
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMULA = tuple("=+-@\t\r")
 """What a spreadsheet takes for the beginning of a formula."""
+_MOST_METRICS, _FURTHER_METRICS = 9, 5  # beside each other in a terminal; of the further ones, with longer headers
 _MEND = "give the results of a finished `eval`"
 
 
@@ -94,10 +95,23 @@ def _markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def console_table(rows: Sequence[Row], *, title: str = "") -> RichTable:
+def console_tables(rows: Sequence[Row]) -> list[RichTable]:
+    """The table for a terminal; with more metrics than fit beside each other, one below the other, notes at the end."""
+    metrics = in_order(key for row in rows for key in row)
+    if len(metrics) <= _MOST_METRICS:
+        return [console_table(rows)]
+    usual = [key for key in metrics if key in shown()]
+    further = [key for key in metrics if key not in usual]
+    parts = [usual, *(further[start : start + _FURTHER_METRICS] for start in range(0, len(further), _FURTHER_METRICS))]
+    return [console_table(rows, metrics=part, notes=part is parts[-1]) for part in parts]
+
+
+def console_table(
+    rows: Sequence[Row], *, title: str = "", metrics: Sequence[str] | None = None, notes: bool = True
+) -> RichTable:
     """The same table for a terminal (rich), narrow: what all rows share moves into the title.
 
-    Of several support seeds only mean and standard deviation are shown.
+    Of several support seeds only mean and standard deviation are shown. `metrics`: those that are; None: all.
     """
     from rich import box
     from rich import table as rich_table
@@ -108,7 +122,7 @@ def console_table(rows: Sequence[Row], *, title: str = "") -> RichTable:
     means_only = all(is_mean(row) for row in rows)
     shared = [key for key in ("method", "dataset") if len({row.get(key) for row in rows}) == 1]
     name = " on ".join(str(rows[0][key]) for key in shared)
-    shown = rich_table.Table(
+    printed = rich_table.Table(
         title=Text(" · ".join(part for part in (title, name) if part)),
         title_justify="left",
         box=box.SIMPLE_HEAD,
@@ -116,18 +130,20 @@ def console_table(rows: Sequence[Row], *, title: str = "") -> RichTable:
         pad_edge=False,
     )
     left_out = [*shared, "n_anomalous", *(("class_name", "n_images") if means_only else ())]
+    if metrics is not None:
+        left_out += [key for key in table.keys if is_metric(key) and key not in metrics]
     kept = [index for index, key in enumerate(table.keys) if key not in left_out]
     for index in kept:
         is_text = table.keys[index] in ("method", "dataset", "class_name")
         header = table.headers[index].replace(" ", "\n", 1)
-        shown.add_column(Text(header), justify="left" if is_text else "right", no_wrap=not is_text)
+        printed.add_column(Text(header), justify="left" if is_text else "right", no_wrap=not is_text)
     for row, cells in zip(table.rows, table.lines, strict=True):
         last = is_mean(row) and not means_only
-        shown.add_row(*(Text(cells[index]) for index in kept), style="bold" if last else "", end_section=last)
-    if table.notes:
-        shown.caption = Text("\n".join(f"* {note}" for note in table.notes))
-        shown.caption_justify = "left"
-    return shown
+        printed.add_row(*(Text(cells[index]) for index in kept), style="bold" if last else "", end_section=last)
+    if table.notes and notes:
+        printed.caption = Text("\n".join(f"* {note}" for note in table.notes))
+        printed.caption_justify = "left"
+    return printed
 
 
 def markdown_line(cells: Sequence[str]) -> str:
