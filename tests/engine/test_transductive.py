@@ -167,4 +167,6 @@ def test_a_detector_takes_the_pictures_of_a_call_as_the_class():
 
     assert [(one.score, one.scored_with) for one in found] == [(0.25, 4), (1.0, 4), (0.75, 4), (0.75, 4)]
     assert method.memory_bank == {}
+    with pytest.raises(UserError, match="of no use for another set"):
+        Detector(method, device="cpu").calibrate(pictures, fpr=0.5)
     assert Detector(build_method(), device="cpu").predict(pictures)[0].scored_with is None

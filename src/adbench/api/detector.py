@@ -149,8 +149,12 @@ class Detector:
         progress    called with the number of pictures after each; `broken` with the error of each that cannot be read
                     and is left out (None: the first is raised)
         See `adbench.metrics.conformal` for what this promises. `save_thresholds` keeps it. Raises UserError where there
-        are too few pictures (how many it takes), and where support or training pictures are among them.
+        are too few pictures (how many it takes), where support or training pictures are among them, and for a
+        transductive method.
         """
+        if self.method.transductive:
+            what = f"method {self.method.name} scores pictures within a set: a threshold is of no use for another set"
+            raise UserError(what, where="calibrate")
         pictures = distinct(normals)
         require_enough(len(pictures), fpr, confidence)
         require_unseen(pictures, self.record, support)
