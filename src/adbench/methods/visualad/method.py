@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from adbench.clip import Clip
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
-from adbench.methods.base import Features, Method, ParameterGroup, Prediction, check_fit
+from adbench.methods.base import Features, Method, ParameterGroup, Prediction
 from adbench.methods.losses import map_losses, n_known
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
 from adbench.methods.visualad.layers import CrossAttentions, ImageDropout, PatchMlp
 from adbench.methods.visualad.official import read_checkpoint, write_checkpoint
 from adbench.methods.visualad.settings import VisualAdSettings
+from adbench.methods.weights import check_fit
 
 _ROWS_BEFORE_PATCHES = 3  # anomaly, normal, class
 
