@@ -275,8 +275,11 @@ def test_pictures_show_the_most_anomalous_and_the_most_suspect_normal(data, tmp_
 
     run = RunFolder.create("eval", "tiny", "tiny", out=tmp_path / "run")
     method = build_method()
-    evaluate(method, data, replace(SETTINGS, heat_maps=2), device=CPU, run=run, painter=painter)
+    rows = evaluate(method, data, replace(SETTINGS, heat_maps=2), device=CPU, run=run, painter=painter)
 
+    assert {picture.image_threshold for picture in seen[:3]} == {rows[0]["image_f1max_threshold"]}
+    assert {picture.pixel_threshold for picture in seen[:3]} == {rows[0]["pixel_f1max_threshold"]}
+    assert seen[0].size == Image.open(data.samples[0].path).size[::-1]
     scores = method.predict(load_batch(data.samples[:8], method.transform)).scores.numpy()
     best = [index for index in np.argsort(-scores) if index >= 4][:2]
     assert [picture.key for picture in seen[:3]] == [

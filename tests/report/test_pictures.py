@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from adbench.engine.names import file_names
-from adbench.engine.pictures import Picture, contact_sheet, save_pictures
+from adbench.engine.pictures import KINDS, Picture, contact_sheet, save_pictures
 from adbench.report.colours import colour, scale
-from adbench.report.heatmaps import OUTLINE, outlined, overlay, paint
+from adbench.report.heatmaps import CONTOUR, OUTLINE, outlined, overlay, paint
 
 
 def _picture(**changes):
@@ -46,10 +48,80 @@ def test_colours_run_over_the_limits():
     assert colour(values, 1.0, 1.0).shape == (5, 3)  # a constant map is no error
 
 
-def test_a_panel_has_three_parts_of_the_image_size():
-    panel = paint(_picture())
+def _region(panel, part, width, height):
+    """One part of a panel without colour bar: parts stand at the bottom, one gap apart."""
+    size = max(12, round(15 / 960 * 3.3 * width))
+    left = part * (width + size // 3)
+    return np.asarray(panel.crop((left, 3 * size, left + width, 3 * size + height)))
 
-    assert panel.size == (3 * 200 + 8, 200 + 16)
+
+def test_parts_have_the_proportions_of_the_stored_picture():
+    whole = np.full((200, 200, 3), 90, np.uint8)
+    whole[:, 100:] = 200
+    panel = paint(_picture(image=whole, size=(1200, 1600), mask=None))
+
+    first = _region(panel, 0, 300, 225)
+    assert (first[5:-5, 5:140] == 90).all()
+    assert (first[5:-5, 160:-5] == 200).all()
+    below = np.asarray(panel)[3 * 15 + 225 :, :300]
+    assert (below == 255).all()
+
+
+@pytest.mark.parametrize(("mask", "parts"), [(None, 2), (np.zeros((200, 200), bool), 2), (np.eye(200) > 0, 3)])
+def test_where_a_mask_marks_nothing_there_is_no_part_for_it(mask, parts):
+    size = 15
+    assert paint(_picture(mask=mask)).width == max(parts * (300 + size // 3) + 7 * size, 28 * size)
+
+
+def test_the_contour_stands_where_the_map_crosses_the_threshold():
+    picture = _picture(pixel_threshold=0.5)
+    lines = (_region(paint(picture), 2, 300, 300) == CONTOUR).all(-1)
+
+    rows, columns = np.nonzero(lines)
+    assert abs(rows.min() - 75) <= 1
+    assert abs(rows.max() - 149) <= 1
+    assert abs(columns.min() - 90) <= 1
+    assert abs(columns.max() - 179) <= 1
+    assert not lines[80:145, 95:175].any()
+
+
+def test_the_colour_bar_says_limits_and_threshold_in_raw_numbers(monkeypatch):
+    texts = _written(monkeypatch, _picture(limits=(-3.25, 12.5), pixel_threshold=2.0))
+    assert {"-3.25", "12.5", "t = 2"} <= set(texts)
+
+
+@pytest.mark.parametrize(
+    ("label", "score", "verdict"),
+    [(1, 0.5, "found"), (1, 0.4, "missed"), (0, 0.5, "false alarm"), (0, 0.4, "passed"), (-1, 0.5, None)],
+)
+def test_the_caption_tells_label_score_and_verdict_apart(monkeypatch, label, score, verdict):
+    texts = _written(monkeypatch, _picture(label=label, score=score, image_threshold=0.5))
+    assert texts[:2] == [KINDS[label], f"score {score}"]
+    assert [text for text in texts if "threshold" in text] == (
+        [f"{verdict} at threshold 0.5 (F1-max)"] if verdict else []
+    )
+    assert "screw/\xdcn\xefcode ?.png" in texts
+
+
+def test_a_long_name_is_cut_in_front(monkeypatch):
+    assert _written(monkeypatch, _picture(key=f"{'k' * 300}/end.png"))[2].startswith("...k")
+
+
+def _written(monkeypatch, picture):
+    """The texts of a panel in order, numbers alone last."""
+    texts = []
+    monkeypatch.setattr("PIL.ImageDraw.ImageDraw.text", lambda _draw, _place, text, **_: texts.append(text))
+    paint(picture)
+    is_number = re.compile(r"(t = )?[-.0-9e+]+").fullmatch
+    return sorted(texts, key=lambda text: bool(is_number(text)))
+
+
+def test_letters_are_readable_where_the_page_shows_the_panel_960_pixels_wide(monkeypatch):
+    sizes = []
+    monkeypatch.setattr("PIL.ImageDraw.ImageDraw.text", lambda _draw, _place, _text, font, **_: sizes.append(font.size))
+    for image in (np.zeros((518, 518, 3), np.uint8), np.zeros((96, 96, 3), np.uint8)):
+        width = paint(_picture(image=image)).width
+        assert min(sizes) * min(1, 960 / width) >= 11
 
 
 @pytest.mark.parametrize("side", [16, 96])
@@ -67,12 +139,6 @@ def test_the_outline_follows_the_mask():
     assert green[50, 60:120].all()
     assert not green[52:98, 62:118].any()
     assert not green[~picture.mask].any()
-
-
-def test_without_a_mask_the_middle_is_faded():
-    faded = np.asarray(outlined(Image.new("RGB", (8, 8), "black"), None))
-
-    assert (faded > 100).all()
 
 
 def test_the_overlay_is_bright_where_the_map_is_high():

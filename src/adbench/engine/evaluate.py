@@ -178,7 +178,7 @@ def _finished_classes(
             finished[name] = _finished_class(method, whole)
             if painter and work.run:
                 folder = work.run.heatmaps_dir / file_name(data.name)
-                pictures = shortlist.pictures() if shortlist else []
+                pictures = shortlist.pictures(finished[name].results[-1]["metrics"]) if shortlist else []
                 save_pictures(pictures, painter, folder, file_names(data.classes)[name])
             if cache:
                 cache.save(name, classes[name], finished[name])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import bisect
+import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,11 +32,13 @@ class Picture:
     """One image with what a method says of it.
 
     image  (H, W, 3) uint8, as the method saw it, without padding
-    mask   (H', W') bool or None
+    mask   (H', W') bool, or None where nobody knows
     map    (H', W') float32, higher = more anomalous
     limits the smallest and largest map value of the class, for a common colour scale
     score  the image's score; the largest map value where the method gives none
     label  1 anomalous, 0 normal, -1 unknown
+    size   (height, width) as stored, where `image` has other proportions than that
+    image_threshold, pixel_threshold   of the class; a score, or map value, at or above it is anomalous
     """
 
     image: NDArray[np.uint8]
@@ -46,6 +49,9 @@ class Picture:
     label: int
     key: str
     class_name: str
+    size: tuple[int, int] | None = None
+    image_threshold: float | None = None
+    pixel_threshold: float | None = None
 
 
 Painter = Callable[[Picture], "Image"]
@@ -63,6 +69,7 @@ class Shortlist:
         self._mean = np.asarray(facts.get("mean", method.clip.mean), np.float32).reshape(3, 1, 1)
         self._std = np.asarray(facts.get("std", method.clip.std), np.float32).reshape(3, 1, 1)
         self._content = getattr(method.transform, "content_size", None)  # of scenes, which are padded
+        self._squashes = self._content is None and facts.get("resize") != "short_side"
         self._room = {1: count, 0: (count + 1) // 2, -1: count}
         self._kept: dict[int, list[Picture]] = {kind: [] for kind in KINDS}
         self._low, self._high = np.inf, -np.inf
@@ -82,13 +89,14 @@ class Shortlist:
                 continue
             picture = Picture(
                 image=self._pixels(batch.images[i], None if batch.sizes is None else batch.sizes[i]),
-                mask=None if batch.masks is None else batch.masks[i].cpu().numpy() == 1,  # of label maps 255 is unknown
+                mask=_mask(batch, i),
                 map=map_.copy(),
                 limits=(0.0, 1.0),
                 score=score,
                 label=label,
                 key=batch.paths[i],
                 class_name=batch.class_names[i],
+                size=batch.sizes[i] if self._squashes and batch.sizes is not None else None,
             )
             kept.insert(place, picture)
             del kept[room:]
@@ -103,9 +111,18 @@ class Shortlist:
             both = self._kept[kind] + other._kept[kind]
             self._kept[kind] = sorted(both, key=lambda picture: (-picture.score, place[picture.key]))[:room]
 
-    def pictures(self) -> list[Picture]:
-        """Anomalous ones first, each kind by falling score, with the limits of the whole class."""
-        return [replace(picture, limits=(self._low, self._high)) for label in KINDS for picture in self._kept[label]]
+    def pictures(self, metrics: Mapping[str, float] | None = None) -> list[Picture]:
+        """Anomalous ones first, each kind by falling score, with the limits of the whole class and, where its
+        `metrics` have them, the thresholds of F1-max.
+        """
+        found = {name: (metrics or {}).get(f"{name}_f1max_threshold", math.nan) for name in ("image", "pixel")}
+        image, pixel = (None if math.isnan(value) else value for value in found.values())
+        facts: dict[str, Any] = {
+            "limits": (self._low, self._high),
+            "image_threshold": image,
+            "pixel_threshold": pixel,
+        }
+        return [replace(picture, **facts) for label in KINDS for picture in self._kept[label]]
 
     def _pixels(self, image: Tensor, size: tuple[int, int] | None) -> NDArray[np.uint8]:
         if self._content is not None and size is not None:
@@ -114,6 +131,14 @@ class Shortlist:
         values = image.detach().float().cpu().numpy() * self._std + self._mean  # (3, H, W) in [0, 1]
         pixels: NDArray[np.uint8] = (values.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
         return pixels
+
+
+def _mask(batch: Batch, index: int) -> NDArray[np.bool_] | None:
+    """The mask of an image, if it is known; of label maps 255 is unknown."""
+    if batch.masks is None or (batch.annotated is not None and not batch.annotated[index]):
+        return None
+    mask: NDArray[np.bool_] = batch.masks[index].cpu().numpy() == 1
+    return mask
 
 
 def save_pictures(pictures: Sequence[Picture], painter: Painter, folder: Path, name: str) -> None:
@@ -153,4 +178,4 @@ def contact_sheet(panels: Sequence[Image], *, gap: int = 6) -> Image:
 
 def _save(image: Image, path: Path) -> None:
     with replacing(path) as temporary:
-        image.save(temporary, format="PNG")
+        image.save(temporary, format="PNG", compress_level=1)  # the time of a run counts more than its megabytes
