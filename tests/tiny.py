@@ -71,5 +71,6 @@ def rows(batch, pick):
         class_names=batch.class_names[pick],
         paths=batch.paths[pick],
         masks=None if batch.masks is None else batch.masks[pick],
+        targets=None if batch.targets is None else batch.targets[pick],
         annotated=None if batch.annotated is None else batch.annotated[pick],
     )

@@ -56,5 +56,11 @@ def make_scenes(n: int = 2, size: tuple[int, int] = (64, 96), seed: int = 5, siz
             images[index, :, :, number * 20 : number * 20 + 20] += number
     names = ["road"] * n
     return Batch(
-        images, torch.zeros(n, dtype=torch.long), names, [f"{i}.png" for i in range(n)], "made", labels, sizes=sizes
+        images,
+        torch.zeros(n, dtype=torch.long),
+        names,
+        [f"{i}.png" for i in range(n)],
+        "made",
+        targets=labels,
+        sizes=sizes,
     )

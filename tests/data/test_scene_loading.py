@@ -50,10 +50,10 @@ def samples(tmp_path: Path) -> list[Sample]:
 def test_labels_come_at_their_own_size_and_say_what_is_anomalous(samples: list[Sample]) -> None:
     batch = load_batch(samples[:3], SCENES)
     assert batch.images.shape == (3, 3, 16, 32)
-    assert batch.masks is not None
-    assert batch.masks.dtype == torch.int64
-    assert batch.masks.shape == (3, 16, 32)
-    assert batch.masks[1].unique().tolist() == [0, 1, 255]
+    assert batch.label_maps is not None
+    assert batch.label_maps.dtype == torch.int64
+    assert batch.label_maps.shape == (3, 16, 32)
+    assert batch.label_maps[1].unique().tolist() == [0, 1, 255]
     assert batch.labels.tolist() == [0, 1, 0]
     assert batch.sizes == [(16, 32)] * 3
 
@@ -61,7 +61,7 @@ def test_labels_come_at_their_own_size_and_say_what_is_anomalous(samples: list[S
 def test_a_square_preprocessing_gets_the_labels_at_their_own_size_too(samples: list[Sample]) -> None:
     (first, second, third) = make_loader(samples, SQUARE, batch_size=8)
     assert first.images.shape == (3, 3, 8, 8)
-    assert [batch.masks.shape[1:] for batch in (first, second, third)] == [(16, 32), (20, 32), (16, 32)]
+    assert [batch.label_maps.shape[1:] for batch in (first, second, third)] == [(16, 32), (20, 32), (16, 32)]
 
 
 def test_a_batch_ends_where_the_size_changes(samples: list[Sample]) -> None:
@@ -70,7 +70,7 @@ def test_a_batch_ends_where_the_size_changes(samples: list[Sample]) -> None:
     assert [len(batch) for batch in batches] == [2, 1, 2, 2]
     assert len(loader) == 4
     assert [key for batch in batches for key in batch.paths] == [sample.key for sample in samples]
-    assert all(batch.sizes == [tuple(batch.masks.shape[1:])] * len(batch) for batch in batches)
+    assert all(batch.sizes == [tuple(batch.label_maps.shape[1:])] * len(batch) for batch in batches)
     assert [batch.paths for batch in make_loader(samples, SCENES, batch_size=2, skip=2)] == [
         ["3.png", "4.png"],
         ["5.png", "6.png"],
@@ -89,8 +89,8 @@ def test_binary_sets_of_mixed_sizes_are_split_as_well(samples: list[Sample]) -> 
 def test_labels_that_are_held_back_give_batches_without_masks(samples: list[Sample]) -> None:
     mixed = [*samples[:1], *(replace(sample, mask_path=None) for sample in samples[1:3])]
     known, unknown = make_loader(mixed, SCENES, batch_size=8)
-    assert known.masks is not None
-    assert unknown.masks is None
+    assert known.label_maps is not None
+    assert unknown.label_maps is None
     assert unknown.labels.tolist() == [-1, -1]
 
 
@@ -108,7 +108,7 @@ def test_augmentation_is_a_function_of_seed_epoch_and_index(samples: list[Sample
         return {
             key: (image, mask)
             for batch in loader
-            for key, image, mask in zip(batch.paths, batch.images, batch.masks, strict=True)
+            for key, image, mask in zip(batch.paths, batch.images, batch.targets, strict=True)
         }
 
     first = epoch(0)

@@ -54,7 +54,7 @@ class SceneMethod(TinyMethod):
         return Prediction(scores=None, maps=maps)
 
     def loss(self, features, batch):
-        return {"pixel": (batch.masks != 255).float().mean() * self.head.weight.sum() ** 2}
+        return {"pixel": (batch.targets != 255).float().mean() * self.head.weight.sum() ** 2}
 
 
 def scenes(root: Path, *, held_back: tuple[int, ...] = ()) -> list[Sample]:
@@ -100,7 +100,7 @@ def test_rows_of_road_data_carry_road_metrics(tmp_path):
 
     seen = list(method.seen)
     maps = [map_.numpy() for batch in seen for map_ in method.score({}, batch).maps]
-    masks = [mask.numpy() for batch in seen for mask in batch.masks]
+    masks = [mask.numpy() for batch in seen for mask in batch.label_maps]
     expected = RoadMetrics(min_pred=6, min_gt=4).update(maps, masks).compute()
     assert {key: row[key] for key in ROAD_METRICS} == pytest.approx(expected)
 

@@ -122,7 +122,7 @@ def test_every_stage_has_three_terms(method):
 
 def test_a_batch_without_any_label_has_finite_losses(method):
     batch = make_scenes()
-    batch = replace(batch, masks=torch.full_like(batch.masks, 255))
+    batch = replace(batch, targets=torch.full_like(batch.targets, 255))
     losses = method.loss(method.encode(batch), batch)
     assert float(losses["mask"].detach()) == float(losses["dice"].detach()) == 0
     assert math.isfinite(float(losses["class"].detach()))
@@ -139,13 +139,13 @@ def test_targets_are_one_mask_per_class_in_ascending_order():
 
 def test_a_class_that_the_words_do_not_have_is_named(method):
     batch = make_scenes()
-    batch = replace(batch, masks=batch.masks.clone().fill_(7))
+    batch = replace(batch, targets=batch.targets.clone().fill_(7))
     with pytest.raises(UserError, match=r"holds class 7, the vocabulary has 4 classes \(made\).*method\.vocabulary"):
         method.loss(method.encode(batch), batch)
 
 
 def test_data_without_label_maps_are_refused(method):
-    batch = replace(make_scenes(), masks=None)
+    batch = replace(make_scenes(), targets=None)
     with pytest.raises(UserError, match="learns from label maps, and these data have none"):
         method.loss(method.encode(batch), batch)
 
@@ -209,7 +209,7 @@ def test_a_map_does_not_depend_on_the_batch(method):
 
 def test_images_of_other_sides_are_padded(method):
     batch = make_scenes(1, (64, 96))
-    cropped = replace(batch, images=batch.images[..., :50, :70], masks=batch.masks[..., :50, :70])
+    cropped = replace(batch, images=batch.images[..., :50, :70], targets=batch.targets[..., :50, :70])
     assert predict(method, cropped)[0].shape == (50, 70)
     assert method.loss(method.encode(cropped), cropped)["mask"] > 0
 
@@ -233,7 +233,7 @@ def test_windows_average_class_sums_where_they_overlap():
     parts = []
     for left in (0, 32):
         whole = make_vl4ad(clip, window=0).eval()
-        window = replace(batch, images=batch.images[..., left : left + 64], masks=None)
+        window = replace(batch, images=batch.images[..., left : left + 64], targets=None)
         parts.append(whole.class_maps(whole.encode(window), window)[0])
     assert_close(sums[..., :32], parts[0][..., :32], atol=1e-5, rtol=1e-4)
     assert_close(sums[..., 64:], parts[1][..., 32:], atol=1e-5, rtol=1e-4)

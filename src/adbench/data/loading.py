@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -240,33 +240,37 @@ def _as_it_is(batch: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """One image of a batch: tensor, mask or label map, stored (height, width), label, what it held, mask known."""
+    """One image of a batch: tensor, annotation, stored (height, width), label, what it held, annotation known."""
 
     image: Tensor
-    mask: Tensor | None
+    annotation: Tensor | None
     size: tuple[int, int]
     label: int
+    field: Literal["masks", "label_maps", "targets"]
+    """The field of `Batch` that the annotation belongs to."""
     contents: Contents | None = None
     annotated: bool = True
 
 
 def _load(sample: Sample, transform: Transform, with_masks: bool, parts: list[Sample] | None = None) -> _Item:
-    mask: Tensor | None = None
+    annotation: Tensor | None = None
     label, marked = sample.label, None
     image, pasted = (open_picture(sample), None) if parts is None else paste(parts)
     try:
         if sample.label_ids is not None:
             if with_masks and sample.mask_path is not None:
                 values = open_labels(sample, image.size)  # (h, w)
-                mask = torch.from_numpy(values.astype(np.int64))
+                annotation = torch.from_numpy(values.astype(np.int64))
                 label = int((values == 1).any()) if label < 0 else label
         elif with_masks:
             stored = open_mask(sample, image.size) if pasted is None else pasted
             marked = _share(stored) if label == 1 and sample.mask_path is not None and pasted is None else None
-            mask = transform.mask(stored)
+            annotation = transform.mask(stored)
         contents = contents_of(image, marked)
         annotated = all(part.annotated for part in parts or [sample])
-        return _Item(transform.image(image), mask, (image.height, image.width), label, contents, annotated)
+        field: Literal["masks", "label_maps"] = "masks" if sample.label_ids is None else "label_maps"
+        size = (image.height, image.width)
+        return _Item(transform.image(image), annotation, size, label, field, contents, annotated)
     except (OSError, ValueError) as error:
         raise _unprepared(sample, error) from error
 
@@ -285,7 +289,7 @@ def _load_augmented(sample: Sample, transform: Transform, random: np.random.Gene
         tensor, target = transform.augmented(image, labels, random)
     except (OSError, ValueError) as error:
         raise _unprepared(sample, error) from error
-    return _Item(tensor, target, (image.height, image.width), sample.label)
+    return _Item(tensor, target, (image.height, image.width), sample.label, "targets")
 
 
 def _unprepared(sample: Sample, error: Exception) -> UserError:
@@ -312,21 +316,23 @@ def _episodes(samples: Sequence[Sample], order: list[int], batch_size: int, tran
 def _collate(samples: Sequence[Sample], items: list[_Item]) -> Batch:
     if not samples:
         raise UserError("no images to load", hint="give at least one sample")
-    masks = [item.mask for item in items if item.mask is not None]
-    if len({(item.image.shape, None if item.mask is None else item.mask.shape) for item in items}) > 1:
+    shapes = {(item.image.shape, item.field, None if (a := item.annotation) is None else a.shape) for item in items}
+    if len(shapes) > 1:
         raise UserError(
             "images of several sizes cannot be one batch",
             where=", ".join(sample.key for sample in samples[:4]),
             hint="use a batch size of 1, or a preprocessing that crops them",
         )
+    annotations = [item.annotation for item in items if item.annotation is not None]
+    stacked: dict[str, Any] = {items[0].field: torch.stack(annotations)} if annotations else {}  # (B, H', W')
     return Batch(
         images=torch.stack([item.image for item in items]),  # (B, 3, H, W)
         labels=torch.tensor([item.label for item in items], dtype=torch.int64),
         class_names=[sample.class_name for sample in samples],
         paths=[sample.key for sample in samples],
         dataset="+".join(dict.fromkeys(sample.dataset for sample in samples)),
-        masks=torch.stack(masks) if masks else None,  # (B, H', W')
         sizes=[item.size for item in items],
         contents=[item.contents or Contents() for item in items],
-        annotated=[item.annotated for item in items] if masks else None,
+        annotated=[item.annotated for item in items] if annotations else None,
+        **stacked,
     )

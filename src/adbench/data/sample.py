@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adbench.data.contents import Contents
 from adbench.data.reading import AS_PUBLISHED, Reading
@@ -60,9 +60,9 @@ class Batch:
     """Images of one step, preprocessed as the method asks.
 
     images       (B, 3, H, W) float32, normalised
-    masks        (B, H', W') bool, True = anomalous, at the method's map size; None for data without pixel annotation.
-                 Of label maps: (B, h, w) int64. To be evaluated, at the image's own size: 0 normal, 1 anomalous, 255
-                 ignore; to be trained on, of the size of the tensor: train ids, 255 ignore
+    masks        (B, H', W') bool, True = anomalous, at the method's map size; None for data without binary masks
+    label_maps   (B, h, w) int64 to be evaluated, at the images' own size: 0 normal, 1 anomalous, 255 ignore; else None
+    targets      (B, H, W) int64 to train a segmentation on, of the size of `images`: train ids, 255 ignore; else None
     labels       (B,) int64, 1 = anomalous, 0 = normal, -1 = unknown (a label map that is held back)
     class_names  B names, as they enter prompts
     paths        B keys (paths relative to the data set's root)
@@ -72,8 +72,8 @@ class Batch:
     contents     what reading each image has shown; None where nobody looked
     seeds        of training: a number per image, another in each epoch, for what a method draws for that image; so its
                  draws depend on no other image
-    annotated    whether each image's mask is known; where it is not, the mask is all zero and means nothing. None: all
-                 are, where there are masks
+    annotated    whether each image's annotation is known; where it is not, the mask is all zero and means nothing.
+                 None: all are, where there is any
     """
 
     images: torch.Tensor
@@ -82,6 +82,8 @@ class Batch:
     paths: list[str]
     dataset: str
     masks: torch.Tensor | None = None
+    label_maps: torch.Tensor | None = None
+    targets: torch.Tensor | None = None
     support: Batch | None = None
     sizes: list[tuple[int, int]] | None = None
     contents: list[Contents] | None = None
@@ -91,12 +93,23 @@ class Batch:
     def __len__(self) -> int:
         return len(self.class_names)
 
+    @property
+    def annotations(self) -> dict[str, Any]:
+        """Those of the tensors `masks`, `label_maps` and `targets` that there are, by name."""
+        tensors = {"masks": self.masks, "label_maps": self.label_maps, "targets": self.targets}
+        return {name: values for name, values in tensors.items() if values is not None}
+
+    @property
+    def truth(self) -> torch.Tensor | None:
+        """What anomaly maps are evaluated against: masks, or label maps where there are any."""
+        return self.masks if self.label_maps is None else self.label_maps
+
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch with its tensors on `device`."""
         return replace(
             self,
             images=self.images.to(device, non_blocking=True),
             labels=self.labels.to(device, non_blocking=True),
-            masks=None if self.masks is None else self.masks.to(device, non_blocking=True),
             support=None if self.support is None else self.support.to(device),
+            **{name: values.to(device, non_blocking=True) for name, values in self.annotations.items()},
         )

@@ -19,7 +19,7 @@ from adbench.errors import UserError, unknown
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ImageArray:
     """A file of images with the number of each image's class. `key`: its path relative to the data set's root."""
 
     file: Path
@@ -29,7 +29,7 @@ class Part:
 
 
 def tasks(
-    parts: Sequence[Part],
+    parts: Sequence[ImageArray],
     names: Sequence[str],
     classes: Sequence[str] | None,
     *,
@@ -66,7 +66,9 @@ def tasks(
             yield from _samples(part, task, numbers, names, dataset)
 
 
-def _samples(part: Part, task: str, normal: Sequence[int], names: Sequence[str], dataset: str) -> Iterator[Sample]:
+def _samples(
+    part: ImageArray, task: str, normal: Sequence[int], names: Sequence[str], dataset: str
+) -> Iterator[Sample]:
     is_normal = np.isin(part.labels, normal)
     for number in np.flatnonzero(is_normal | (part.split == "test")).tolist():
         label = int(not is_normal[number])

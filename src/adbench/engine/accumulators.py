@@ -58,8 +58,8 @@ class ClassAccumulator:
                 self.has_scores = True
             if prediction.maps is not None:
                 self.has_maps = True
-                if batch.masks is not None:
-                    maps, masks = as_arrays(prediction.maps), batch.masks.cpu().numpy()
+                if batch.truth is not None:
+                    maps, masks = as_arrays(prediction.maps), batch.truth.cpu().numpy()
                     self.pixel_metrics.update(maps, masks)
                     self.optional.update(maps, masks)
                     self.has_masks = True

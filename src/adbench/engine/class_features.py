@@ -48,13 +48,11 @@ class EncodedClass:
         n_images = 0
         for batch, features, seconds in encoded:
             self.device = batch.images.device
-            tensors = {"images": batch.images, "labels": batch.labels}
-            tensors |= {} if batch.masks is None else {"masks": batch.masks}
+            tensors = {"images": batch.images, "labels": batch.labels, **batch.annotations}
             tensors |= {f"{_FEATURES}{name}": values for name, values in features.items()}
             nothing = batch.labels.new_empty(0)
-            self._batches.append(
-                (replace(batch, images=nothing, labels=nothing, masks=None), self._put(tensors), seconds)
-            )
+            bare = replace(batch, images=nothing, labels=nothing, masks=None, label_maps=None, targets=None)
+            self._batches.append((bare, self._put(tensors), seconds))
             n_images += len(batch)
             progress(n_images)
 
@@ -70,8 +68,10 @@ class EncodedClass:
 
     def __iter__(self) -> Iterator[Encoded]:
         for batch, tensors, seconds in self._batches:
-            whole = replace(batch, images=tensors["images"], labels=tensors["labels"], masks=tensors.get("masks"))
-            yield whole.to(self.device), self._features(tensors), seconds + self.further_seconds
+            fields: dict[str, Any] = {
+                name: values for name, values in tensors.items() if not name.startswith(_FEATURES)
+            }
+            yield replace(batch, **fields).to(self.device), self._features(tensors), seconds + self.further_seconds
 
     def _features(self, tensors: Mapping[str, Tensor]) -> Features:
         return _OnDevice(tensors, self.device)

@@ -57,9 +57,7 @@ def _shares(method: Method, terms: dict[str, Tensor], batch: Batch | None) -> di
 
 def whole_batch(batch: Batch | None, features: Features | None, device: torch.device) -> tuple[Batch, Features]:
     """The batch of all ranks with its features, on every rank; without its images, which losses of this kind ignore."""
-    tensors = {} if batch is None else {"labels": batch.labels}
-    if batch is not None and batch.masks is not None:
-        tensors["masks"] = batch.masks
+    tensors = {} if batch is None else {"labels": batch.labels, **batch.annotations}
     gathered = ranks.gather_rows({**tensors, **{f"features/{name}": value for name, value in (features or {}).items()}})
     gathered = {name: value.to(device) for name, value in gathered.items()}
     told = [part for part in ranks.gather(None if batch is None else _described(batch)) if part is not None]
@@ -70,6 +68,7 @@ def whole_batch(batch: Batch | None, features: Features | None, device: torch.de
         paths=[path for part in told for path in part.paths],
         dataset="+".join(dict.fromkeys(name for part in told for name in part.dataset.split("+"))),
         masks=gathered.get("masks"),
+        targets=gathered.get("targets"),
         annotated=None if told[0].annotated is None else [known for part in told for known in part.annotated or ()],
         seeds=None if told[0].seeds is None else [seed for part in told for seed in part.seeds or ()],
     )
@@ -80,4 +79,5 @@ def whole_batch(batch: Batch | None, features: Features | None, device: torch.de
 def _described(batch: Batch) -> Batch:
     """The batch without its tensors."""
     nothing = torch.empty(0)
-    return replace(batch, images=nothing, labels=nothing, masks=None, support=None, contents=None)
+    bare = replace(batch, images=nothing, labels=nothing, masks=None, label_maps=None, targets=None)
+    return replace(bare, support=None, contents=None)

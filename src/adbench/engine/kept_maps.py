@@ -91,8 +91,8 @@ class MapWriter:
                     hint="keep the maps as float32",
                 )
             self._write(f"map/{draw}/{self._numbers[path]}", values)
-            if draw == 0 and batch.masks is not None:
-                mask = np.asarray(batch.masks[i].cpu().numpy(), np.uint8)
+            if draw == 0 and batch.truth is not None:
+                mask = np.asarray(batch.truth[i].cpu().numpy(), np.uint8)
                 self._write(f"mask/{self._numbers[path]}", mask, zipfile.ZIP_DEFLATED)
 
     def finish(self, draws: Sequence[tuple[int | None, int | None]]) -> None:

@@ -135,9 +135,9 @@ class Shortlist:
 
 def _mask(batch: Batch, index: int) -> NDArray[np.bool_] | None:
     """The mask of an image, if it is known; of label maps 255 is unknown."""
-    if batch.masks is None or (batch.annotated is not None and not batch.annotated[index]):
+    if batch.truth is None or (batch.annotated is not None and not batch.annotated[index]):
         return None
-    mask: NDArray[np.bool_] = batch.masks[index].cpu().numpy() == 1
+    mask: NDArray[np.bool_] = batch.truth[index].cpu().numpy() == 1
     return mask
 
 

@@ -59,9 +59,9 @@ class RoadAccumulator:
             if prediction.scores is not None and known.any():
                 self.image_metrics.update(as_array(prediction.scores)[known], labels[known])
                 self.has_scores = True
-            if batch.masks is not None:
-                maps = [at_label_size(map_, mask) for map_, mask in zip(prediction.maps, batch.masks, strict=True)]
-                self.road_metrics.update([as_array(map_) for map_ in maps], list(batch.masks.cpu().numpy()))
+            if batch.truth is not None:
+                maps = [at_label_size(map_, mask) for map_, mask in zip(prediction.maps, batch.truth, strict=True)]
+                self.road_metrics.update([as_array(map_) for map_ in maps], list(batch.truth.cpu().numpy()))
         self.images += image_scores(prediction, batch)
         self.n_images += len(batch)
         self.n_anomalous += int((labels == 1).sum())

@@ -8,7 +8,7 @@ from pathlib import Path
 from adbench.data.catalogue import Counts, register
 from adbench.data.containers import read_container
 from adbench.data.sample import Sample
-from adbench.data.semantic import Part, tasks
+from adbench.data.semantic import ImageArray, tasks
 from adbench.errors import UserError
 
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -63,11 +63,11 @@ def index(
     raise UserError("there is no test_batch", where=str(root), hint="unpack the archive again")
 
 
-def _part(root: Path, folder: str, name: str) -> Part:
+def _part(root: Path, folder: str, name: str) -> ImageArray:
     file = root / folder / name
     _, labels = read_container(file)
     assert labels is not None  # as batches have them
     if labels.min() < 0 or labels.max() >= len(_CLASSES):
         raise UserError("a label is outside of 0 to 9", where=str(file), hint="get the file again")
     split = "test" if name.startswith("test") else "train"
-    return Part(file, f"{folder}/{name}" if folder else name, split, labels)
+    return ImageArray(file, f"{folder}/{name}" if folder else name, split, labels)

@@ -10,7 +10,7 @@ import numpy as np
 from adbench.data.catalogue import Counts, register
 from adbench.data.containers import read_container
 from adbench.data.sample import Sample
-from adbench.data.semantic import Part, tasks
+from adbench.data.semantic import ImageArray, tasks
 from adbench.errors import UserError
 
 _CLASSES = tuple("0123456789")
@@ -58,7 +58,7 @@ def index(
     return tasks(parts, _CLASSES, classes, dataset="mnist", normal_classes=normal_classes, prompt_name=prompt_name)
 
 
-def _part(root: Path, name: str, split: str) -> Part:
+def _part(root: Path, name: str, split: str) -> ImageArray:
     images, key = _find(root, name, "images", 3)
     labels = read_container(_find(root, name, "labels", 1)[0])[0].astype(np.int64)
     n_images = len(read_container(images)[0])
@@ -66,7 +66,7 @@ def _part(root: Path, name: str, split: str) -> Part:
         raise UserError(
             f"{len(labels)} labels do not fit {n_images} images", where=str(images), hint="get the files again"
         )
-    return Part(images, key, split, labels)
+    return ImageArray(images, key, split, labels)
 
 
 def _find(root: Path, name: str, kind: str, n_axes: int) -> tuple[Path, str]:

@@ -139,9 +139,9 @@ class PromptAd(Method):
             if task == "cls":
                 scores = image_score(visual, self.text_score(features, class_name), self.settings)
                 image.update(scores.float().cpu().numpy(), batch.labels.cpu().numpy())
-            elif batch.masks is not None:
+            elif batch.truth is not None:
                 maps = pixel_map(visual, self.text_grid(features, class_name), self.settings)
-                pixel.update(maps.float().cpu().numpy(), batch.masks.cpu().numpy())
+                pixel.update(maps.float().cpu().numpy(), batch.truth.cpu().numpy())
         return image.compute()["image_auroc"] if task == "cls" else pixel.compute()["pixel_auroc"]
 
     # Scores

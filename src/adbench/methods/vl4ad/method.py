@@ -122,11 +122,11 @@ class VL4AD(Method):
 
     def stage_losses(self, features: Features, batch: Batch) -> dict[str, Tensor]:
         """Weighted terms of every stage (see `MatchingLoss`)."""
-        if batch.masks is None:
+        if batch.targets is None:
             raise UserError("method vl4ad learns from label maps, and these data have none", where=batch.dataset)
         stages, columns = self.stages(features), self.columns("train")
         logits = [self.head.logits(self.embeddings(stages, i), columns).float() for i in range(len(stages.masks))]
-        masks, classes = targets(pad(batch.masks, IGNORE), len(self.vocabulary.classes), where=batch.dataset)
+        masks, classes = targets(pad(batch.targets, IGNORE), len(self.vocabulary.classes), where=batch.dataset)
         terms: dict[str, Tensor] = self.criterion([mask.float() for mask in stages.masks], logits, masks, classes)
         return terms
 

@@ -182,7 +182,7 @@ def _method(case: Mapping[str, Any], tensors: Arrays) -> VL4AD:
 def _batch(given: Tensors) -> Batch:
     images = given["images"]
     n, names = len(images), [str(index) for index in range(len(images))]
-    return Batch(images, torch.zeros(n, dtype=torch.long), ["road"] * n, names, "parity", masks=given["labels"])
+    return Batch(images, torch.zeros(n, dtype=torch.long), ["road"] * n, names, "parity", targets=given["labels"])
 
 
 def _inference(method: VL4AD, batch: Batch) -> Tensors:
