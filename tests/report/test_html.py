@@ -15,6 +15,7 @@ from adbench.errors import UserError
 from adbench.report.curves import loss_curve
 from adbench.report.html import write_html
 from adbench.report.results import write_results
+from adbench.report.scores import write_scores
 from report.test_results import make_row
 
 HISTORY = [
@@ -28,7 +29,7 @@ HISTORY = [
 class Balanced(HTMLParser):
     """Fails on a tag that is closed but was not opened, or the other way round."""
 
-    void = ("meta", "img", "line", "circle", "polyline")
+    void = ("meta", "img", "input", "line", "circle", "polyline")
 
     def __init__(self):
         super().__init__()
@@ -70,7 +71,10 @@ def test_the_page_holds_everything_and_fetches_nothing(folder):
     assert "data=&#x27;&lt;x&gt;&#x27;" in text
     assert text.count("<svg") == 1
     assert "prefers-color-scheme: dark" in text
-    assert re.findall(r'(?:src|href)="(.{22})', text) == ["data:image/jpeg;base64"]
+    assert re.findall(r'src="(.{22})', text) == ["data:image/jpeg;base64"]
+    assert all(f'id="{target}"' in text for target in re.findall(r'href="#(\d+)"', text))
+    assert "http" not in text
+    assert "None" not in text
     assert "<script" not in text
     assert "url(" not in text
 
@@ -107,7 +111,9 @@ def test_the_curve_is_well_formed_and_within_its_frame():
     points = [tuple(map(float, point.split(","))) for line in lines for point in line.get("points").split()]
     assert len(points) == 102
     assert all(0 <= x <= 720 and 0 <= y <= 240 for x, y in points)
-    assert svg.findall("text")[-1].text == "step 100"
+    texts = [node.text for node in svg.findall("text")]
+    assert texts[-1] == "step"
+    assert {"0", "50", "100"} <= set(texts)  # ticks of steps
 
 
 @pytest.mark.parametrize("history", [[], [{"kind": "step", "step": 1, "loss": math.nan}]])
@@ -126,6 +132,67 @@ def test_intervals_have_a_table_of_their_own(tmp_path):
     text = write_html(tmp_path).read_text()
 
     Balanced().feed(text)
-    table = text.partition("How sure the image metrics are")[2].partition("</table>")[0]
+    table = text.partition("How sure the image metrics are</h2>")[2].partition("</table>")[0]
     assert "2000 bootstrap draws, seed 111" in table
     assert "<td class=text>&lt;bolt&gt;</td><td>95.0 [90.0, 98.8]</td>" in table
+
+
+def _row_and_scores(name, normal, anomalous, **changes):
+    scores = [
+        {"dataset": "demo", "class_name": name, "path": f"{name}/{label}{number}.png", "defect": "d", "label": label}
+        | {"score": score, "map_max": score, "shots": 0, "support_seed": None}
+        for label, values in ((0, normal), (1, anomalous))
+        for number, score in enumerate(values)
+    ]
+    return make_row(name, shots=0, support_seed=None, **changes), scores
+
+
+def test_each_class_with_scores_has_curves_and_a_histogram_with_its_threshold(tmp_path):
+    first, of_first = _row_and_scores("nut", [0.1, 0.2], [0.3, 0.9], image_f1max_threshold=0.3)
+    second, of_second = _row_and_scores("bolt", [0.5], [], image_f1max_threshold=math.nan)
+    write_results(tmp_path, [first, second], {})
+    write_scores(tmp_path, of_first + of_second)
+    text = write_html(tmp_path).read_text()
+
+    assert text.count("<svg") == 3  # none of a class without anomalous images
+    assert "<h3>nut</h3>" in text
+    assert "threshold of the largest F1: 0.3" in text
+
+
+def test_pictures_come_in_the_order_of_the_table(tmp_path):
+    write_results(tmp_path, [make_row("nut"), make_row("bolt"), make_row("mean")], {})
+    (tmp_path / "heatmaps" / "demo").mkdir(parents=True)
+    for name in ("bolt", "nut"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "heatmaps" / "demo" / f"{name}.png")
+    text = write_html(tmp_path).read_text()
+    assert text.index("heat maps of nut") < text.index("heat maps of bolt")
+
+
+def test_the_best_class_is_marked_in_each_column(tmp_path):
+    rows = [make_row("nut", image_auroc=0.91), make_row("bolt", image_auroc=0.92), make_row("mean", image_auroc=0.915)]
+    write_results(tmp_path, rows, {})
+    text = write_html(tmp_path).read_text()
+    assert re.findall(r'<td class="metric best"[^>]*>([^<]*)', text) == ["92.0"]
+
+
+def test_published_figures_stand_beside_results_of_the_same_setting(tmp_path):
+    given = {"method": "winclip", "dataset": "mvtec", "shots": 0, "trained_on": [], "image_auroc": 0.9}
+    for backbone, compares in (("ViT-B-16-plus-240", True), ("demo", False)):
+        write_results(tmp_path, [make_row("mean", **given, backbone=backbone)], {})
+        table = write_html(tmp_path).read_text().partition("Published figures</h2>")[2].partition("</table>")[0]
+        assert "published [1]" in table
+        assert ("difference" in table) is compares
+
+
+def test_the_page_says_command_settings_and_environment(tmp_path):
+    write_results(
+        tmp_path,
+        [make_row("mean")],
+        {"command": ["adbench", "eval", "data=[a, b]"], "seed": 7, "versions": {"torch": "2.9"}},
+    )
+    (tmp_path / "config.yaml").write_text("eval: <x>\n")
+    text = write_html(tmp_path).read_text()
+    assert "<pre>adbench eval &#x27;data=[a, b]&#x27;</pre>" in text
+    assert "torch 2.9" in text
+    assert "seed 7" in text
+    assert "eval: &lt;x&gt;" in text

@@ -23,7 +23,7 @@ usage  python -m adbench report RUN [RUN ...] [out=DIR]
 Prints the results of evaluations (their folders, or results.json files; latest: the newest one) beside what is
 published of the same method on the same data set in the same setting (shots, data trained on), and the difference in
 points. Where the figures come from stands below the table: few could be checked in the papers themselves. Results with
-another backbone than theirs, such as clip=demo, are marked: the difference then says nothing about a method.
+another backbone than theirs, such as clip=demo, are marked and have no difference: it would say nothing about a method.
 
   out=DIR                   also write report.md and report.csv there
 

@@ -158,7 +158,12 @@ def _lines(
         number = sources.setdefault(source, len(sources) + 1)
         values = {one.metric: one.value for one in figures}
         yield Line("published", f"published [{number}]", values, run, row, figures)
-        less = {key: own[key] - value for key, value in values.items() if not math.isnan(own.get(key, math.nan))}
+        comparable = [one for one in figures if row.get("backbone") in (None, one.backbone)]
+        less = {
+            one.metric: own[one.metric] - one.value
+            for one in comparable
+            if not math.isnan(own.get(one.metric, math.nan))
+        }
         if less:
             yield Line("difference", "difference", less, run, row)
 

@@ -1,11 +1,11 @@
-"""One self-contained HTML page per evaluation: tables with bars, heat maps, loss curve, provenance."""
+"""One self-contained HTML page per evaluation: tables with bars, curves, heat maps, loss curve, provenance."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import math
+import shlex
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -16,39 +16,20 @@ from PIL import Image
 from adbench.atomic import write_text
 from adbench.engine.means import is_over_datasets
 from adbench.engine.names import file_name, file_names
-from adbench.engine.rows import MEAN
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import Row
 from adbench.engine.train_logger import read_history
-from adbench.metrics.registry import is_metric
 from adbench.report.curves import loss_curve
-from adbench.report.results import about_intervals, read_results
-from adbench.report.table import build_interval_table, build_table, is_mean
+from adbench.report.html_style import STYLE
+from adbench.report.html_tables import interval_table, published_table, result_table
+from adbench.report.results import read_results
+from adbench.report.score_plots import score_plots
+from adbench.report.scores import FILE as SCORES_FILE
+from adbench.report.scores import Score, read_scores
+from adbench.report.table import is_mean
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2330; --paper: #ffffff; --faint: #667085; --line: #d9dee7;
-        --bar: #cfe0ff; --strong: #2457c5; --mark: #a3410a; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e8f0; --paper: #14171d; --faint: #98a2b3; --line: #2d3440; --bar: #24406f; --strong: #8ab4ff;
-          --mark: #ffb27a; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-       max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th { color: var(--faint); font-weight: 500; } .text { text-align: left; }
-td.metric { background: linear-gradient(to right, var(--bar) var(--share), transparent var(--share));
-            min-width: 4.2rem; }
-tr.mean td { font-weight: 700; border-top: 2px solid var(--line); }
-.note { color: var(--mark); } .faint { color: var(--faint); }
-figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }
-svg { max-width: 720px; width: 100%; } svg text { fill: var(--faint); font-size: 12px; }
-svg .grid { stroke: var(--line); } svg polyline { fill: none; stroke: var(--strong); }
-svg .thin { opacity: .45; } svg .thick { stroke-width: 2; } svg circle { fill: var(--strong); }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12.5px; }
-"""
-PICTURE_WIDTH = 960  # heat maps are shrunk to this for the page; the full ones lie in heatmaps/
+PICTURE_WIDTH = 1100  # heat maps are shrunk to this for the page; the full ones lie in heatmaps/
+RESULT_KEY = ("dataset", "class_name", "shots", "support_seed")  # what tells which scores make a row
 
 
 def write_html(folder: Path, *, training: Path | None = None) -> Path:
@@ -58,45 +39,66 @@ def write_html(folder: Path, *, training: Path | None = None) -> Path:
     """
     provenance, rows = read_results(folder)
     history = [] if training is None else read_history(RunFolder(training).history_path)
+    scores = read_scores(folder) if (folder / SCORES_FILE).is_file() else []
+    config_path = folder / "config.yaml"
+    config = config_path.read_text(encoding="utf-8", errors="replace") if config_path.is_file() else ""
+    heatmaps = RunFolder(folder).heatmaps_dir
     path = folder / "report.html"
-    write_text(path, page(rows, provenance, history=history, heatmaps=RunFolder(folder).heatmaps_dir))
+    write_text(path, page(rows, provenance, scores=scores, history=history, config=config, heatmaps=heatmaps))
     return path
 
 
 def page(
-    rows: Sequence[Row], provenance: Mapping[str, Any], *, history: Sequence[Mapping[str, Any]] = (), heatmaps: Path
+    rows: Sequence[Row],
+    provenance: Mapping[str, Any],
+    *,
+    scores: Sequence[Score] = (),
+    history: Sequence[Mapping[str, Any]] = (),
+    config: str = "",
+    heatmaps: Path,
 ) -> str:
-    """The page as text."""
+    """The page as text; `config`: the settings as YAML."""
     methods = list(dict.fromkeys(str(row["method"]) for row in rows))
     datasets = list(dict.fromkeys(str(row["dataset"]) for row in rows if not is_over_datasets(row)))
     title = f"{', '.join(methods)} on {', '.join(datasets)}"
+    sections = _results(rows, methods, datasets)
+    if intervals := provenance.get("intervals"):
+        sections.append(("How sure the image metrics are", interval_table(rows, intervals)))
+    sections.append(("Published figures", published_table(rows)))
+    for dataset in datasets:
+        of_dataset = [row for row in rows if row["dataset"] == dataset]
+        sections.append((f"Scores: {dataset}", _plots(of_dataset, scores)))
+        sections.append((f"Heat maps: {dataset}", _pictures(of_dataset, heatmaps / file_name(dataset))))
+    if curve := loss_curve(history):
+        about = "<p class=faint>thin: between log points, thick: mean of an epoch</p>"
+        sections.append(("Training loss", about + curve))
+    sections.append(("How it was made", _made(provenance, config)))
+    sections = [(heading, content) for heading, content in sections if content]
+    links = "".join(f'<a href="#{number}">{escape(heading)}</a>' for number, (heading, _) in enumerate(sections))
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
         f"<h1>{escape(title)}</h1>",
         _summary(rows, provenance),
+        f"<nav>{links}</nav>",
+        *(f'<h2 id="{number}">{escape(heading)}</h2>{content}' for number, (heading, content) in enumerate(sections)),
     ]
+    return "\n".join([*parts, "</body></html>"]) + "\n"
+
+
+def _results(rows: Sequence[Row], methods: Sequence[str], datasets: Sequence[str]) -> list[tuple[str, str]]:
+    """Headings and tables: the means of several data sets, then each data set's classes."""
+    found = []
     if len(datasets) > 1:
-        parts += [
-            "<h2>Means over classes and over data sets</h2>",
-            _table([row for row in rows if is_mean(row)], "data"),
-        ]
+        means = [row for row in rows if is_mean(row)]
+        found.append(("Means over classes and over data sets", result_table(means, "data")))
     for method in methods:
         for dataset in datasets:
-            own = [row for row in rows if (row["method"], row["dataset"]) == (method, dataset)]
-            if own:
-                parts += [f"<h2>{escape(method)} on {escape(dataset)}</h2>", _table(own)]
-    if intervals := provenance.get("intervals"):
-        parts += ["<h2>How sure the image metrics are</h2>", *_intervals(rows, intervals)]
-    curve = loss_curve(history)
-    if curve:
-        parts += ["<h2>Training loss</h2><p class=faint>thin: between log points, thick: mean of an epoch</p>", curve]
-    for dataset in datasets:
-        classes = [row["class_name"] for row in rows if row["dataset"] == dataset]
-        parts += _pictures(dataset, classes, heatmaps / file_name(dataset))
-    parts.append(f"<h2>How it was made</h2><pre>{escape(json.dumps(provenance, indent=2, ensure_ascii=False))}</pre>")
-    return "\n".join([*parts, "</body></html>"]) + "\n"
+            matching = [row for row in rows if (row["method"], row["dataset"]) == (method, dataset)]
+            if matching:
+                found.append((f"{method} on {dataset}", result_table(matching)))
+    return found
 
 
 def _weights(rows: Sequence[Row]) -> str:
@@ -114,12 +116,12 @@ def _weights(rows: Sequence[Row]) -> str:
 def _summary(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
     first = rows[0]
     facts = [
-        f"backbone {first.get('backbone')}",
+        _fact("backbone", first.get("backbone")),
         _weights(rows),
-        f"seed {first.get('seed')}",
-        f"protocol {first.get('protocol')}",
-        f"adbench {provenance.get('adbench')}",
-        str(provenance.get("time", "")),
+        _fact("seed", first.get("seed")),
+        _fact("protocol", first.get("protocol")),
+        _fact("adbench", provenance.get("adbench")),
+        str(provenance.get("time") or ""),
     ]
     if benchmark := provenance.get("benchmark"):
         absent = f", without {', '.join(benchmark['left_out'])}" if benchmark["left_out"] else ""
@@ -129,71 +131,61 @@ def _summary(rows: Sequence[Row], provenance: Mapping[str, Any]) -> str:
     return f"<p class=faint>{escape(' · '.join(fact for fact in [*facts, kind] if fact))}</p>"
 
 
-def _table(rows: Sequence[Row], by: str = "class") -> str:
-    """The table of `rows` of one data set by class, or of means by data set."""
-    table = build_table(rows)
-    texts = ("class_name", "dataset", "method")
-    if by == "class":
-        hidden, strong = {"method", "dataset"}, is_mean
-    else:
-        hidden, strong = {"class_name"}, is_over_datasets
-        if len({row["method"] for row in rows}) == 1:
-            hidden.add("method")
-    shown = [index for index, key in enumerate(table.keys) if key not in hidden]
+def _fact(name: str, value: Any) -> str:
+    return "" if value is None else f"{name} {value}"
 
-    def cell(index: int, row: Row, text: str) -> str:
-        key = table.keys[index]
-        if key in texts:
-            return f"<td class=text>{escape(text)}</td>"
-        value = row.get(key)
-        if not is_metric(key) or value is None or math.isnan(value):
-            return f"<td>{escape(text)}</td>"
-        return f'<td class=metric style="--share:{100 * value:.1f}%">{escape(text)}</td>'
 
-    head = "".join(
-        f"<th{' class=text' if table.keys[index] in texts else ''}>{escape(table.headers[index])}</th>"
-        for index in shown
+def _plots(rows: Sequence[Row], scores: Sequence[Score]) -> str:
+    """Curves and histogram of each class and draw of support, in the table's order."""
+    by_result: dict[tuple[Any, ...], list[Score]] = {}
+    for score in scores:
+        by_result.setdefault(tuple(score[key] for key in RESULT_KEY), []).append(score)
+    shown = []
+    for row in rows:
+        of_class = by_result.get(tuple(row.get(key) for key in RESULT_KEY), [])
+        if plots := score_plots(of_class, row.get("image_f1max_threshold")):
+            draw = [_fact("K =", row.get("shots") or None), _fact("support seed", row.get("support_seed"))]
+            name = ", ".join([str(row["class_name"]), *filter(None, draw)])
+            shown.append(f"<h3>{escape(name)}</h3><div class=plots>{''.join(plots)}</div>")
+    about = (
+        "<p class=faint>true-positive rate over false-positive rate; precision over recall; shares of the "
+        "<span class=normal-name>normal</span> and the <span class=anomalous-name>anomalous</span> images over their "
+        "score, dashed: the threshold of the largest F1</p>"
     )
-    body = "".join(
-        f"<tr{' class=mean' if strong(row) else ''}>{''.join(cell(index, row, cells[index]) for index in shown)}</tr>"
-        for row, cells in zip(table.rows, table.lines, strict=True)
+    return about + "".join(shown) if shown else ""
+
+
+def _pictures(rows: Sequence[Row], folder: Path) -> str:
+    """The sheet of heat maps of each class, in the table's order; a click enlarges it."""
+    files = file_names(dict.fromkeys(row["class_name"] for row in rows if not is_mean(row)))
+    shown = []
+    for class_name, file in files.items():
+        if (folder / f"{file}.png").is_file():
+            name, picture = escape(class_name), _embedded(folder / f"{file}.png")
+            image = f'<label><input type="checkbox"><img alt="heat maps of {name}" src="{picture}"></label>'
+            shown.append(f"<figure><figcaption>{name}</figcaption>{image}</figure>")
+    about = (
+        "<p class=faint>image · outline of the annotation, where there is one · anomaly map, with the threshold of the "
+        "largest F1 as a white line; colours run over the class's own range. Click to enlarge.</p>"
     )
-    notes = "".join(f"<p class=note>* {escape(note)}</p>" for note in table.notes)
-    return f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{notes}"
+    return about + "".join(shown) if shown else ""
 
 
-def _intervals(rows: Sequence[Row], intervals: Mapping[str, Any]) -> list[str]:
-    """The table of image metrics with their intervals."""
-    table = build_interval_table(rows)
-    lines = [
-        "".join(f"<{tag}{_text_class(key)}>{escape(cell)}</{tag}>" for key, cell in zip(table.keys, cells, strict=True))
-        for tag, cells in [("th", table.headers), *(("td", cells) for cells in table.lines)]
-    ]
-    head, body = lines[0], "".join(f"<tr>{line}</tr>" for line in lines[1:])
-    return [
-        f"<p class=faint>{escape(about_intervals(intervals))}</p>",
-        f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
-        *(f"<p class=note>* {escape(note)}</p>" for note in table.notes),
-    ]
-
-
-def _text_class(key: str) -> str:
-    return " class=text" if key in ("class_name", "dataset", "method") else ""
-
-
-def _pictures(dataset: str, classes: Sequence[str], folder: Path) -> list[str]:
-    names = file_names(name for name in classes if name != MEAN)
-    sheets = {name: folder / f"{file}.png" for name, file in names.items() if (folder / f"{file}.png").is_file()}
-    if not sheets:
-        return []
-    parts = [
-        f"<h2>Heat maps: {escape(dataset)}</h2>",
-        "<p class=faint>image · outline of the annotation · anomaly map; colours run over the class's own range</p>",
-    ]
-    for class_name in sorted(sheets):
-        name, shown = escape(class_name), _embedded(sheets[class_name])
-        parts.append(f'<figure><figcaption>{name}</figcaption><img alt="heat maps of {name}" src="{shown}"></figure>')
-    return parts
+def _made(provenance: Mapping[str, Any], config: str) -> str:
+    """Command, environment, settings, and everything that was recorded."""
+    parts = []
+    if command := provenance.get("command"):
+        parts.append(f"<h3>Command</h3><pre>{escape(shlex.join(map(str, command)))}</pre>")
+    facts = {"adbench": provenance.get("adbench"), "git": provenance.get("git"), **provenance.get("versions", {})}
+    facts |= {key: provenance.get(key) for key in ("device", "seed")}
+    lines = " · ".join(fact for fact in (_fact(name, value) for name, value in facts.items()) if fact)
+    if lines:
+        parts.append(f"<h3>Environment and seed</h3><p>{escape(lines)}</p>")
+    record = json.dumps(provenance, indent=2, ensure_ascii=False)
+    for name, text in (("Settings (config.yaml)", config), ("Record (results.json)", record)):
+        if text:
+            parts.append(f"<details><summary>{name}</summary><pre>{escape(text)}</pre></details>")
+    return "".join(parts)
 
 
 def _embedded(path: Path) -> str:

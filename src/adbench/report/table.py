@@ -68,7 +68,7 @@ def build_interval_table(rows: Sequence[Row]) -> Table:
     return Table(
         headers=[header for header, _ in columns],
         keys=keys,
-        lines=[[_with_interval(key, row) if is_metric(key) else str(row.get(key)) for key in keys] for row in rows],
+        lines=[[_with_interval(key, row) if is_metric(key) else _text(row.get(key)) for key in keys] for row in rows],
         rows=rows,
         notes=_perfect(rows),
     )
@@ -126,8 +126,11 @@ def cell(key: str, row: Row) -> str:
         spread = row.get(key + STD)
         defined = isinstance(spread, float) and not math.isnan(spread)
         return f"{percent(value)} ± {percent(spread)}" if defined else percent(value)
-    text = "" if value is None else str(value)
-    return text + MARK if key == "class_name" and row.get("notes") else text
+    return _text(value) + MARK if key == "class_name" and row.get("notes") else _text(value)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
