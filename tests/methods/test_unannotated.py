@@ -16,6 +16,7 @@ SETTINGS = {
     "anomalyclip": {"deep_depth": 2, "dpam_layer": 3},
     "faprompt": {"deep_depth": 2, "dpam_layer": 3, "num_prior_patches": 2},
     "visualad": {"dropout": 0.0},
+    "aaclip": {},
 }
 
 

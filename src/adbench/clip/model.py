@@ -16,7 +16,7 @@ from adbench.clip.dense import MULTIPLE, DenseFeatures, convnext_features, fit_t
 from adbench.clip.towers import Edit, KeysValues, Streams, run_blocks
 from adbench.errors import UserError
 
-Interpolation = Literal["bicubic", "bilinear"]
+Interpolation = Literal["bicubic", "bilinear", "bicubic_antialias"]
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -128,15 +128,16 @@ class Clip(nn.Module):
     def positions(self, grid: tuple[int, int], interpolation: Interpolation = "bicubic") -> Tensor:
         """Positional embedding (1 + h * w, V) for a grid of h x w patches, from the native one.
 
-        The class position is kept, the rest is resized with align_corners=False and without antialias. (open_clip's
-        own resize antialiases, which changes the result even when it enlarges.)
+        The class position is kept, the rest is resized with align_corners=False and without antialias, which changes
+        the result even when it enlarges; "bicubic_antialias" is open_clip's own resize.
         """
         native: Tensor = self.model.visual.positional_embedding
         side = tuple(self.model.visual.grid_size)
         if grid == side:
             return native
         table = native[1:].reshape(*side, -1).permute(2, 0, 1).unsqueeze(0)  # (1, V, h0, w0)
-        table = F.interpolate(table, size=grid, mode=interpolation, align_corners=False, antialias=False)
+        mode, _, antialias = interpolation.partition("_")
+        table = F.interpolate(table, size=grid, mode=mode, align_corners=False, antialias=bool(antialias))
         return torch.cat([native[:1], table.flatten(2).squeeze(0).T])
 
     def embed_image(self, images: Tensor, *, interpolation: Interpolation = "bicubic") -> Tensor:

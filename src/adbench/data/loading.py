@@ -19,12 +19,12 @@ from adbench.data.images import contents_of, open_mask, open_picture, stored_siz
 from adbench.data.label_maps import open_labels
 from adbench.data.mosaic import Mosaic, paste
 from adbench.data.sample import Batch, Sample
-from adbench.data.transforms import SceneTransform, Transform
+from adbench.data.transforms import PairTransform, SceneTransform, Transform
 from adbench.errors import UserError, from_system
 from adbench.interrupts import ignore_in_worker
 
 # Streams of randomness of their own below one seed, beside those of `adbench.data.episodes`.
-_ITEM, _CROP = 2, 5
+_ITEM, _CROP, _CHANGES = 2, 5, 7
 
 
 class BatchLoader:
@@ -141,8 +141,8 @@ def make_episode_loader(
     """Return the batches that `episodes` (see `EpisodePlan`) name, with their support where they have any.
 
     The other arguments mean what they mean in `make_loader`; support images are never mosaics. Images with label maps
-    are augmented (`SceneTransform.augmented`), a pure function of (seed, epoch, index). Raises UserError for label maps
-    and a transform that cannot.
+    (`SceneTransform.augmented`) and, where the transform does that, others (`PairTransform.augmented_pair`) are
+    augmented, a pure function of (seed, epoch, index). Raises UserError for label maps and a transform that cannot.
     """
     if any(sample.label_ids is not None for sample in samples) and not isinstance(transform, SceneTransform):
         raise UserError(
@@ -220,7 +220,8 @@ class _Batches(Dataset["Batch | _Fault"]):
         parts = None
         if self.mosaic is not None:
             parts = self.mosaic.draw(sample, np.random.default_rng([*self.seed, _ITEM, index]))
-        return _load(sample, self.transform, self.with_masks, parts)
+        changes = np.random.default_rng([*self.seed, _CHANGES, index]) if self.augment else None
+        return _load(sample, self.transform, self.with_masks, parts, changes)
 
 
 class _Fault:
@@ -252,27 +253,42 @@ class _Item:
     annotated: bool = True
 
 
-def _load(sample: Sample, transform: Transform, with_masks: bool, parts: list[Sample] | None = None) -> _Item:
-    annotation: Tensor | None = None
-    label, marked = sample.label, None
+def _load(
+    sample: Sample,
+    transform: Transform,
+    with_masks: bool,
+    parts: list[Sample] | None = None,
+    changes: np.random.Generator | None = None,
+) -> _Item:
+    label, marked, stored = sample.label, None, None
     image, pasted = (open_picture(sample), None) if parts is None else paste(parts)
     try:
+        labels: Tensor | None = None
         if sample.label_ids is not None:
             if with_masks and sample.mask_path is not None:
                 values = open_labels(sample, image.size)  # (h, w)
-                annotation = torch.from_numpy(values.astype(np.int64))
+                labels = torch.from_numpy(values.astype(np.int64))
                 label = int((values == 1).any()) if label < 0 else label
         elif with_masks:
             stored = open_mask(sample, image.size) if pasted is None else pasted
             marked = _share(stored) if label == 1 and sample.mask_path is not None and pasted is None else None
-            annotation = transform.mask(stored)
+        tensor, mask = _tensors(transform, image, stored, changes)
         contents = contents_of(image, marked)
         annotated = all(part.annotated for part in parts or [sample])
         field: Literal["masks", "label_maps"] = "masks" if sample.label_ids is None else "label_maps"
         size = (image.height, image.width)
-        return _Item(transform.image(image), annotation, size, label, field, contents, annotated)
+        return _Item(tensor, mask if labels is None else labels, size, label, field, contents, annotated)
     except (OSError, ValueError) as error:
         raise _unprepared(sample, error) from error
+
+
+def _tensors(
+    transform: Transform, image: Image, mask: Image | None, changes: np.random.Generator | None
+) -> tuple[Tensor, Tensor | None]:
+    """The image and its mask as tensors, at random changed together where the transform does that in training."""
+    if changes is not None and isinstance(transform, PairTransform):
+        return transform.augmented_pair(image, mask, changes)
+    return transform.image(image), None if mask is None else transform.mask(mask)
 
 
 def _share(mask: Image) -> float:

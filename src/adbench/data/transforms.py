@@ -49,6 +49,16 @@ class SceneTransform(Transform, Protocol):
         """Turn an image and its label map (h, w) into a training pair: (3, H, W) float32 and (H, W) int64."""
 
 
+@runtime_checkable
+class PairTransform(Transform, Protocol):
+    """A transform that changes training images at random, together with their masks."""
+
+    def augmented_pair(
+        self, image: Image.Image, mask: Image.Image | None, random: np.random.Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        """What `image` and `mask` give, of the picture and its mask changed alike; draws from `random` alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClipTransform:
     """Resize, centre crop, scale to [0, 1], normalise: the preprocessing of CLIP in the variants that papers use.

@@ -11,6 +11,7 @@ import torch
 from adbench.data.episodes import Episode, EpisodePlan
 from adbench.data.loading import make_episode_loader
 from adbench.data.sample import Batch, Sample
+from adbench.data.transforms import PairTransform
 from adbench.engine import ranks
 from adbench.engine.feature_cache import FeatureCache
 from adbench.engine.progress import Reporter
@@ -171,6 +172,8 @@ def _keeps(method: Method, settings: TrainSettings, reporter: Reporter) -> bool:
         reason = f"method {method.name} learns from the images"
     elif any(settings.mosaic.values()):
         reason = "mosaics change the images between epochs"
+    elif isinstance(method.transform, PairTransform):
+        reason = "augmentation changes the images between epochs"
     if reason and settings.cache != "auto":
         reporter.say(f"features     not kept, although trainer.cache={settings.cache}: {reason}")
     return reason is None

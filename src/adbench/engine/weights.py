@@ -163,7 +163,7 @@ def weights_file(path: Path) -> Path:
         return path
     if not path.exists():
         raise UserError("there is no such run or weights file", where=f"checkpoint={path}", hint="check the path")
-    if not (path / "run.json").exists() and any(path.glob("*.pt")):
+    if not (path / "run.json").exists() and any([*path.glob("*.pt"), *path.glob("*.pth")]):
         return path  # several files of one method's authors
     run = RunFolder.open(path)
     fitted = [file for file in sorted(path.glob("weights_*.safetensors")) if file.with_suffix(".json").exists()]

@@ -115,7 +115,7 @@ class Method(nn.Module, ABC):
     remarks: Sequence[str] = ()
     transductive: ClassVar[bool] = False
     divides_by_label: bool = False
-    loss_mixes_batch: ClassVar[bool] = False
+    loss_mixes_batch: bool = False
     mixes_batch: bool = False
     transform: Transform
     map_size: int

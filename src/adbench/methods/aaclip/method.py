@@ -1,0 +1,296 @@
+"""AA-CLIP: adapters in the text tower make states separable, adapters in the image tower follow the words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from adbench.clip import Clip
+from adbench.data.sample import Batch
+from adbench.data.transforms import ClipTransform
+from adbench.errors import UserError
+from adbench.methods.aaclip.adapters import ImageAdapter, text_adapter, unit, unit_clamped
+from adbench.methods.aaclip.official import read_folder, write_folder
+from adbench.methods.aaclip.phrases import MEDICAL, N_NORMAL, phrase, phrase_number, sentences
+from adbench.methods.aaclip.settings import BY_VARIANT, AaClipSettings
+from adbench.methods.aaclip.towers import adapted_levels, first_block, plain_image, sentence_features, surgery_levels
+from adbench.methods.aaclip.transform import AaClipTransform
+from adbench.methods.base import Chunk, Features, Method, Prediction
+from adbench.methods.learned_prompts import ValueCache
+from adbench.methods.losses import map_losses, n_known
+from adbench.methods.maps import resize_bilinear, to_grid
+from adbench.methods.registry import register
+from adbench.methods.variants import by_variant
+from adbench.methods.weights import load_strictly
+
+_SCALE = 100.0
+_BLUR = {False: (7, 1.0), True: (9, 1.5)}
+"""Side of the kernel and sigma on the grid of patches, by whether the data are medical."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Before the class is looked at as a whole: maps (B, S, S), scores (B,), blurred grids by level (B, G, G)."""
+
+    maps: Tensor
+    scores: Tensor
+    grids: Sequence[Tensor]
+
+
+@register("aaclip")
+class AaClip(Method):
+    """AA-CLIP, learned on auxiliary data in two stages and applied to unseen classes, each scaled as a whole."""
+
+    settings_class = AaClipSettings
+    transductive = True
+    features_suffice = True
+    scoring_only = frozenset({"domain", "stage"})
+    learns_from_masks = "also"
+    remarks: Sequence[str] = ("image scores and maps were scaled over all test images of the class",)
+
+    def __init__(self, clip: Clip, settings: AaClipSettings) -> None:
+        super().__init__(clip)
+        self.settings = chosen = by_variant(settings, BY_VARIANT)
+        quarters = [max(1, clip.n_layers * part // 4) for part in (1, 2, 3, 4)]
+        self.levels = tuple(sorted(set(chosen.levels or quarters)))
+        if max(self.levels) > clip.n_layers:
+            raise ValueError(f"levels names block {max(self.levels)}, the image tower has {clip.n_layers}")
+        if chosen.stage == "text" and not chosen.adapt_text:
+            raise ValueError("stage is text, and adapt_text is false: there is nothing to learn")
+        n_text = _blocks("text_adapt_until", chosen.text_adapt_until, 3, clip.n_text_layers)
+        n_image = _blocks("image_adapt_until", chosen.image_adapt_until, 6, clip.n_layers)
+        surgery = _blocks("surgery_until_layer", chosen.surgery_until_layer, 20, clip.n_layers + 1)
+        self.first_changed = clip.n_layers - surgery + 2
+        if clip.grid <= _BLUR[chosen.domain == "medical"][0] // 2:
+            raise ValueError(f"{clip.grid} patches a side are too few for the filter of the maps")
+        self.map_size = clip.image_size
+        plain = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="before")
+        self.transform = AaClipTransform(plain, colours=chosen.stage == "image")
+        width = clip.vision_width
+        if chosen.adapt_text:
+            self.text_adapter = text_adapter(n_text, clip.text_width, clip.embed_dim)
+            self.text_adapter.requires_grad_(chosen.stage == "text")
+        self.image_adapter = ImageAdapter(n_image, len(self.levels), width, clip.embed_dim, relu=chosen.relu)
+        self.image_adapter.requires_grad_(chosen.stage == "image")
+        # Images attend to each other, and the squared mean of cosines is of the whole batch.
+        self.loss_mixes_batch = chosen.stage == "text"
+        if chosen.stage == "text":
+            self.remarks = (*self.remarks, "the adapters of the image tower have not been trained (method.stage=text)")
+        self._text_cache = ValueCache()
+
+    # Frozen stage
+
+    @torch.no_grad()
+    def encode(self, batch: Batch) -> Features:
+        """Frozen tokens, of the first block or (stage of text) before surgery, and what the data are called.
+
+        medical (B,) and phrase (B,), see `phrases`; tokens (B, 1 + T, V); in the stage of text also image (B, C) and
+        block_L for the levels before surgery.
+        """
+        chosen, device = self.settings, batch.images.device
+        medical = chosen.domain == "medical" if chosen.domain else batch.dataset.partition(":")[0] in MEDICAL
+        numbers = [phrase_number(batch.dataset, name) for name in batch.class_names]
+        named = {
+            "medical": torch.full((len(batch),), medical, device=device),
+            "phrase": torch.tensor(numbers, device=device),
+        }
+        if not self._learns_text:
+            return named | {"tokens": first_block(self.clip, batch.images)}
+        before = [level for level in self._text_levels if level < self.first_changed]
+        blocks, image = plain_image(self.clip, batch.images, {self.first_changed - 1, *before})
+        plain = {f"block_{level}": blocks[level] for level in before}
+        return named | plain | {"tokens": blocks[self.first_changed - 1], "image": image}
+
+    def feature_settings(self) -> Mapping[str, Any]:
+        """The stage, and in that of text where surgery begins and which levels lie before it."""
+        chosen = self.settings
+        if not self._learns_text:
+            return {"stage": "image", "domain": chosen.domain}
+        return {
+            "stage": "text",
+            "first": self.first_changed,
+            "levels": list(self._text_levels),
+            "domain": chosen.domain,
+        }
+
+    @property
+    def _learns_text(self) -> bool:
+        """Whether the batches are for the loss of the stage of text."""
+        return self.training and self.settings.stage == "text"
+
+    @property
+    def _text_levels(self) -> tuple[int, ...]:
+        return self.levels if self.settings.text_levels == "all" else self.levels[-1:]
+
+    # Text
+
+    def raw_text(self, phrase_: str) -> Tensor:
+        """Features (16, C) of the sentences about a phrase, normal ones first, not normalised."""
+        adapters = self.text_adapter if self.settings.adapt_text else None
+        return sentence_features(self.clip, sentences(phrase_), adapters, self.settings.text_adapt_weight)
+
+    def directions(self, phrase_: str) -> Tensor:
+        """Unit vectors (C, 2) of the normal and the abnormal state of a phrase."""
+        features = unit(self.raw_text(phrase_))
+        states = [features[:N_NORMAL].mean(dim=0), features[N_NORMAL:].mean(dim=0)]
+        return torch.stack([unit(state) for state in states], dim=1)
+
+    def text_features(self, features: Features, class_names: Sequence[str]) -> Tensor:
+        """Directions of each image's own class, (B, C, 2); with a gradient in the stage of text alone."""
+        numbers = features["phrase"].tolist()
+        phrases = [phrase(n, name, self.settings.class_phrases) for n, name in zip(numbers, class_names, strict=True)]
+        if self.settings.stage == "text" and torch.is_grad_enabled():
+            made = {name: self.directions(name) for name in dict.fromkeys(phrases)}
+            return torch.stack([made[name] for name in phrases])
+        weights = self.text_adapter.parameters() if self.settings.adapt_text else [self.clip.model.text_projection]
+        with torch.no_grad():
+            known: dict[str, Tensor] = self._text_cache.get(weights, dict)
+            for name in phrases:
+                if name not in known:
+                    known[name] = self.directions(name)
+        return torch.stack([known[name] for name in phrases])
+
+    # Images
+
+    def visual(self, features: Features) -> tuple[list[Tensor], Tensor]:
+        """Patches of each level (B, T, C), unit length, and the image vector (B, C), a mean of unit vectors."""
+        parts, ln_post = self.image_adapter, self.clip.model.visual.ln_post
+        weight = self.settings.image_adapt_weight
+        blocks = adapted_levels(self.clip, features["tokens"], parts.layer_adapters, weight, self.levels)
+        rows = [ln_post(blocks[level][:, 1:]) for level in self.levels]
+        patches = [unit_clamped(head(x)) for head, x in zip(parts.seg_proj, rows, strict=True)]
+        return patches, unit(parts.det_proj(rows[-1])).mean(dim=1)
+
+    @torch.no_grad()
+    def surgery_patches(self, features: Features) -> dict[int, Tensor]:
+        """Patches (B, T, C) by level for the stage of text: unit vectors plus the image's, not normalised again."""
+        over_batch = self.settings.surgery_axis == "batch"
+        levels = self._text_levels
+        blocks = surgery_levels(self.clip, features["tokens"], self.first_changed, levels, over_batch=over_batch)
+        blocks |= {level: features[f"block_{level}"] for level in levels if level < self.first_changed}
+        patches = {level: unit(self.clip.project(blocks[level][:, 1:])) for level in levels}
+        return {level: x + features["image"].unsqueeze(1) for level, x in patches.items()}
+
+    def difference(self, patches: Tensor, text: Tensor) -> Tensor:
+        """Logit of abnormal minus that of normal on the grid: (B, T, C), (B, C, 2) -> (B, 1, G, G)."""
+        logits = _SCALE * patches @ text
+        return to_grid((logits[..., 1] - logits[..., 0]).unsqueeze(-1), self.clip.grid)
+
+    def level_terms(self, patches: Sequence[Tensor], text: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Focal and both dice losses of each level, (n, levels)."""
+        logits = torch.cat([self.difference(x, text) for x in patches], dim=1)
+        logits = resize_bilinear(logits, self.map_size, align_corners=True)
+        return map_losses(logits.sigmoid(), (-logits).sigmoid(), batch)
+
+    def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
+        """Of the text: one level's map, and how alike the states are. Of images: all maps, and the image vector."""
+        text = self.text_features(features, batch.class_names)
+        if self.settings.stage == "text":
+            terms = self.level_terms(list(self.surgery_patches(features).values()), text, batch)
+            alike = (text[..., 0] * text[..., 1]).sum(dim=-1).mean()
+            image = {"states_alike": self.settings.text_norm_weight * alike**2}
+        else:
+            patches, vector = self.visual(features)
+            terms = self.level_terms(patches, text, batch)
+            image = {"image_cross_entropy": F.cross_entropy((vector.unsqueeze(1) @ text).squeeze(1), batch.labels)}
+        return {name: value.mean(dim=0).sum() for name, value in terms.items()} | image
+
+    def term_count(self, name: str, batch: Batch) -> int:
+        """Terms of the maps are means over the images whose masks are known."""
+        return len(batch) if name in ("image_cross_entropy", "states_alike") else n_known(batch)
+
+    # Testing
+
+    def raw(self, features: Features, class_names: Sequence[str]) -> Raw:
+        """Maps and scores before the class is looked at as a whole."""
+        text = self.text_features(features, class_names).detach()
+        patches, vector = self.visual(features)
+        grids = [(self.difference(x, text)[:, 0].float() + 1) / 2 for x in patches]
+        size, sigma = _BLUR[bool(features["medical"][0])]
+        if self.clip.grid <= size // 2:
+            raise UserError(
+                f"{self.clip.grid} patches a side are too few for the filter of medical maps",
+                where="method.domain",
+                hint="choose a larger image size",
+            )
+        grids = [blurred(grid, size, sigma) for grid in grids]
+        maps = resize_bilinear(torch.stack(grids, dim=1), self.map_size, align_corners=True).sum(dim=1)
+        return Raw(maps, ((vector * text[..., 1]).sum(dim=-1).float() + 1) / 2, grids)
+
+    @torch.no_grad()
+    def relate(
+        self,
+        class_name: str,
+        chunks: Sequence[Chunk],
+        *,
+        strata: Sequence[str] | None = None,
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> None:
+        """Keep the smallest and the largest value of maps and scores of the class."""
+        ranges = []
+        for number, (features, paths) in enumerate(chunks, start=1):
+            raw = self.raw(features, [class_name] * len(paths))
+            ranges.append([*raw.maps.aminmax(), *raw.scores.aminmax()])
+            progress(number / len(chunks))
+        low_map, high_map, low_score, high_score = (torch.stack(values) for values in zip(*ranges, strict=True))
+        self.memory_bank[class_name] = (low_map.min(), high_map.max(), low_score.min(), high_score.max())
+
+    def score(self, features: Features, batch: Batch) -> Prediction:
+        """Maps scaled to [0, 1] over the class, and image scores. Raises UserError for a class that is not known."""
+        raw = self.raw(features, batch.class_names)
+        for name in batch.class_names:
+            if not self.remembers(name):
+                raise UserError(
+                    "aaclip scales the scores of a class over all its test images, and has not seen this class",
+                    where=f"class {name}",
+                    hint="run `eval`, or give all images at once to Detector.predict",
+                )
+        ranges = [
+            torch.stack(found) for found in zip(*map(self.memory_bank.__getitem__, batch.class_names), strict=True)
+        ]
+        maps = _scaled(raw.maps, *(value[:, None, None] for value in ranges[:2]))
+        largest = maps.flatten(1).amax(dim=1)
+        if bool(features["medical"][0]):
+            return Prediction(largest, maps)
+        return Prediction((largest + _scaled(raw.scores, *ranges[2:])) / 2, maps)
+
+    # Weights
+
+    def load_official(self, path: str | Path) -> None:
+        """Load the authors' text_adapter.pth and image_adapter.pth from their folder."""
+        load_strictly(self, read_folder(path, with_text=self.settings.adapt_text), where=str(path))
+
+    def save_official(self, path: str | Path) -> None:
+        """Write the two files that the authors' code loads into a folder."""
+        write_folder(path, self.learnable_state())
+
+
+def _blocks(name: str, chosen: int | None, authors: int, most: int) -> int:
+    """How many blocks a setting names; raises ValueError for more than there are."""
+    if chosen is not None and chosen > most:
+        raise ValueError(f"{name} is {chosen}, above {most} for this backbone")
+    return min(authors, most) if chosen is None else chosen
+
+
+def _scaled(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """To [0, 1] by the range of the class; left alone where the largest is exactly 1; 0 where all are equal."""
+    span = high - low
+    scaled = torch.where(span > 0, (values - low) / torch.where(span > 0, span, torch.ones_like(span)), 0.0)
+    return torch.where(high == 1, values, scaled)
+
+
+def blurred(grids: Tensor, size: int, sigma: float) -> Tensor:
+    """Gaussian of grids (B, G, G) with a kernel of `size`, mirrored at the border without repeating the edge."""
+    reach = size // 2
+    offsets = torch.arange(-reach, reach + 1, dtype=grids.dtype, device=grids.device)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = F.pad(grids.unsqueeze(1), (reach,) * 4, mode="reflect")
+    rows = F.conv2d(padded, kernel.view(1, 1, -1, 1))
+    return F.conv2d(rows, kernel.view(1, 1, 1, -1))[:, 0]
