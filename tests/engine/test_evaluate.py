@@ -277,24 +277,25 @@ def test_pictures_show_the_most_anomalous_and_the_most_suspect_normal(data, tmp_
     method = build_method()
     rows = evaluate(method, data, replace(SETTINGS, heat_maps=2), device=CPU, run=run, painter=painter)
 
-    assert {picture.image_threshold for picture in seen[:3]} == {rows[0]["image_f1max_threshold"]}
-    assert {picture.pixel_threshold for picture in seen[:3]} == {rows[0]["pixel_f1max_threshold"]}
+    assert {picture.image_threshold for picture in seen[:4]} == {rows[0]["image_f1max_threshold"]}
+    assert {picture.pixel_threshold for picture in seen[:4]} == {rows[0]["pixel_f1max_threshold"]}
     assert seen[0].size == Image.open(data.samples[0].path).size[::-1]
     scores = method.predict(load_batch(data.samples[:8], method.transform)).scores.numpy()
-    best = [index for index in np.argsort(-scores) if index >= 4][:2]
-    assert [picture.key for picture in seen[:3]] == [
-        *(data.samples[index].key for index in best),
+    ranked = [index for index in np.argsort(-scores) if index >= 4]
+    best, worst = ranked[:2], ranked[-1]
+    assert [picture.key for picture in seen[:4]] == [
+        *(data.samples[index].key for index in [*best, worst]),
         data.samples[int(scores[:4].argmax())].key,
     ]
     original = np.asarray(Image.open(data.samples[best[0]].path))
     assert np.array_equal(seen[0].image, original)
     files = sorted(path.relative_to(run.heatmaps_dir).as_posix() for path in run.heatmaps_dir.rglob("*.png"))
-    assert len(files) == 2 * (3 + 1)
+    assert len(files) == 2 * (4 + 1)
     assert files[0] == "tiny/dots.png"
     assert files[1] == f"tiny/dots/00_anomalous_{best[0]:03d}.png"
 
     evaluate(build_method(), data, SETTINGS, device=CPU, run=RunFolder.create("eval", "tiny", "tiny", out=run.path))
-    assert len(list(run.heatmaps_dir.rglob("*.png"))) == 2 * (3 + 1)  # classes that were kept keep their pictures
+    assert len(list(run.heatmaps_dir.rglob("*.png"))) == 2 * (4 + 1)  # classes that were kept keep their pictures
     shutil.rmtree(run.classes_dir)
     evaluate(build_method(), data, SETTINGS, device=CPU, run=run, painter=painter)
     assert not list(run.heatmaps_dir.rglob("*.png"))

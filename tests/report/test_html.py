@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from adbench.errors import UserError
 from adbench.report.curves import loss_curve
@@ -51,8 +52,8 @@ def folder(tmp_path):
         make_row("mean", image_auroc=0.912),
     ]
     write_results(tmp_path, rows, {"adbench": "0.1", "command": ["adbench", "eval", "data='<x>'"]})
-    (tmp_path / "heatmaps" / "demo").mkdir(parents=True)
-    Image.new("RGB", (1500, 600), "red").save(tmp_path / "heatmaps" / "demo" / "bolt.png")
+    (tmp_path / "heatmaps" / "demo" / "bolt").mkdir(parents=True)
+    Image.new("RGB", (1500, 600), "red").save(tmp_path / "heatmaps" / "demo" / "bolt" / "00_anomalous_x.png")
     (tmp_path / "history.jsonl").write_text("".join(json.dumps(point) + "\n" for point in HISTORY) + '{"half')
     return tmp_path
 
@@ -159,13 +160,34 @@ def test_each_class_with_scores_has_curves_and_a_histogram_with_its_threshold(tm
     assert "threshold of the largest F1: 0.3" in text
 
 
+def _panel(folder, class_name, name, label, score, threshold=0.5):
+    text = PngInfo()
+    facts = {"key": name, "label": label, "score": score, "image_threshold": threshold}
+    text.add_text("picture", json.dumps(facts))
+    place = folder / "heatmaps" / "demo" / class_name
+    place.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(place / f"{name}.png", pnginfo=text)
+
+
 def test_pictures_come_in_the_order_of_the_table(tmp_path):
     write_results(tmp_path, [make_row("nut"), make_row("bolt"), make_row("mean")], {})
-    (tmp_path / "heatmaps" / "demo").mkdir(parents=True)
     for name in ("bolt", "nut"):
-        Image.new("RGB", (8, 8)).save(tmp_path / "heatmaps" / "demo" / f"{name}.png")
+        _panel(tmp_path, name, name, 1, 0.7)
     text = write_html(tmp_path).read_text()
-    assert text.index("heat maps of nut") < text.index("heat maps of bolt")
+    assert re.findall("heat map of (\\w+)", text) == ["nut", "bolt"]
+
+
+def test_galleries_show_best_worst_and_the_most_confident_mistakes(tmp_path):
+    write_results(tmp_path, [make_row("nut")], {})
+    made = [("a", 1, 0.9), ("b", 1, 0.1), ("c", 0, 0.95), ("d", 0, 0.2), ("e", 1, 0.8), ("f", 1, 0.45), ("g", 0, 0.6)]
+    for name, label, score in made:
+        _panel(tmp_path, "nut", name, label, score)
+    text = write_html(tmp_path).read_text()
+    shown = {part.partition("<")[0]: re.findall("heat map of (\\w+)", part) for part in text.split("<h3>")}
+    assert shown["Most confident mistakes"] == ["c", "b", "g"]
+    assert shown["Best: anomalous with the highest scores"] == ["a", "e", "f"]
+    assert shown["Worst: anomalous with the lowest scores"] == ["b", "f", "e"]
+    assert shown["nut"] == list("abcdefg")
 
 
 def test_the_best_class_is_marked_in_each_column(tmp_path):

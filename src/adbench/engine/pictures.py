@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from adbench.methods.base import Method, Prediction
 
 
+FACTS = "picture"  # text in a panel's PNG: key, label, score, image_threshold as JSON
 KINDS = {1: "anomalous", 0: "normal", -1: "unlabelled"}
 
 
@@ -59,7 +61,8 @@ Painter = Callable[[Picture], "Image"]
 
 
 class Shortlist:
-    """The pictures of one class: the `count` highest-scored anomalous images and, half as many, normal ones.
+    """The pictures of one class: the `count` highest-scored anomalous images and, half as many, the lowest-scored
+    anomalous ones and the highest-scored normal ones.
 
     Images of unknown label count as a kind of their own, with as many as the anomalous ones.
     """
@@ -70,8 +73,9 @@ class Shortlist:
         self._std = np.asarray(facts.get("std", method.clip.std), np.float32).reshape(3, 1, 1)
         self._content = getattr(method.transform, "content_size", None)  # of scenes, which are padded
         self._squashes = self._content is None and facts.get("resize") != "short_side"
-        self._room = {1: count, 0: (count + 1) // 2, -1: count}
-        self._kept: dict[int, list[Picture]] = {kind: [] for kind in KINDS}
+        half = (count + 1) // 2
+        self._room = {(1, "highest"): count, (1, "lowest"): half, (0, "highest"): half, (-1, "highest"): count}
+        self._kept: dict[tuple[int, str], list[Picture]] = {kind: [] for kind in self._room}
         self._low, self._high = np.inf, -np.inf
 
     def offer(self, prediction: Prediction, batch: Batch) -> None:
@@ -82,10 +86,13 @@ class Shortlist:
             map_ = prediction.maps[i].detach().float().cpu().numpy()  # (H', W')
             self._low, self._high = min(self._low, float(map_.min())), max(self._high, float(map_.max()))
             score = float(map_.max() if prediction.scores is None else prediction.scores[i])
-            label = int(batch.labels[i])
-            kept, room = self._kept[label], self._room[label]
-            place = bisect.bisect_right([-picture.score for picture in kept], -score)
-            if place >= room:
+            wanted = [kind for kind in self._room if kind[0] == batch.labels[i]]
+            places = {
+                kind: bisect.bisect_right([_rank(kind, one.score) for one in self._kept[kind]], _rank(kind, score))
+                for kind in wanted
+            }
+            places = {kind: place for kind, place in places.items() if place < self._room[kind]}
+            if not places:
                 continue
             picture = Picture(
                 image=self._pixels(batch.images[i], None if batch.sizes is None else batch.sizes[i]),
@@ -93,13 +100,14 @@ class Shortlist:
                 map=map_.copy(),
                 limits=(0.0, 1.0),
                 score=score,
-                label=label,
+                label=int(batch.labels[i]),
                 key=batch.paths[i],
                 class_name=batch.class_names[i],
                 size=batch.sizes[i] if self._squashes and batch.sizes is not None else None,
             )
-            kept.insert(place, picture)
-            del kept[room:]
+            for kind, place in places.items():
+                self._kept[kind].insert(place, picture)
+                del self._kept[kind][self._room[kind] :]
 
     def merge(self, other: Shortlist, order: Sequence[str]) -> None:
         """Take in the list of another share of the images, whose keys in order are `order`; of equal scores the first
@@ -109,10 +117,11 @@ class Shortlist:
         self._low, self._high = min(self._low, other._low), max(self._high, other._high)
         for kind, room in self._room.items():
             both = self._kept[kind] + other._kept[kind]
-            self._kept[kind] = sorted(both, key=lambda picture: (-picture.score, place[picture.key]))[:room]
+            ranked = [(_rank(kind, picture.score), place[picture.key], picture) for picture in both]
+            self._kept[kind] = [picture for *_, picture in sorted(ranked, key=lambda entry: entry[:2])][:room]
 
     def pictures(self, metrics: Mapping[str, float] | None = None) -> list[Picture]:
-        """Anomalous ones first, each kind by falling score, with the limits of the whole class and, where its
+        """Anomalous ones first, each kind by falling score and once, with the limits of the whole class and, where its
         `metrics` have them, the thresholds of F1-max.
         """
         found = {name: (metrics or {}).get(f"{name}_f1max_threshold", math.nan) for name in ("image", "pixel")}
@@ -122,7 +131,11 @@ class Shortlist:
             "image_threshold": image,
             "pixel_threshold": pixel,
         }
-        return [replace(picture, **facts) for label in KINDS for picture in self._kept[label]]
+        once: dict[str, Picture] = {}
+        for (_, end), pictures in self._kept.items():
+            for picture in pictures if end == "highest" else reversed(pictures):
+                once.setdefault(picture.key, replace(picture, **facts))
+        return list(once.values())
 
     def _pixels(self, image: Tensor, size: tuple[int, int] | None) -> NDArray[np.uint8]:
         if self._content is not None and size is not None:
@@ -131,6 +144,11 @@ class Shortlist:
         values = image.detach().float().cpu().numpy() * self._std + self._mean  # (3, H, W) in [0, 1]
         pixels: NDArray[np.uint8] = (values.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
         return pixels
+
+
+def _rank(kind: tuple[int, str], score: float) -> float:
+    """By which pictures of a kind are ordered, rising."""
+    return -score if kind[1] == "highest" else score
 
 
 def _mask(batch: Batch, index: int) -> NDArray[np.bool_] | None:
@@ -151,7 +169,9 @@ def save_pictures(pictures: Sequence[Picture], painter: Painter, folder: Path, n
         return
     panels = [painter(picture) for picture in pictures]
     for rank, (picture, panel) in enumerate(zip(pictures, panels, strict=True)):
-        _save(panel, folder / name / f"{rank:02d}_{KINDS[picture.label]}_{file_name(Path(picture.key).stem)}.png")
+        path = folder / name / f"{rank:02d}_{KINDS[picture.label]}_{file_name(Path(picture.key).stem)}.png"
+        facts = {key: getattr(picture, key) for key in ("key", "label", "score", "image_threshold")}
+        _save(panel, path, json.dumps(facts))
     _save(contact_sheet(panels), folder / f"{name}.png")
 
 
@@ -176,6 +196,11 @@ def contact_sheet(panels: Sequence[Image], *, gap: int = 6) -> Image:
     return sheet
 
 
-def _save(image: Image, path: Path) -> None:
+def _save(image: Image, path: Path, facts: str = "{}") -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_text(FACTS, facts)
     with replacing(path) as temporary:
-        image.save(temporary, format="PNG", compress_level=1)  # the time of a run counts more than its megabytes
+        # The time of a run counts more than its megabytes.
+        image.save(temporary, format="PNG", compress_level=1, pnginfo=text)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -11,15 +9,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from adbench.atomic import write_text
 from adbench.engine.means import is_over_datasets
-from adbench.engine.names import file_name, file_names
+from adbench.engine.names import file_name
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import Row
 from adbench.engine.train_logger import read_history
 from adbench.report.curves import loss_curve
+from adbench.report.galleries import galleries
 from adbench.report.html_style import STYLE
 from adbench.report.html_tables import interval_table, published_table, result_table
 from adbench.report.results import read_results
@@ -28,7 +25,6 @@ from adbench.report.scores import FILE as SCORES_FILE
 from adbench.report.scores import Score, read_scores
 from adbench.report.table import is_mean
 
-PICTURE_WIDTH = 1100  # heat maps are shrunk to this for the page; the full ones lie in heatmaps/
 RESULT_KEY = ("dataset", "class_name", "shots", "support_seed")  # what tells which scores make a row
 
 
@@ -68,7 +64,7 @@ def page(
     for dataset in datasets:
         of_dataset = [row for row in rows if row["dataset"] == dataset]
         sections.append((f"Scores: {dataset}", _plots(of_dataset, scores)))
-        sections.append((f"Heat maps: {dataset}", _pictures(of_dataset, heatmaps / file_name(dataset))))
+        sections.append((f"Heat maps: {dataset}", galleries(of_dataset, heatmaps / file_name(dataset))))
     if curve := loss_curve(history):
         about = "<p class=faint>thin: between log points, thick: mean of an epoch</p>"
         sections.append(("Training loss", about + curve))
@@ -155,22 +151,6 @@ def _plots(rows: Sequence[Row], scores: Sequence[Score]) -> str:
     return about + "".join(shown) if shown else ""
 
 
-def _pictures(rows: Sequence[Row], folder: Path) -> str:
-    """The sheet of heat maps of each class, in the table's order; a click enlarges it."""
-    files = file_names(dict.fromkeys(row["class_name"] for row in rows if not is_mean(row)))
-    shown = []
-    for class_name, file in files.items():
-        if (folder / f"{file}.png").is_file():
-            name, picture = escape(class_name), _embedded(folder / f"{file}.png")
-            image = f'<label><input type="checkbox"><img alt="heat maps of {name}" src="{picture}"></label>'
-            shown.append(f"<figure><figcaption>{name}</figcaption>{image}</figure>")
-    about = (
-        "<p class=faint>image · outline of the annotation, where there is one · anomaly map, with the threshold of the "
-        "largest F1 as a white line; colours run over the class's own range. Click to enlarge.</p>"
-    )
-    return about + "".join(shown) if shown else ""
-
-
 def _made(provenance: Mapping[str, Any], config: str) -> str:
     """Command, environment, settings, and everything that was recorded."""
     parts = []
@@ -186,14 +166,3 @@ def _made(provenance: Mapping[str, Any], config: str) -> str:
         if text:
             parts.append(f"<details><summary>{name}</summary><pre>{escape(text)}</pre></details>")
     return "".join(parts)
-
-
-def _embedded(path: Path) -> str:
-    """The picture as a data URI, shrunk to PICTURE_WIDTH."""
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-    if small.width > PICTURE_WIDTH:
-        small = small.resize((PICTURE_WIDTH, round(small.height * PICTURE_WIDTH / small.width)))
-    data = io.BytesIO()
-    small.save(data, format="JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"

@@ -23,11 +23,11 @@ tr.mean td { font-weight: 700; border-top: 2px solid var(--line); }
 .note { color: var(--mark); } .faint { color: var(--faint); }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(17rem, 100%), 1fr)); gap: .5rem; }
 figure { margin: 1rem 0; overflow-x: auto; }
-figure img { width: 960px; min-width: 760px; max-width: 100%; height: auto; }
+figure img { height: auto; }
 figure label { cursor: zoom-in; }
 figure input { position: absolute; opacity: 0; } figure input:focus-visible + img { outline: 2px solid var(--strong); }
-figure input:checked + img { position: fixed; inset: 0; z-index: 1; width: 100%; height: 100%; max-width: none;
-                             min-width: 0; object-fit: contain; background: var(--paper); cursor: zoom-out; }
+figure input:checked + img { position: fixed; inset: 0; z-index: 1; width: 100% !important; height: 100%;
+                             object-fit: contain; background: var(--paper); cursor: zoom-out; }
 svg { max-width: 720px; width: 100%; } svg text { fill: var(--faint); font-size: 12px; }
 svg .grid { stroke: var(--line); } svg polyline { fill: none; stroke: var(--strong); }
 svg .thin { opacity: .45; } svg .thick { stroke-width: 2; } svg circle { fill: var(--strong); }
