@@ -37,7 +37,7 @@ def test_rows_are_read_as_they_were_written(tmp_path_factory, rows):
 
 
 @pytest.mark.parametrize(
-    "path", ["=1+1.png", "'=1.png", "''-x", "'quoted.png", 'a,"b".png', "a\nb", "a\r\nb", "\udcff"]
+    "path", ["=1+1.png", "'=1.png", "''-x", "'quoted.png", 'a,"b".png', "a\nb", "a\r\nb", "a\rb", "\udcff"]
 )
 def test_names_that_mean_something_to_csv_or_spreadsheets(tmp_path, path):
     write_scores(tmp_path, [make_score(path)])

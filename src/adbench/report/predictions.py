@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from adbench.atomic import naming
 from adbench.errors import UserError
+from adbench.report.csv_lines import csv_line
 from adbench.report.results import guarded, unguarded
 
 FILE = "predictions.csv"
@@ -48,10 +49,7 @@ class PredictionTable:
         self.done.add(path)
 
     def _write(self, cells: tuple[Any, ...]) -> None:
-        text = io.StringIO()
-        # With this ending both signs of it are quoted in names.
-        csv.writer(text, lineterminator="\r\n").writerow(cells)
-        self._file.write((text.getvalue()[:-2] + "\n").encode("utf-8", "surrogateescape"))
+        self._file.write(csv_line(cells).encode("utf-8", "surrogateescape"))
         self._file.flush()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +13,7 @@ from adbench.engine.rows import is_share
 from adbench.engine.settings import Row
 from adbench.errors import UserError
 from adbench.metrics.registry import in_order, is_metric, is_threshold, shown
+from adbench.report.csv_lines import csv_line
 from adbench.report.schema import checked_results
 from adbench.report.table import Table, build_interval_table, build_table, condensed, is_mean
 from adbench.structured import read_json
@@ -56,11 +55,7 @@ def read_results(path: Path) -> tuple[dict[str, Any], list[Row]]:
 def to_csv(rows: Sequence[Row]) -> str:
     """One line per row under the rows' own keys, full precision; empty where a value is undefined."""
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(keys)
-    writer.writerows([_csv_cell(row.get(key)) for key in keys] for row in rows)
-    return text.getvalue()
+    return "".join([csv_line(keys), *(csv_line(_csv_cell(row.get(key)) for key in keys) for row in rows)])
 
 
 def to_markdown(rows: Sequence[Row], intervals: Mapping[str, Any] | None = None) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from adbench.atomic import write_bytes
 from adbench.errors import UserError
+from adbench.report.csv_lines import csv_line
 from adbench.report.results import guarded, unguarded
 
 Score = dict[str, Any]
@@ -28,11 +29,8 @@ KEY = ("dataset", "class_name", "path", "shots", "support_seed")
 
 def write_scores(folder: Path, scores: Sequence[Mapping[str, Any]]) -> Path:
     """Write scores.csv into `folder`, whole. File names that are no UTF-8 keep their bytes."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FIELDS)
-    writer.writerows([_cell(row[key]) for key in FIELDS] for row in scores)
-    write_bytes(folder / FILE, text.getvalue().encode("utf-8", "surrogateescape"))
+    lines = [csv_line(FIELDS), *(csv_line(_cell(row[key]) for key in FIELDS) for row in scores)]
+    write_bytes(folder / FILE, "".join(lines).encode("utf-8", "surrogateescape"))
     return folder / FILE
 
 
