@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,29 +151,9 @@ def _finished_classes(
     outbox = ranks.Outbox()
     with reporter.track(f"evaluate {data.name}", sum(len(classes[name]) for name in todo)) as advance:
         for name in todo:
-            share = share_of(classes[name], method, settings.batch_size, data.classes.index(name))
-            banks = shared_banks[name] if name in shared_banks else work.banks(name, share)
             shortlist = Shortlist(settings.heat_maps, method) if painter and settings.heat_maps else None
-            with _map_writer(work, name, classes[name]) as maps:
-                accumulators = accumulate(
-                    method,
-                    share,
-                    settings,
-                    device=work.device,
-                    with_masks=has_masks(data.samples),
-                    memory_banks=banks,
-                    metric_set=data.metric_set,
-                    validation=[sample for sample in data.validation if share and sample.class_name == name],
-                    shortlist=shortlist,
-                    maps=maps,
-                    advance=advance,
-                )
-                mine = Share(accumulators, shortlist, banks if banks and method.fits and share else [])
-                whole = put_together(mine, classes[name], outbox) if ranks.is_first() else None
-                if whole is not None and maps is not None:
-                    maps.finish(work.draws_of(name))
+            whole = _evaluate_class(work, name, classes[name], shared_banks, shortlist, outbox, advance)
             if whole is None:
-                outbox.send(mine)  # its maps are written
                 continue
             finished[name] = _finished_class(method, whole)
             if painter and work.run:
@@ -184,6 +164,43 @@ def _finished_classes(
                 cache.save(name, classes[name], finished[name])
     outbox.wait()
     return {name: finished[name] for name in classes if name in finished}
+
+
+def _evaluate_class(
+    work: _Work,
+    name: str,
+    samples: Sequence[Sample],
+    shared_banks: Mapping[str, list[MemoryBank] | None],
+    shortlist: Shortlist | None,
+    outbox: ranks.Outbox,
+    advance: Advance,
+) -> Share | None:
+    """Score this rank's share of a class. Returns the whole class on rank 0; the others send theirs and go on."""
+    method, data = work.method, work.data
+    share = share_of(samples, method, work.settings.batch_size, data.classes.index(name))
+    banks = shared_banks[name] if name in shared_banks else work.banks(name, share)
+    with _map_writer(work, name, samples) as maps:
+        accumulators = accumulate(
+            method,
+            share,
+            work.settings,
+            device=work.device,
+            with_masks=has_masks(data.samples),
+            memory_banks=banks,
+            metric_set=data.metric_set,
+            validation=[sample for sample in data.validation if share and sample.class_name == name],
+            shortlist=shortlist,
+            maps=maps,
+            advance=advance,
+        )
+        mine = Share(accumulators, shortlist, banks if banks and method.fits and share else [])
+        if ranks.is_first():
+            whole = put_together(mine, samples, outbox)
+            if maps is not None:
+                maps.finish(work.draws_of(name))
+            return whole
+    outbox.send(mine)  # its maps are written
+    return None
 
 
 def _map_writer(
