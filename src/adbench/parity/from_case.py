@@ -18,6 +18,8 @@ from torch import Tensor
 from adbench.clip import Clip
 from adbench.clip.loading import clip_from_state
 from adbench.data.sample import Batch
+from adbench.engine.optim import build_optimizer, take_step
+from adbench.engine.settings import OptimizerSpec
 from adbench.methods.base import Method
 from adbench.methods.registry import build, method_class
 from adbench.metrics import ImageMetrics, PixelMetrics, aupro200
@@ -119,31 +121,38 @@ def adam_steps(
     settings: Mapping[str, Any],
     forward: Callable[[Batch], tuple[dict[str, Tensor], dict[str, Tensor]]],
 ) -> dict[str, Tensor]:
-    """One Adam step per batch, recorded as cases of kind `train` have it.
+    """One Adam step of the ordinary optimiser per batch, recorded as cases of kind `train` have it.
 
-    forward  returns the losses to be recorded per step, `loss_total` among them, and intermediates (of step 1)
+    settings  with `milestones` and `gamma` where the rate falls on the way
+    forward   returns the losses to be recorded per step, `loss_total` among them, and intermediates (of step 1)
     """
-    named = method.learnable_parameters()
-    optimizer = torch.optim.Adam(
-        named.values(),
+    spec = OptimizerSpec(
+        name="adam",
         lr=settings["learning_rate"],
         betas=tuple(settings["betas"]),
         eps=settings["eps"],
         weight_decay=settings["weight_decay"],
+        schedule="steps",
+        milestones=settings.get("milestones", ()),
+        gamma=settings.get("gamma", 1.0),
     )
+    optimizer, scaler = build_optimizer(method, spec), torch.amp.GradScaler("cpu", enabled=False)
     found: dict[str, Tensor] = {}
     losses = []
-    for step, batch in enumerate(batches, start=1):
+    for step, batch in enumerate(batches):
         terms, intermediates = forward(batch)
-        optimizer.zero_grad(set_to_none=True)
-        terms["loss_total"].backward()
-        if step == 1:
-            found |= {key: value.detach() for key, value in intermediates.items()}
-            found |= {f"grad/{key}": p.grad.clone() for key, p in named.items() if p.grad is not None}
+        take_step(optimizer, scaler, terms["loss_total"], spec, step=step, n_steps=len(batches))
+        if step == 0:
+            found |= {key: value.detach() for key, value in intermediates.items()} | gradients(method)
         losses.append({key: value.detach() for key, value in terms.items()})
-        optimizer.step()
-        found |= {f"weights_after_{step}/{key}": value.clone() for key, value in method.learnable_state().items()}
+        found |= {f"weights_after_{step + 1}/{key}": value.clone() for key, value in method.learnable_state().items()}
     return found | {key: torch.stack([one[key] for one in losses]) for key in losses[0]}
+
+
+def gradients(method: Method) -> dict[str, Tensor]:
+    """The gradients of the last step as the optimiser has seen them."""
+    named = method.learnable_parameters().items()
+    return {f"grad/{name}": parameter.grad.clone() for name, parameter in named if parameter.grad is not None}
 
 
 def class_metrics(case: Mapping[str, Any], batch: Batch, scores: Tensor, maps: Tensor) -> dict[str, Tensor]:

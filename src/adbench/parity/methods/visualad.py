@@ -12,10 +12,9 @@ from torch import Tensor
 from adbench.data.sample import Batch
 from adbench.engine.optim import build_optimizer, take_step
 from adbench.engine.settings import OptimizerSpec
-from adbench.methods.base import Method
 from adbench.methods.visualad.method import VisualAd, VisualAdOutputs
 from adbench.methods.visualad.official import nested
-from adbench.parity.from_case import case_batches, case_method, class_metrics, recorded
+from adbench.parity.from_case import case_batches, case_method, class_metrics, gradients, recorded
 
 Tensors = dict[str, Tensor]
 
@@ -87,7 +86,7 @@ def _train(method: VisualAd, settings: Mapping[str, Any], batches: Sequence[Batc
         n_steps = n_epochs * len(batches)
         take_step(optimizer, scaler, loss, spec, step=step, n_steps=n_steps, n_epochs=n_epochs)
         if step == 0:
-            found |= _gradients(method)
+            found |= gradients(method)
         rates = [torch.tensor(group["lr"], dtype=torch.float64) for group in optimizer.param_groups]
         per_step.append(
             {
@@ -100,8 +99,3 @@ def _train(method: VisualAd, settings: Mapping[str, Any], batches: Sequence[Batc
         )
         found |= {f"weights_after_{step + 1}/{name}": v.clone() for name, v in method.learnable_state().items()}
     return found | {name: torch.stack([values[name].detach() for values in per_step]) for name in per_step[0]}
-
-
-def _gradients(method: Method) -> Tensors:
-    named = method.learnable_parameters().items()
-    return {f"grad/{name}": parameter.grad.clone() for name, parameter in named if parameter.grad is not None}
