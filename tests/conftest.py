@@ -23,3 +23,29 @@ settings.load_profile("repeatable")
 def tiny_clip():
     """A classic CLIP of a few thousand weights."""
     return make_tiny_clip()
+
+
+# A GPU, and data whose licences forbid shipping them, may be absent from where everything else must run.
+MAY_BE_ABSENT = ("needs CUDA", "no real data here")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--complete",
+        action="store_true",
+        help="fail where a test is skipped for want of anything but a GPU or real data: an extra that is not installed",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session):
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not session.config.getoption("--complete") or reporter is None:
+        return
+    skipped = [report for report in reporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)]
+    missing = [report for report in skipped if not any(reason in report.longrepr[2] for reason in MAY_BE_ABSENT)]
+    if missing:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line("")
+        for report in missing:
+            reporter.write_line(f"--complete: not run: {report.nodeid}: {report.longrepr[2]}", red=True)

@@ -54,6 +54,16 @@ def build(**changes):
     return method
 
 
+@pytest.fixture(autouse=True)
+def heeded():
+    """Signals that whoever started the tests ignores (nohup) are heeded here."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def data(tmp_path):
     return [TrainData(name="tiny", samples=write_dataset(tmp_path / "tiny"))]
