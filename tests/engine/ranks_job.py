@@ -2,7 +2,7 @@
 
 usage: torchrun --nproc-per-node N -m engine.ranks_job DATA_DIR OUT_DIR
 
-OUT_DIR/NAME/weights.safetensors   of each trained method, in float64
+OUT_DIR/NAME/weights.safetensors   of each trained method, in float64 where it can
 OUT_DIR/rows.json                  of each evaluation
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,8 +23,12 @@ from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, OptimizerSpec, TrainData, TrainSettings
 from adbench.engine.train import train
 from adbench.report.heatmaps import paint
-from engine.tiny_engine import build_method, write_dataset
-from tiny import make_tiny_clip
+from engine.test_class_results import Fitting
+from engine.test_road import ROAD, SceneMethod, scenes
+from engine.test_transductive import Ranked
+from engine.tiny_engine import build_method, fake_clip, write_dataset
+from tiny import make_tiny_clip, make_tiny_convnext
+from tiny_vl4ad import make_vl4ad
 
 CPU = torch.device("cpu")
 TOKENS = {"deep_depth": 3, "dpam_layer": 3, "deep_token_half_cast": False}
@@ -32,24 +37,36 @@ TRAINED = {
     "anomalyclip": (TOKENS | {"n_ctx": 4, "features_list": [3, 4]}, {}),
     "faprompt": (TOKENS | {"num_abnormal_prompts": 3, "num_prior_patches": 3}, {}),
     "inctrl": ({"out_layers": [2, 3]}, {"shots": 2, "sampler": "balanced", "steps_per_epoch": 3}),
+    "visualad": ({"gaussian_sigma": 0.0, "pos_encoding_rows": 20, "dropout": 0.3}, {}),
+    "aaclip": ({"stage": "text", "variant": "official"}, {}),
+    "vl4ad": ({"short_side": 48, "crop": [48, 64]}, {}),
+}
+# Features kept from the first epoch on, and weights chosen by validation: by what all ranks have together.
+SELECTED = {
+    "anomalyclip": {"cache": "ram", "epochs": 2, "select": "best_on_test", "select_metric": "image_auroc"},
+    "faprompt": {"cache": "disk", "epochs": 2},
 }
 
 
-def trained(name, samples, out):
+def trained(name, samples, out, validation=(), **more):
     """The weights of a method after an epoch of batches of 5, the last one smaller."""
     hyperparameters, settings = TRAINED[name]
-    clip = make_tiny_clip()
-    clip.to(torch.float64)
+    clip = make_tiny_convnext() if name == "vl4ad" else make_tiny_clip()
+    precision = torch.float32 if name == "vl4ad" else torch.float64  # the library's loss knows no other
+    clip.to(precision)
     torch.manual_seed(3)
-    method = methods.build(name, clip, **hyperparameters).to(torch.float64)
+    method = make_vl4ad(clip, **hyperparameters) if name == "vl4ad" else methods.build(name, clip, **hyperparameters)
+    method.to(precision)
     optimizer = OptimizerSpec(name="sgd", lr=0.05, clip_norm=1.0)
-    chosen = TrainSettings(**{"epochs": 1, "batch_size": 5, "optimizer": optimizer, "cache": "off"} | settings)
+    settings = {"epochs": 1, "batch_size": 5, "optimizer": optimizer, "cache": "off"} | settings | more
+    chosen = TrainSettings(**settings, cache_dir=str(out / "cache"))
+    data = TrainData(name="tiny", samples=samples, supervision=method.supervision)
     with ranks.claimed(RunFolder.claim("train", name, "tiny", out=out / name)) as run:
-        train(method, [TrainData(name="tiny", samples=samples)], chosen, run, device=CPU)
+        train(method, [data], chosen, run, device=CPU, validation=validation)
 
 
-def evaluations(samples, normal, out):
-    """Rows of a method without support, and of one with it."""
+def evaluations(samples, normal, road, out):
+    """Rows of methods that score image by image, with support, fitted, of classes as a whole, and of roads."""
     settings = EvalSettings(batch_size=3, heat_maps=2, maps=True)
     sets = {
         name: SupportSet(
@@ -66,17 +83,31 @@ def evaluations(samples, normal, out):
         )
         for name in ("dots", "lines")
     }
+    data = EvalData(name="tiny", samples=samples)
+    drawn = replace(data, supports={(2, 0): sets, (2, 1): sets})
+    roads = EvalData(name="tiny", samples=road, metric_set=ROAD)
     cases = {
-        "tiny": (build_method(), {}),
-        "in_order": (build_method(noise=0.5), {}),
-        "winclip": (methods.build("winclip", make_tiny_clip()), {(2, 0): sets}),
+        "tiny": (by_image(), data),
+        "in_order": (build_method(noise=0.5), data),
+        "winclip": (methods.build("winclip", make_tiny_clip()), drawn),
+        "fitting": (Fitting(fake_clip()), drawn),
+        "chosen_on_test": (Fitting(fake_clip(), select="best_on_test"), drawn),
+        "transductive": (Ranked(fake_clip()), data),
+        "roads": (SceneMethod(fake_clip()), roads),
     }
-    for name, (method, supports) in cases.items():
-        data = EvalData(name="tiny", samples=samples, supports=supports)
+    for name, (method, data) in cases.items():
         scores = []
         with ranks.claimed(RunFolder.claim("eval", name, "tiny", out=out / f"eval_{name}")) as run:
             rows = evaluate(method, data, settings, device=CPU, run=run, painter=paint, scores=scores)
         yield name, {"rows": rows, "scores": scores}
+
+
+def by_image():
+    """A method whose images ranks share out: it draws nothing."""
+    method = build_method()
+    method.random_state = None
+    method._logits = lambda features: method.head(features["patches"].movedim(1, -1)).squeeze(-1)
+    return method
 
 
 def main(data_dir, out):
@@ -86,9 +117,12 @@ def main(data_dir, out):
             samples = write_dataset(data_dir / "a", n_normal=5, n_anomalous=4)
             samples += write_dataset(data_dir / "b", name="bare", n_normal=3, n_anomalous=2, masks=False, seed=1)
             normal = write_dataset(data_dir / "c", n_normal=3, n_anomalous=0, seed=2)
+            road = scenes(data_dir / "d")
         for name in TRAINED:
-            trained(name, samples, out)
-        found = dict(evaluations(samples[:18], normal, out))
+            trained(name, road if name == "vl4ad" else samples, out)
+        for name, settings in SELECTED.items():
+            trained(name, samples, out / "selected", [EvalData(name="v", samples=samples[:18])], **settings)
+        found = dict(evaluations(samples[:18], normal, road, out))
         if ranks.is_first():
             (out / "rows.json").write_text(json.dumps(found))
 
