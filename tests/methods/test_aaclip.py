@@ -140,6 +140,13 @@ def test_phrases_are_the_authors_where_they_have_one():
     assert sentences("q")[6:8] == ["a damaged q.", "a photo of a damaged q."]
 
 
+def test_results_say_that_phrases_describe_what_is_tested():
+    told = [remark for remark in make_method().remarks if "describe the very objects tested" in remark]
+    assert len(told) == 1
+    assert "by name where the authors have none" in told[0]
+    assert not any("phrases" in remark for remark in make_method(class_phrases="name").remarks)
+
+
 def test_without_text_adapter_the_words_are_clips_own():
     method = make_method(adapt_text=False)
     assert not any(name.startswith("text") for name in method.learnable_state())

@@ -52,7 +52,6 @@ class AaClip(Method):
     features_suffice = True
     scoring_only = frozenset({"domain", "stage"})
     learns_from_masks = "also"
-    remarks: Sequence[str] = ("image scores and maps were scaled over all test images of the class",)
 
     def __init__(self, clip: Clip, settings: AaClipSettings) -> None:
         super().__init__(clip)
@@ -80,8 +79,14 @@ class AaClip(Method):
         self.image_adapter.requires_grad_(chosen.stage == "image")
         # Images attend to each other, and the squared mean of cosines is of the whole batch.
         self.loss_mixes_batch = chosen.stage == "text"
+        self.remarks = ["image scores and maps were scaled over all test images of the class"]
+        if chosen.class_phrases == "official":
+            self.remarks.append(
+                "prompts call classes by the authors' phrases, which describe the very objects tested, and by name where "
+                "the authors have none"
+            )
         if chosen.stage == "text":
-            self.remarks = (*self.remarks, "the adapters of the image tower have not been trained (method.stage=text)")
+            self.remarks.append("the adapters of the image tower have not been trained (method.stage=text)")
         self._text_cache = ValueCache()
 
     # Frozen stage
