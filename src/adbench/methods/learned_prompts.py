@@ -50,13 +50,10 @@ def abnormal_probability(features: Tensor, text: Tensor, temperature: float) -> 
     return probability
 
 
-def check_layers(clip: Clip, dpam_layer: int, layers: Iterable[int]) -> None:
-    """Raise ValueError where the blocks named do not exist in the image tower."""
+def check_dpam_layer(clip: Clip, dpam_layer: int) -> None:
+    """Raise ValueError where the image tower has too few blocks for the V-V path."""
     if not 2 <= dpam_layer <= clip.n_layers + 1:
         raise ValueError(f"dpam_layer is {dpam_layer}, outside 2 to {clip.n_layers + 1} for this backbone")
-    for layer in layers:
-        if not 1 <= layer <= clip.n_layers:
-            raise ValueError(f"features_list names block {layer}, outside 1 to {clip.n_layers} for this backbone")
 
 
 def prompt_sentence(*words: str, suffix: str) -> str:

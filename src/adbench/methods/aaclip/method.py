@@ -22,6 +22,7 @@ from adbench.methods.aaclip.settings import BY_VARIANT, AaClipSettings
 from adbench.methods.aaclip.towers import adapted_levels, first_block, plain_image, sentence_features, surgery_levels
 from adbench.methods.aaclip.transform import AaClipTransform
 from adbench.methods.base import Chunk, Features, Method, Prediction
+from adbench.methods.blocks import check_blocks, quarters
 from adbench.methods.learned_prompts import ValueCache
 from adbench.methods.losses import map_losses, n_known
 from adbench.methods.maps import resize_bilinear, to_grid
@@ -56,10 +57,8 @@ class AaClip(Method):
     def __init__(self, clip: Clip, settings: AaClipSettings) -> None:
         super().__init__(clip)
         self.settings = chosen = by_variant(settings, BY_VARIANT)
-        quarters = [max(1, clip.n_layers * part // 4) for part in (1, 2, 3, 4)]
-        self.levels = tuple(sorted(set(chosen.levels or quarters)))
-        if max(self.levels) > clip.n_layers:
-            raise ValueError(f"levels names block {max(self.levels)}, the image tower has {clip.n_layers}")
+        self.levels = tuple(sorted(set(chosen.levels or quarters(clip))))
+        check_blocks(clip, "levels", self.levels)
         if chosen.stage == "text" and not chosen.adapt_text:
             raise ValueError("stage is text, and adapt_text is false: there is nothing to learn")
         n_text = _blocks("text_adapt_until", chosen.text_adapt_until, 3, clip.n_text_layers)
@@ -82,8 +81,8 @@ class AaClip(Method):
         self.remarks = ["image scores and maps were scaled over all test images of the class"]
         if chosen.class_phrases == "official":
             self.remarks.append(
-                "prompts call classes by the authors' phrases, which describe the very objects tested, and by name where "
-                "the authors have none"
+                "prompts call classes by the authors' phrases, which describe the very objects tested, and by name "
+                "where the authors have none"
             )
         if chosen.stage == "text":
             self.remarks.append("the adapters of the image tower have not been trained (method.stage=text)")

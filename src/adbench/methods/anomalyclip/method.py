@@ -15,10 +15,11 @@ from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
 from adbench.methods.anomalyclip.settings import BY_VARIANT, AnomalyClipSettings
 from adbench.methods.base import Features, Method, Prediction
+from adbench.methods.blocks import check_blocks, quarters
 from adbench.methods.learned_prompts import (
     ValueCache,
     abnormal_probability,
-    check_layers,
+    check_dpam_layer,
     deep_copies,
     deep_tables,
     from_second_block,
@@ -47,10 +48,10 @@ class AnomalyClip(Method):
     def __init__(self, clip: Clip, settings: AnomalyClipSettings) -> None:
         super().__init__(clip)
         self.settings = chosen = by_variant(settings, BY_VARIANT)
-        quarters = [max(1, clip.n_layers * part // 4) for part in (1, 2, 3, 4)]
-        listed = chosen.features_list or (quarters if chosen.variant == "paper" else [clip.n_layers])
+        listed = chosen.features_list or (quarters(clip) if chosen.variant == "paper" else [clip.n_layers])
         self.features_list = tuple(sorted(set(listed)))
-        check_layers(clip, chosen.dpam_layer, self.features_list)
+        check_dpam_layer(clip, chosen.dpam_layer)
+        check_blocks(clip, "features_list", self.features_list)
         first = chosen.feature_map_layer[0]
         if first >= len(self.features_list):
             raise ValueError(

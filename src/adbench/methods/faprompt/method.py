@@ -21,7 +21,7 @@ from adbench.methods.faprompt.settings import BY_VARIANT, FaPromptSettings
 from adbench.methods.learned_prompts import (
     ValueCache,
     abnormal_probability,
-    check_layers,
+    check_dpam_layer,
     frozen_token_buffers,
     load_learner,
     visual_features,
@@ -61,7 +61,7 @@ class FaPrompt(Method):
     def __init__(self, clip: Clip, settings: FaPromptSettings) -> None:
         super().__init__(clip)
         self.settings = chosen = by_variant(settings, BY_VARIANT)
-        check_layers(clip, chosen.dpam_layer, ())
+        check_dpam_layer(clip, chosen.dpam_layer)
         if chosen.num_prior_patches > clip.grid**2:
             raise ValueError(f"num_prior_patches is {chosen.num_prior_patches}, outside 1 to {clip.grid**2} patches")
         if not chosen.score_focal_logits and sum(chosen.score_map_weights) > 1 + 1e-6:

@@ -15,6 +15,7 @@ from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
 from adbench.errors import UserError
 from adbench.methods.base import SUPPORT, Features, Method, Prediction, beside, not_adapted
+from adbench.methods.blocks import check_blocks
 from adbench.methods.inctrl.heads import Adapter, Head
 from adbench.methods.inctrl.layout import regroup, regroup_prompt_patches
 from adbench.methods.inctrl.official import split_checkpoint, with_towers
@@ -80,9 +81,7 @@ class InCtrl(Method):
     def __init__(self, clip: Clip, settings: InCtrlSettings) -> None:
         super().__init__(clip)
         self.settings = chosen = by_variant(settings, BY_VARIANT)
-        for layer in chosen.out_layers:
-            if layer > clip.n_layers:
-                raise ValueError(f"out_layers names block {layer}, outside 1 to {clip.n_layers} for this backbone")
+        check_blocks(clip, "out_layers", chosen.out_layers)
         if chosen.adapter_reduction > clip.embed_dim:
             raise ValueError(f"adapter_reduction is {chosen.adapter_reduction}, outside 1 to {clip.embed_dim}")
         self.mixes_batch = chosen.batch_layout == "official"

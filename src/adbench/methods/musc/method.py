@@ -16,6 +16,7 @@ from adbench.clip import Clip
 from adbench.data.sample import Batch
 from adbench.errors import UserError
 from adbench.methods.base import Chunk, Features, Method, Prediction
+from adbench.methods.blocks import check_blocks, quarters
 from adbench.methods.maps import resize_bilinear
 from adbench.methods.musc.aggregation import aggregate, standardise
 from adbench.methods.musc.division import divide
@@ -50,10 +51,8 @@ class MuSc(Method):
     def __init__(self, clip: Clip, settings: MuScSettings) -> None:
         super().__init__(clip)
         self.settings = settings
-        quarters = [max(1, clip.n_layers * part // 4) for part in (1, 2, 3, 4)]
-        self.layers = tuple(dict.fromkeys(settings.feature_layers or quarters))
-        if max(self.layers) > clip.n_layers:
-            raise ValueError(f"feature_layers names block {max(self.layers)}, the image tower has {clip.n_layers}")
+        self.layers = tuple(dict.fromkeys(settings.feature_layers or quarters(clip)))
+        check_blocks(clip, "feature_layers", self.layers)
         self.map_size = clip.image_size
         self.transform = transform_for(clip, settings.mask_rule)
         self.divides_by_label = settings.divide_num > 1 and settings.divide_by == "defect"

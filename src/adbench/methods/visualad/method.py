@@ -16,6 +16,7 @@ from adbench.clip import Clip
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
 from adbench.methods.base import Features, Method, ParameterGroup, Prediction
+from adbench.methods.blocks import check_blocks, quarters
 from adbench.methods.losses import map_losses, n_known
 from adbench.methods.maps import resize_bilinear, smooth, to_grid
 from adbench.methods.registry import register
@@ -57,11 +58,8 @@ class VisualAd(Method):
     def __init__(self, clip: Clip, settings: VisualAdSettings) -> None:
         super().__init__(clip)
         self.settings = settings
-        quarters = [max(1, clip.n_layers * part // 4) for part in (1, 2, 3, 4)]
-        self.layers = tuple(dict.fromkeys(settings.features_list or quarters))
-        for layer in self.layers:
-            if not 1 <= layer <= clip.n_layers:
-                raise ValueError(f"features_list names block {layer}, outside 1 to {clip.n_layers} for this backbone")
+        self.layers = tuple(dict.fromkeys(settings.features_list or quarters(clip)))
+        check_blocks(clip, "features_list", self.layers)
         self.map_size = clip.image_size
         self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="after")
         width, ln_post = clip.vision_width, clip.model.visual.ln_post
