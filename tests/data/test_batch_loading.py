@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from adbench.data.loading import _Batches, has_masks, load_batch, make_loader, told_of_dead_workers
+from adbench.data.loading import _Batches, has_masks, load_batch, make_loader, told_of_lost_memory
 from adbench.data.sample import Batch, Sample
 from adbench.data.transforms import ClipTransform
 from adbench.errors import UserError
@@ -172,11 +172,23 @@ def test_other_than_clip_transforms_work(samples: list[Sample]) -> None:
     ],
 )
 def test_a_dead_loader_process_is_said_in_one_line(said: str) -> None:
-    with pytest.raises(UserError, match="a loader process died") as caught, told_of_dead_workers():
+    with pytest.raises(UserError, match="a loader process died") as caught, told_of_lost_memory():
         raise RuntimeError(said)
     assert said.strip() in str(caught.value)
-    with pytest.raises(RuntimeError, match="shapes"), told_of_dead_workers():
+    with pytest.raises(RuntimeError, match="shapes"), told_of_lost_memory():
         raise RuntimeError("shapes do not match")
+
+
+def test_a_gpu_without_room_is_one_line() -> None:
+    said = "CUDA out of memory. Tried to allocate 2 GiB.\nProcess 1 has 78 GiB in use."
+    with (
+        pytest.raises(UserError, match=r"GPU has not enough memory.*eval\.batch_size") as caught,
+        told_of_lost_memory(),
+    ):
+        raise torch.OutOfMemoryError(said)
+    assert "Tried to allocate 2 GiB" in str(caught.value)
+    assert "eval.batch_size" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_killed_loader_process_ends_the_loading(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,7 +162,9 @@ def _print_counts(spec: DatasetSpec, checked: Checked, root: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    found = spec.counts(checked.samples)
+    from adbench.data.counts import count_images
+
+    found = count_images(checked.samples)
     print(f"{spec.name} in {root}: images found / published")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     parts = {"train": "train", "normal": "test, normal", "anomalous": "test, anomalous", "mapped": "label maps"}

@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from adbench.data.counts import Counts as Counts
 from adbench.data.fingerprint import fingerprint as fingerprint
 from adbench.data.looking import with_broken_files
 from adbench.data.sample import Sample
 from adbench.data.spec import SPLIT as SPLIT
-from adbench.data.spec import Counts as Counts
 from adbench.data.spec import DatasetSpec as DatasetSpec
 from adbench.data.spec import Indexer
 from adbench.data.spec import Progress as Progress

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
-from PIL.Image import Image
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from adbench.data.contents import Contents
 from adbench.data.episodes import ORDER, Episode
-from adbench.data.images import contents_of, open_mask, open_picture, stored_size
-from adbench.data.label_maps import open_labels
-from adbench.data.mosaic import Mosaic, paste
+from adbench.data.images import stored_size
+from adbench.data.items import Item, collate, load_augmented, load_item
+from adbench.data.mosaic import Mosaic
 from adbench.data.sample import Batch, Sample
-from adbench.data.transforms import PairTransform, SceneTransform, Transform
+from adbench.data.transforms import SceneTransform, Transform
 from adbench.errors import UserError, from_system
 from adbench.interrupts import ignore_in_worker
 
@@ -53,7 +50,7 @@ class BatchLoader:
             generator=torch.Generator().manual_seed(0),
             worker_init_fn=_leave_signals,
         )
-        with told_of_dead_workers():
+        with told_of_lost_memory():
             for loaded in loader:
                 if isinstance(loaded, _Fault):
                     raise loaded.error()
@@ -66,10 +63,19 @@ _DEATHS = ("DataLoader worker (pid", "shared memory", "</torch_", "ancdata", "To
 
 
 @contextlib.contextmanager
-def told_of_dead_workers() -> Iterator[None]:
-    """Raise UserError for loader processes that died: torch reports them wherever the main thread happens to be."""
+def told_of_lost_memory() -> Iterator[None]:
+    """Raise UserError for a GPU without room, and for loader processes that died.
+
+    Of these torch tells wherever the main thread happens to be.
+    """
     try:
         yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the GPU has not enough memory: {str(error).strip().splitlines()[0]}",
+            where="device",
+            hint="use smaller batches (eval.batch_size, trainer.batch_size), or device=cpu",
+        ) from error
     except RuntimeError as error:
         if not any(sign in str(error) for sign in _DEATHS):
             raise
@@ -165,7 +171,7 @@ def make_episode_loader(
 def load_batch(samples: Sequence[Sample], transform: Transform, *, with_masks: bool | None = None) -> Batch:
     """Return all `samples` as one batch, in order, without augmentation (support sets, single images)."""
     with_masks = has_masks(samples) if with_masks is None else with_masks
-    return _collate(samples, [_load(sample, transform, with_masks) for sample in samples])
+    return collate(samples, [load_item(sample, transform, with_masks) for sample in samples])
 
 
 def has_masks(samples: Sequence[Sample]) -> bool:
@@ -207,21 +213,21 @@ class _Batches(Dataset["Batch | _Fault"]):
         """Decode batch `number`."""
         episode = self.episodes[number]
         items = [self._item(index) for index in episode.queries]
-        batch = _collate([self.samples[index] for index in episode.queries], items)
+        batch = collate([self.samples[index] for index in episode.queries], items)
         if not episode.support:
             return batch
         support = load_batch([self.samples[i] for i in episode.support], self.transform, with_masks=False)
         return replace(batch, support=support)
 
-    def _item(self, index: int) -> _Item:
+    def _item(self, index: int) -> Item:
         sample = self.samples[index]
         if self.augment and sample.label_ids is not None:
-            return _load_augmented(sample, self.transform, np.random.default_rng([*self.seed, _CROP, index]))
+            return load_augmented(sample, self.transform, np.random.default_rng([*self.seed, _CROP, index]))
         parts = None
         if self.mosaic is not None:
             parts = self.mosaic.draw(sample, np.random.default_rng([*self.seed, _ITEM, index]))
         changes = np.random.default_rng([*self.seed, _CHANGES, index]) if self.augment else None
-        return _load(sample, self.transform, self.with_masks, parts, changes)
+        return load_item(sample, self.transform, self.with_masks, parts, changes)
 
 
 class _Fault:
@@ -239,79 +245,6 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One image of a batch: tensor, annotation, stored (height, width), label, what it held, annotation known."""
-
-    image: Tensor
-    annotation: Tensor | None
-    size: tuple[int, int]
-    label: int
-    field: Literal["masks", "label_maps", "targets"]
-    """The field of `Batch` that the annotation belongs to."""
-    contents: Contents | None = None
-    annotated: bool = True
-
-
-def _load(
-    sample: Sample,
-    transform: Transform,
-    with_masks: bool,
-    parts: list[Sample] | None = None,
-    changes: np.random.Generator | None = None,
-) -> _Item:
-    label, marked, stored = sample.label, None, None
-    image, pasted = (open_picture(sample), None) if parts is None else paste(parts)
-    try:
-        labels: Tensor | None = None
-        if sample.label_ids is not None:
-            if with_masks and sample.mask_path is not None:
-                values = open_labels(sample, image.size)  # (h, w)
-                labels = torch.from_numpy(values.astype(np.int64))
-                label = int((values == 1).any()) if label < 0 else label
-        elif with_masks:
-            stored = open_mask(sample, image.size) if pasted is None else pasted
-            marked = _share(stored) if label == 1 and sample.mask_path is not None and pasted is None else None
-        tensor, mask = _tensors(transform, image, stored, changes)
-        contents = contents_of(image, marked)
-        annotated = all(part.annotated for part in parts or [sample])
-        field: Literal["masks", "label_maps"] = "masks" if sample.label_ids is None else "label_maps"
-        size = (image.height, image.width)
-        return _Item(tensor, mask if labels is None else labels, size, label, field, contents, annotated)
-    except (OSError, ValueError) as error:
-        raise _unprepared(sample, error) from error
-
-
-def _tensors(
-    transform: Transform, image: Image, mask: Image | None, changes: np.random.Generator | None
-) -> tuple[Tensor, Tensor | None]:
-    """The image and its mask as tensors, at random changed together where the transform does that in training."""
-    if changes is not None and isinstance(transform, PairTransform):
-        return transform.augmented_pair(image, mask, changes)
-    return transform.image(image), None if mask is None else transform.mask(mask)
-
-
-def _share(mask: Image) -> float:
-    """The share of a mask's pixels that are marked."""
-    return float(np.count_nonzero(np.asarray(mask)) / (mask.width * mask.height))
-
-
-def _load_augmented(sample: Sample, transform: Transform, random: np.random.Generator) -> _Item:
-    if not isinstance(transform, SceneTransform) or sample.mask_path is None:
-        raise UserError("there is no label map to train on", where=str(sample.path), hint="leave the image out")
-    image = open_picture(sample)
-    labels = open_labels(sample, image.size)
-    try:
-        tensor, target = transform.augmented(image, labels, random)
-    except (OSError, ValueError) as error:
-        raise _unprepared(sample, error) from error
-    return _Item(tensor, target, (image.height, image.width), sample.label, "targets")
-
-
-def _unprepared(sample: Sample, error: Exception) -> UserError:
-    return UserError(f"image cannot be prepared: {error}", where=str(sample.path), hint="replace the file")
-
-
 def _episodes(samples: Sequence[Sample], order: list[int], batch_size: int, transform: Transform) -> list[Episode]:
     """Cut the order into batches; where images keep their own size, also between images of different sizes."""
     if not any(sample.label_ids is not None for sample in samples) and not isinstance(transform, SceneTransform):
@@ -327,28 +260,3 @@ def _episodes(samples: Sequence[Sample], order: list[int], batch_size: int, tran
         groups[-1].append(index)
         kind = own
     return [Episode(tuple(group)) for group in groups]
-
-
-def _collate(samples: Sequence[Sample], items: list[_Item]) -> Batch:
-    if not samples:
-        raise UserError("no images to load", hint="give at least one sample")
-    shapes = {(item.image.shape, item.field, None if (a := item.annotation) is None else a.shape) for item in items}
-    if len(shapes) > 1:
-        raise UserError(
-            "images of several sizes cannot be one batch",
-            where=", ".join(sample.key for sample in samples[:4]),
-            hint="use a batch size of 1, or a preprocessing that crops them",
-        )
-    annotations = [item.annotation for item in items if item.annotation is not None]
-    stacked: dict[str, Any] = {items[0].field: torch.stack(annotations)} if annotations else {}  # (B, H', W')
-    return Batch(
-        images=torch.stack([item.image for item in items]),  # (B, 3, H, W)
-        labels=torch.tensor([item.label for item in items], dtype=torch.int64),
-        class_names=[sample.class_name for sample in samples],
-        paths=[sample.key for sample in samples],
-        dataset="+".join(dict.fromkeys(sample.dataset for sample in samples)),
-        sizes=[item.size for item in items],
-        contents=[item.contents or Contents() for item in items],
-        annotated=[item.annotated for item in items] if annotations else None,
-        **stacked,
-    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from adbench.data.counts import Counts, count_images
 from adbench.data.meta import META_NAME, read_meta
 from adbench.data.place import is_here, place_of, refusal, with_packed
 from adbench.data.sample import Sample
@@ -25,16 +26,6 @@ Supervision = Literal["anomaly", "segmentation", "none"]
 
 SPLIT = "split"
 """The option of every set that can be evaluated on several splits."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Counts:
-    """Published numbers of images of one class; `mapped`: with a label map that says what is anomalous in them."""
-
-    train: int = 0
-    normal: int = 0
-    anomalous: int = 0
-    mapped: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,22 +241,11 @@ class DatasetSpec:
         if self._changed(options or {}):
             return []
         lines = []
-        for class_name, found in self.counts(samples).items():
+        for class_name, found in count_images(samples).items():
             expected = self.expected.get(class_name)
             if expected is not None and expected != found:
-                lines.append(f"{self.name}/{class_name} has {_shown(found)} images; published: {_shown(expected)}")
+                lines.append(f"{self.name}/{class_name} has {found} images; published: {expected}")
         return lines
-
-    def counts(self, samples: Iterable[Sample]) -> dict[str, Counts]:
-        """Numbers of images by class, of those whose labels are public."""
-        numbers: dict[str, list[int]] = {}
-        for sample in samples:
-            if sample.label_ids is not None and sample.mask_path is None:
-                continue  # of splits whose labels are held back anything may be missing
-            entry = numbers.setdefault(sample.class_name, [0, 0, 0, 0])
-            entry[0 if sample.split == "train" else (3 if sample.label < 0 else 1 + sample.label)] += 1
-        names = ("train", "normal", "anomalous", "mapped")
-        return {name: Counts(**dict(zip(names, entry, strict=True))) for name, entry in numbers.items()}
 
     def is_raw(self, root: Path) -> bool:
         """Whether `root`, or a folder below it that an archive added, has the raw layout, as far as its marks tell."""
@@ -298,9 +278,3 @@ class DatasetSpec:
         rank = {name: number for number, name in enumerate(self.classes)}
         splits = {"train": 0, "test": 1}
         return lambda s: (rank.get(s.class_name, len(rank)), s.class_name, splits.get(s.split, 2), s.key)
-
-
-def _shown(counts: Counts) -> str:
-    if counts.mapped:
-        return f"{counts.train} training and {counts.mapped} evaluation"
-    return f"{counts.train} training, {counts.normal} normal and {counts.anomalous} anomalous test"

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from adbench.data.loading import make_loader
 from adbench.data.sample import Batch, Sample
 from adbench.engine.device import autocast
 from adbench.engine.progress import Advance
@@ -155,3 +156,19 @@ class _OnDevice(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def encoded(
+    method: Method, samples: Sequence[Sample], settings: EvalSettings, *, device: torch.device, with_masks: bool
+) -> Iterator[Encoded]:
+    """Load and encode the samples, batch by batch; one by one where predictions depend on the batch."""
+    method.eval()
+    size = 1 if method.mixes_batch else settings.batch_size
+    loader = make_loader(samples, method.transform, batch_size=size, workers=settings.workers, with_masks=with_masks)
+    start = time.perf_counter()
+    for batch in loader:
+        batch = batch.to(device)
+        with torch.no_grad(), autocast(settings.amp, device):
+            features = method.encode(batch)
+        yield batch, features, time.perf_counter() - start
+        start = time.perf_counter()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from adbench.data.loading import has_masks, make_loader, told_of_dead_workers
+from adbench.data.loading import has_masks, told_of_lost_memory
 from adbench.data.sample import Sample
 from adbench.engine import ranks
 from adbench.engine.accumulators import ClassAccumulator
 from adbench.engine.adapt import MemoryBank, build_memory_banks, check_support
 from adbench.engine.borrowed import borrowed
-from adbench.engine.class_features import Encoded, relate
+from adbench.engine.class_features import Encoded, encoded, relate
 from adbench.engine.class_results import ClassResultCache, FinishedClass, restored_supports, save_fitted
 from adbench.engine.class_shares import Accumulator, Share, put_together, share_of, takes_whole_classes
 from adbench.engine.device import autocast, check_amp
@@ -36,7 +36,7 @@ from adbench.errors import UserError
 from adbench.methods.base import Method
 
 
-@told_of_dead_workers()
+@told_of_lost_memory()
 def evaluate(
     method: Method,
     data: EvalData,
@@ -252,7 +252,7 @@ def accumulate(
     `seconds` is what each result alone would have taken.
     """
     metric_set = metric_set or MetricSet()
-    batches: Iterable[Encoded] = _encoded(method, samples, settings, device=device, with_masks=with_masks)
+    batches: Iterable[Encoded] = encoded(method, samples, settings, device=device, with_masks=with_masks)
     with borrowed(method):
         banks = [method.memory_bank] if memory_banks is None else list(memory_banks)
         if method.selects_on_test and samples:
@@ -288,18 +288,3 @@ def accumulate(
             if advance is not None:
                 advance(len(batch), {})
     return accumulators
-
-
-def _encoded(
-    method: Method, samples: Sequence[Sample], settings: EvalSettings, *, device: torch.device, with_masks: bool
-) -> Iterator[Encoded]:
-    method.eval()
-    size = 1 if method.mixes_batch else settings.batch_size
-    loader = make_loader(samples, method.transform, batch_size=size, workers=settings.workers, with_masks=with_masks)
-    start = time.perf_counter()
-    for batch in loader:
-        batch = batch.to(device)
-        with torch.no_grad(), autocast(settings.amp, device):
-            features = method.encode(batch)
-        yield batch, features, time.perf_counter() - start
-        start = time.perf_counter()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from adbench.data.loading import told_of_dead_workers
+from adbench.data.loading import told_of_lost_memory
 from adbench.engine import ranks
 from adbench.engine.borrowed import borrowed
 from adbench.engine.checkpoint import TrainState, load_checkpoint
@@ -56,7 +56,7 @@ class TrainResult:
     images_per_second: float
 
 
-@told_of_dead_workers()
+@told_of_lost_memory()
 def train(
     method: Method,
     data: Sequence[TrainData],

@@ -1,0 +1,128 @@
+"""One sample as tensors, and several of them as a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from adbench.data.contents import Contents
+from adbench.data.images import contents_of, open_mask, open_picture
+from adbench.data.label_maps import open_labels
+from adbench.data.mosaic import paste
+from adbench.data.sample import Batch, Sample
+from adbench.data.transforms import PairTransform, SceneTransform, Transform
+from adbench.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image of a batch: tensor, annotation, stored (height, width), label, what it held, annotation known."""
+
+    image: Tensor
+    annotation: Tensor | None
+    size: tuple[int, int]
+    label: int
+    field: Literal["masks", "label_maps", "targets"]
+    """The field of `Batch` that the annotation belongs to."""
+    contents: Contents | None = None
+    annotated: bool = True
+
+
+def load_item(
+    sample: Sample,
+    transform: Transform,
+    with_masks: bool,
+    parts: list[Sample] | None = None,
+    changes: np.random.Generator | None = None,
+) -> Item:
+    """Decode a sample. Raises UserError naming the file that is broken.
+
+    parts    the samples of the mosaic that takes its place
+    changes  what image and mask are changed with at random in training, where the transform does that
+    """
+    label, marked, stored = sample.label, None, None
+    image, pasted = (open_picture(sample), None) if parts is None else paste(parts)
+    try:
+        labels: Tensor | None = None
+        if sample.label_ids is not None:
+            if with_masks and sample.mask_path is not None:
+                values = open_labels(sample, image.size)  # (h, w)
+                labels = torch.from_numpy(values.astype(np.int64))
+                label = int((values == 1).any()) if label < 0 else label
+        elif with_masks:
+            stored = open_mask(sample, image.size) if pasted is None else pasted
+            marked = _share(stored) if label == 1 and sample.mask_path is not None and pasted is None else None
+        tensor, mask = _tensors(transform, image, stored, changes)
+        contents = contents_of(image, marked)
+        annotated = all(part.annotated for part in parts or [sample])
+        field: Literal["masks", "label_maps"] = "masks" if sample.label_ids is None else "label_maps"
+        size = (image.height, image.width)
+        return Item(tensor, mask if labels is None else labels, size, label, field, contents, annotated)
+    except (OSError, ValueError) as error:
+        raise _unprepared(sample, error) from error
+
+
+def _tensors(
+    transform: Transform, image: Image, mask: Image | None, changes: np.random.Generator | None
+) -> tuple[Tensor, Tensor | None]:
+    """The image and its mask as tensors, at random changed together where the transform does that in training."""
+    if changes is not None and isinstance(transform, PairTransform):
+        return transform.augmented_pair(image, mask, changes)
+    return transform.image(image), None if mask is None else transform.mask(mask)
+
+
+def _share(mask: Image) -> float:
+    """The share of a mask's pixels that are marked."""
+    return float(np.count_nonzero(np.asarray(mask)) / (mask.width * mask.height))
+
+
+def load_augmented(sample: Sample, transform: Transform, random: np.random.Generator) -> Item:
+    """Decode an image with its label map, changed at random as the transform does in training.
+
+    Raises UserError where there is no label map, and naming the file that is broken.
+    """
+    if not isinstance(transform, SceneTransform) or sample.mask_path is None:
+        raise UserError("there is no label map to train on", where=str(sample.path), hint="leave the image out")
+    image = open_picture(sample)
+    labels = open_labels(sample, image.size)
+    try:
+        tensor, target = transform.augmented(image, labels, random)
+    except (OSError, ValueError) as error:
+        raise _unprepared(sample, error) from error
+    return Item(tensor, target, (image.height, image.width), sample.label, "targets")
+
+
+def _unprepared(sample: Sample, error: Exception) -> UserError:
+    return UserError(f"image cannot be prepared: {error}", where=str(sample.path), hint="replace the file")
+
+
+def collate(samples: Sequence[Sample], items: list[Item]) -> Batch:
+    """One batch of these samples' items. Raises UserError for images of several sizes."""
+    if not samples:
+        raise UserError("no images to load", hint="give at least one sample")
+    shapes = {(item.image.shape, item.field, None if (a := item.annotation) is None else a.shape) for item in items}
+    if len(shapes) > 1:
+        raise UserError(
+            "images of several sizes cannot be one batch",
+            where=", ".join(sample.key for sample in samples[:4]),
+            hint="use a batch size of 1, or a preprocessing that crops them",
+        )
+    annotations = [item.annotation for item in items if item.annotation is not None]
+    stacked: dict[str, Any] = {items[0].field: torch.stack(annotations)} if annotations else {}  # (B, H', W')
+    return Batch(
+        images=torch.stack([item.image for item in items]),  # (B, 3, H, W)
+        labels=torch.tensor([item.label for item in items], dtype=torch.int64),
+        class_names=[sample.class_name for sample in samples],
+        paths=[sample.key for sample in samples],
+        dataset="+".join(dict.fromkeys(sample.dataset for sample in samples)),
+        sizes=[item.size for item in items],
+        contents=[item.contents or Contents() for item in items],
+        annotated=[item.annotated for item in items] if annotations else None,
+        **stacked,
+    )
