@@ -173,6 +173,18 @@ def test_it_goes_on_after_a_signal(folder: Path, capsys: pytest.CaptureFixture[s
     assert [row["path"] for row in rows(Path("out"))] == [f"in/{number}.png" for number in range(5)]
 
 
+def test_what_a_killed_process_has_half_written_is_removed(folder: Path) -> None:
+    save(folder / "in" / "deep" / "0.png")
+    again = [*PLAIN, "input=in", "out=out", "maps=npy", "overlays=true"]
+    assert main(again) == 0
+    half_written = [Path("out", part, "deep", ".adbench.x1.tmp") for part in ("maps", "overlays")]
+    for path in half_written:
+        path.touch()
+    assert main(again) == 0
+    assert not any(path.exists() for path in half_written)
+    assert Path("out/overlays/deep/0.png.jpg").exists()
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -13,6 +13,7 @@ outputs/<command>/<method>/<data>/<time>/
     scores.csv              a row per image and draw
     results.json/.csv/.md, report.html, heatmaps/
     maps/<data set>/<class>.npz   anomaly maps, where they are kept
+    predictions.csv, settings.json, maps/, overlays/   what `predict` writes instead
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from adbench.structured import read_json, read_yaml
 _LOCK = ".lock"
 # What may lie in a folder that no run was begun in yet: the lock, and what a sweep writes of a job that failed before.
 _OURS = (_LOCK, "job.json", "traceback.txt")
+# Folders of a run that files are written into, at any depth.
+_WITH_TEMPORARY_FILES = ("classes", "heatmaps", "maps", "overlays")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -139,7 +142,7 @@ class RunFolder:
             return
         with (self.path / _LOCK).open("a") as file:
             _lock(file, self.path)
-            inner = (place.glob("**/") for place in (self.classes_dir, self.heatmaps_dir, self.maps_dir))
+            inner = ((self.path / name).glob("**/") for name in _WITH_TEMPORARY_FILES)
             for folder in (self.path, *itertools.chain(*inner)):
                 sweep(folder)
             yield
