@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from adbench.errors import UserError
 from adbench.methods import build
-from adbench.methods.aaclip.method import blurred
+from adbench.methods.aaclip.method import _scaled, blurred
 from adbench.methods.aaclip.phrases import phrase, phrase_number, sentences
 from tiny import make_batch, make_tiny_clip, rows
 
@@ -65,8 +65,24 @@ def test_a_class_that_was_not_looked_at_is_refused():
         make_method().predict(make_batch())
 
 
+def test_a_class_whose_largest_value_is_exactly_1_is_left_alone():
+    low, high = torch.tensor(0.5), torch.tensor([1.0, 0.75, 0.5])
+    values = torch.tensor([0.75, 0.625, 0.5])
+    assert _scaled(values, low, high).tolist() == [0.75, 0.5, 0.0]
+
+
 def test_a_single_image_of_a_class_has_finite_scores():
     assert torch.isfinite(related(make_method(), make_batch(1)).scores).all()
+
+
+def test_the_data_set_decides_whether_maps_are_medical_ones():
+    method, batch = make_method(make_tiny_clip(image_size=48)), make_batch(size=48)
+    for dataset, medical in [("mvtec", False), ("kvasir", True), ("brain_mri", True), ("visa", False), ("", False)]:
+        assert method.encode(replace(batch, dataset=dataset))["medical"].tolist() == [medical] * len(batch)
+
+
+def test_colours_change_in_the_stage_of_images_alone():
+    assert [make_method(stage=stage).transform.colours for stage in ("text", "image")] == [False, True]
 
 
 def test_the_filter_mirrors_without_the_edge():

@@ -50,6 +50,14 @@ def moved(draws, shares=()):
     return tensor, changed, torch.from_numpy(marked), script.ranges
 
 
+def test_masks_are_resized_to_the_nearest_stored_pixel_and_count_where_not_0():
+    drawn = np.zeros((97, 61), np.uint8)
+    drawn[20:70, 11:40] = np.random.default_rng(1).integers(0, 4, (50, 29))
+    rows, columns = (((np.arange(SIDE) + 0.5) * n / SIDE).astype(int) for n in drawn.shape)
+    mask = AaClipTransform(PLAIN).mask(Image.fromarray(drawn))
+    assert np.array_equal(mask.numpy(), drawn[np.ix_(rows, columns)] != 0)
+
+
 def test_flips_are_horizontal_first_then_vertical_each_half_of_the_time():
     plain = PLAIN.image(picture())
     for draws, axes in [((0.49, NO), [2]), ((NO, 0.49), [1]), ((0.0, 0.0), [1, 2]), ((0.5, 0.5), [])]:

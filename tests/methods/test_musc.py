@@ -137,6 +137,7 @@ def test_the_interval_counts_fractions_of_the_others_or_images():
     assert all(bounds((0.0, 0.3), n) == (0, 3 * n // 10) for n in range(20_000))
     assert bounds((0.1, 0.5), 19) == (1, 9)
     assert bounds((2, 5), 19) == (2, 5)
+    assert bounds((0, 1), 19) == (0, 1)  # 1 is one image, not all
     distances = torch.tensor([[[torch.inf], [3.0], [1.0], [2.0], [9.0]]])
     assert interval_means(distances, 1, 3, torch.device("cpu")).tolist() == [[2.5]]
 

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from adbench.errors import UserError
 from adbench.methods import build
+from adbench.methods.visualad.layers import ImageDropout
 from tiny import make_batch, make_tiny_clip, rows
 
 SMALL = {"gaussian_sigma": 0.0, "dropout": 0.0, "pos_encoding_rows": 20}
@@ -151,6 +152,30 @@ def test_dropout_acts_in_training_alone_and_anew_in_each_step():
     assert abs(first - second) > 1e-3
     again = [method.eval().loss(features, batch)["pixel_focal"] for _ in range(2)]
     assert_close(*again, rtol=0, atol=0)
+
+
+def test_dropout_takes_its_share_and_scales_the_rest():
+    dropped = ImageDropout(0.25, [1, 2], torch.device("cpu"))(torch.ones(2, 300, 50))
+    assert set(dropped.unique().tolist()) == {0.0, float(torch.tensor(1.0) / 0.75)}
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
+    assert not torch.equal(*dropped)
+
+
+def test_dropout_acts_on_attention_and_outputs_of_each_level():
+    method, batch = make_method(features_list=[2], num_anchors=3), make_batch(2)
+    seen = []
+
+    def recorder(x):
+        seen.append(tuple(x.shape[1:]))
+        return x
+
+    method.outputs(method.encode(batch), trained_ln_post=True, dropout=recorder)
+    patches = (16, 48)
+    assert seen == [(3, 16), (48,), (3, 16), (48,), patches, patches]
+
+
+def test_pictures_are_resized_before_they_become_rgb():
+    assert make_method().transform.rgb == "after"
 
 
 def test_tokens_learn_faster_and_are_clipped_each_by_itself():

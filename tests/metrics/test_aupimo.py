@@ -148,6 +148,21 @@ def test_an_outlier_costs_the_official_form_its_points_not_the_exact_one():
     assert 0 < exact < 1
 
 
+def test_the_official_form_takes_31_thresholds_and_a_smallest_rate_at_the_bound():
+    """Of 64 evenly spaced normal scores the threshold k from the top has a shared FPR of k / 64."""
+    maps, masks = np.zeros((2, 8, 8)), np.zeros((2, 8, 8), bool)
+    maps[0] = np.arange(64).reshape(8, 8)
+    maps[1], masks[1, 0] = 70.0, True
+    enough, few = (AupimoMetrics(bounds=(lower / 64, 32 / 64), n_thresholds=64).update(maps, masks) for lower in (2, 3))
+    assert enough.compute()["pixel_aupimo"] == pytest.approx(1.0)
+    assert enough.notes()[0].endswith(", on 31 thresholds only")
+    assert "30 of 64 thresholds lie in the range" in reason_of(maps, masks, bounds=(3 / 64, 0.5), n_thresholds=64)[1]
+    assert len(few.grid().fprs) == 30
+    lowest = AupimoMetrics(bounds=(1 / 64, 32 / 64), n_thresholds=64).update(maps, masks)
+    assert lowest.compute()["pixel_aupimo"] == pytest.approx(1.0)
+    assert "smallest shared FPR above 0" in reason_of(maps, masks, bounds=(0.9 / 64, 0.5), n_thresholds=64)[1]
+
+
 def test_notes_tell_pixels_and_reached_bounds():
     rng = np.random.default_rng(8)
     maps, masks = rng.random((3, 64, 64)), np.zeros((3, 64, 64), bool)
