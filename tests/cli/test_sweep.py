@@ -8,6 +8,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+import yaml
 
 from adbench.cli.main import main
 from adbench.cli.override_parser import as_sweep
@@ -50,6 +51,18 @@ def test_every_combination_is_a_run_and_a_row(here: Path, capsys: pytest.Capture
 
     assert main(words) == 0  # the same sweep: its jobs have finished
     assert "4 jobs, 0 of them run now, 0 failed" in capsys.readouterr().out
+
+
+def test_shown_settings_of_every_job_run_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*WORDS, "seed=1,2", "data.classes=[bottle],[bottle,screw]", "hydra/launcher=joblib"]
+    assert main([*words, "--show"]) == 0
+    shown = list(yaml.safe_load_all(capsys.readouterr().out))
+    jobs = [(settings["seed"], settings["data"]["mvtec"]["classes"]) for settings in shown]
+    assert jobs == [(seed, classes) for seed in (1, 2) for classes in (["bottle"], ["bottle", "screw"])]
+    assert not (here / "outputs").exists()
+
+    assert main([*WORDS, "seed=interval(1,5)", "--show"]) == 2
+    assert "only a sweeper knows these values (seed=interval(1,5))" in capsys.readouterr().err
 
 
 def test_a_failed_job_stops_no_other(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

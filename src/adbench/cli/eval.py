@@ -9,7 +9,7 @@ from adbench.cli.console import print_table
 from adbench.cli.hydra_options import show_info
 from adbench.cli.overrides import Overrides, read_options
 from adbench.cli.rerun import with_rerun
-from adbench.cli.sweep import sweep
+from adbench.cli.sweep import show_sweep, sweep
 
 if TYPE_CHECKING:
     from adbench.cli.evaluation import Evaluated
@@ -89,6 +89,16 @@ examples
 """
 
 
+def settings(overrides: Sequence[str]) -> str:
+    """The settings that these words come to, as YAML."""
+    from adbench.cli.plan import make_plan, preview
+
+    typed = Overrides("eval", overrides)
+    # What a checkpoint remembers is shown where one is named; otherwise nothing needs to be there.
+    remembers = "checkpoint" in typed or "method" not in typed
+    return (make_plan(typed) if remembers else preview(typed)).to_yaml()
+
+
 def run(argv: Sequence[str]) -> int:
     """Run `adbench eval` with these words."""
     from adbench.engine.progress import make_reporter
@@ -100,14 +110,9 @@ def run(argv: Sequence[str]) -> int:
         show_info("eval", overrides, options.info)
         return 0
     if options.sweep:
-        return sweep("eval", overrides)
-    typed = Overrides("eval", overrides)
+        return show_sweep("eval", overrides) if options.show else sweep("eval", overrides)
     if options.show:
-        from adbench.cli.plan import make_plan, preview
-
-        # What a checkpoint remembers is shown where one is named; otherwise nothing needs to be there.
-        remembers = "checkpoint" in typed or "method" not in typed
-        print((make_plan(typed) if remembers else preview(typed)).to_yaml(), end="")
+        print(settings(overrides), end="")
         return 0
     evaluated = execute(overrides, make_reporter())
     for table in console_tables(evaluated.rows):

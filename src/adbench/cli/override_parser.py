@@ -82,6 +82,18 @@ class Swept:
     text: str
     is_sweep: bool
 
+    def values(self, key: str) -> list[str]:
+        """The words `key=value` of single runs, as Hydra's basic sweeper writes them."""
+        from hydra.errors import HydraException
+
+        parsed = _parsed(f"{key}={self.text}")
+        try:
+            values = parsed.sweep_string_iterator() if self.is_sweep else [parsed.get_value_element_as_str()]
+            return [f"{key}={value}" for value in values]
+        except HydraException as error:
+            hint = "leave out --show, or list the values"
+            raise UserError("only a sweeper knows these values", where=f"{key}={self.text}", hint=hint) from error
+
 
 def as_sweep(overrides: Sequence[str], command: str) -> dict[str, Swept]:
     """Read the words of a sweep, by key: commas separate the values of different runs, as in Hydra.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import itertools
 import json
 import math
 import os
@@ -95,7 +96,7 @@ def sweep(command: str, overrides: Sequence[str]) -> int:
     from adbench.engine.progress import make_reporter
     from adbench.report.sweeps import write_sweep
 
-    of_hydra = [word for word in overrides if word.lstrip("+").startswith(("hydra.", "hydra/"))]
+    of_hydra = [word for word in overrides if _is_hydras(word)]
     found = as_sweep([word for word in overrides if word not in of_hydra], command)
     if "out" in found:
         folder = Path(
@@ -118,6 +119,20 @@ def sweep(command: str, overrides: Sequence[str]) -> int:
     fresh = sum(record["started"] >= start for record in records)
     print(f"{len(records)} jobs, {fresh} of them run now, {len(failed)} failed")
     return 1 if failed else 0
+
+
+def show_sweep(command: str, overrides: Sequence[str]) -> int:
+    """Print the settings of every job as a YAML document, its words as a comment before it, and run none."""
+    words = [word for word in overrides if not _is_hydras(word)]
+    jobs = as_sweep(words, command)
+    settings = importlib.import_module(f"adbench.cli.{command}").settings
+    for job in itertools.product(*(swept.values(key) for key, swept in jobs.items())):
+        print(f"---\n# {' '.join(job)}\n{settings(job)}", end="")
+    return 0
+
+
+def _is_hydras(word: str) -> bool:
+    return word.lstrip("+").startswith(("hydra.", "hydra/"))
 
 
 def _for_hydra(key: str, text: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adbench.cli.hydra_options import show_info
 from adbench.cli.overrides import Overrides, read_options
 from adbench.cli.rerun import with_rerun
-from adbench.cli.sweep import sweep
+from adbench.cli.sweep import show_sweep, sweep
 from adbench.errors import UserError
 from adbench.interrupts import with_advice
 
@@ -49,7 +49,7 @@ how
   trainer.init_from=RUN|FILE               weights to start from, also those of a method's authors
   trainer.amp=off|bf16|fp16                autocast          trainer.workers=N         loader processes
   trainer.mosaic='{mvtec: 0.2}'            probability of the 2x2 mosaic augmentation, by data set
-  trainer.sampler=shuffle|balanced         trainer.steps_per_epoch=N    trainer.cache_mib=N
+  trainer.sampler=shuffle|balanced         trainer.steps_per_epoch=N
   trainer.aux_normals=test_only|train_and_test               trainer.aux_skip_upper_jpg=BOOL
   support.k=K               normal images given with every query, for methods that learn so (inctrl); validation too
   trainer.exclude_query=BOOL               a normal query is never among them
@@ -95,6 +95,15 @@ class Trained:
         return [{"steps": self.result.record.step, **chosen}]
 
 
+def settings(overrides: Sequence[str]) -> str:
+    """The settings that these words come to, as YAML. Raises UserError for what cannot be trained so."""
+    from adbench.cli.config import train_config
+
+    config = train_config(Overrides("train", overrides))
+    _check_is_trained(config)
+    return config.to_yaml()
+
+
 def run(argv: Sequence[str]) -> int:
     """Run `adbench train` with these words."""
     from adbench.engine.progress import make_reporter
@@ -105,13 +114,9 @@ def run(argv: Sequence[str]) -> int:
         show_info("train", overrides, options.info)
         return 0
     if options.sweep:
-        return sweep("train", overrides)
+        return show_sweep("train", overrides) if options.show else sweep("train", overrides)
     if options.show:
-        from adbench.cli.config import train_config
-
-        config = train_config(Overrides("train", overrides))
-        _check_is_trained(config)
-        print(config.to_yaml(), end="")
+        print(settings(overrides), end="")
         return 0
     trained = execute(overrides, make_reporter())
     result, path = trained.result, trained.run.path
