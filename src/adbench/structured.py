@@ -8,15 +8,15 @@ from typing import Any
 
 from adbench.errors import UserError
 
-MEND = "restore the file, or make it anew"
+HINT = "restore the file, or make it anew"
 
 
-def read_json(path: Path, *, hint: str = MEND) -> dict[str, Any]:
+def read_json(path: Path, *, hint: str = HINT) -> dict[str, Any]:
     """The object in a JSON file. Raises UserError for a missing, damaged or other one; NaN and infinity are damage."""
     return _mapping(_parsed(_text(path, hint), path, hint), path, hint)
 
 
-def read_yaml(path: Path, *, hint: str = MEND) -> dict[str, Any]:
+def read_yaml(path: Path, *, hint: str = HINT) -> dict[str, Any]:
     """The mapping in a YAML file. Raises UserError for a missing, damaged or other one."""
     import yaml
 

@@ -138,6 +138,14 @@ def test_all_ranks_stop_at_the_same_step_when_asked_to(tmp_path):
     assert "Go on with" in line
 
 
+@pytest.mark.parametrize(("command", "said"), [(["predict"], "predict is"), (["eval", "-m", "seed=1,2"], "eval -m is")])
+def test_what_processes_cannot_share_is_refused(monkeypatch, capsys, command, said):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(command) == 2
+    assert f"{said} not shared among processes (torchrun)" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_mistake_is_said_once(tmp_path):
     process = torchrun(2, "adbench", "eval", "method=adaclipp", "data=piped_mini", cwd=tmp_path)

@@ -12,7 +12,7 @@ from importlib import metadata
 import adbench
 from adbench.errors import UserError
 
-MEND = "pip uninstall adbench; pip install --force-reinstall --no-deps adbench-clip"
+HINT = "pip uninstall adbench; pip install --force-reinstall --no-deps adbench-clip"
 
 
 def foreign_version() -> str | None:
@@ -30,5 +30,5 @@ def check_distribution() -> None:
         return
     what = f"the distribution adbench {foreign} (tabular ADBench, another project) uses the same import name"
     if not hasattr(adbench, "__version__"):
-        raise UserError(f"{what} and has replaced our files", where="adbench/__init__.py", hint=f"run: {MEND}")
-    print(f"adbench: warning: {what}; mend: {MEND}", file=sys.stderr)
+        raise UserError(f"{what} and has replaced our files", where="adbench/__init__.py", hint=f"run: {HINT}")
+    print(f"adbench: warning: {what}; mend: {HINT}", file=sys.stderr)

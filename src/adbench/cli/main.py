@@ -104,6 +104,13 @@ def dispatch(argv: Sequence[str]) -> int:
         raise unknown("command", argv[0], command_names(), where="the command comes first")
     module = _command(argv[0])
     rest = list(argv[1:])
+    shares = argv[0] in ("train", "eval") and not {"-m", "--multirun"} & set(rest)
+    if launch.processes() > 1 and not shares:
+        raise UserError(
+            f"{argv[0]}{' -m' if argv[0] in ('train', 'eval') else ''} is not shared among processes",
+            where="torchrun",
+            hint="run it without torchrun, as python -m adbench ... (torchrun is for train and eval)",
+        )
     if "--help" in rest or "-h" in rest:
         print(str(getattr(module, "HELP", module.__doc__)).strip())
         return 0

@@ -219,7 +219,7 @@ def _shared_banks(work: _Work, classes: Sequence[str]) -> dict[str, list[MemoryB
     if ranks.count() == 1 or work.supports is None or takes_whole_classes(work.method):
         return {}
     mine = {name: work.banks(name, work.data.samples) for name in classes[ranks.rank() :: ranks.count()]}
-    return {name: banks for part in ranks.gather(mine) for name, banks in part.items()}
+    return {name: banks for part in ranks.gather(mine, work.device) for name, banks in part.items()}
 
 
 def _finished_class(method: Method, whole: Share) -> FinishedClass:
@@ -270,18 +270,21 @@ def accumulate(
         seed_streams(settings.seed, method)
         if method.transductive and samples:
             batches = relate(method, banks, batches, samples, settings, advance or (lambda *_: None))
-        streams = [capture_streams(method)] * len(banks)
+        alone = len(banks) == 1  # then nothing comes between its draws, and copying streams costs a millisecond
+        streams = [] if alone else [capture_streams(method)] * len(banks)
         for batch, features, seconds in batches:
             for number, bank in enumerate(banks):
                 begin = time.perf_counter()
-                restore_streams(streams[number], method)
+                if not alone:
+                    restore_streams(streams[number], method)
                 method.memory_bank = bank
                 with torch.no_grad(), autocast(settings.amp, device):
                     prediction = method.score(features, batch)
                 accumulators[number].update(prediction, batch)
                 if maps is not None:
                     maps.add(number, prediction, batch)
-                streams[number] = capture_streams(method)
+                if not alone:
+                    streams[number] = capture_streams(method)
                 accumulators[number].seconds += seconds + time.perf_counter() - begin
             if shortlist is not None:
                 shortlist.offer(prediction, batch)

@@ -32,7 +32,7 @@ from adbench.engine.settings import KeepMaps
 from adbench.errors import UserError
 from adbench.methods.base import Prediction
 
-_MEND = "evaluate again with eval.maps=true"
+_HINT = "evaluate again with eval.maps=true"
 
 
 def maps_files(run: RunFolder, dataset: str, classes: Sequence[str]) -> dict[str, Path]:
@@ -136,4 +136,4 @@ def read_maps(file: Path) -> Iterator[KeptMap]:
                         stored.get(f"mask/{number}"),
                     )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"the kept maps cannot be read: {error}", where=str(file), hint=_MEND) from error
+        raise UserError(f"the kept maps cannot be read: {error}", where=str(file), hint=_HINT) from error

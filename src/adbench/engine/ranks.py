@@ -7,9 +7,9 @@ same run, over a gloo group beside the one of the devices; nothing is read from 
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -121,13 +121,13 @@ def broadcast(value: _T) -> _T:
     return held[0]
 
 
-def gather(value: _T) -> list[_T]:
-    """The values of all ranks, by rank, on all ranks."""
+def gather(value: _T, device: torch.device | None = None) -> list[_T]:
+    """The values of all ranks, by rank, on all ranks; tensors in them on `device`, else on the CPU."""
     if count() == 1:
         return [value]
-    values: list[Any] = [None] * count()
-    dist.all_gather_object(values, value, group=_objects)
-    return values
+    packed: list[Any] = [None] * count()
+    dist.all_gather_object(packed, _pack(value), group=_objects)
+    return [_unpack(content, device) for content in packed]
 
 
 def slice_of(n: int) -> slice:
@@ -177,14 +177,14 @@ def gather_rows(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 class Outbox:
-    """Objects for rank 0, sent without waiting for it; rank 0 takes them in the same order."""
+    """Objects for rank 0, sent without waiting for it; rank 0 takes them in the same order, tensors on the CPU."""
 
     def __init__(self) -> None:
         self._sent: list[tuple[Any, Tensor]] = []
 
     def send(self, value: Any) -> None:
         """Send `value` to rank 0."""
-        content = torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8)
+        content = torch.frombuffer(bytearray(_pack(value)), dtype=torch.uint8)
         for tensor in (torch.tensor([len(content)]), content):
             self._sent.append((dist.isend(tensor, 0, group=_objects), tensor))
 
@@ -196,7 +196,7 @@ class Outbox:
             dist.recv(size, sender, group=_objects)
             content = torch.empty(int(size), dtype=torch.uint8)
             dist.recv(content, sender, group=_objects)
-            values.append(pickle.loads(content.numpy().tobytes()))
+            values.append(_unpack(content.numpy().tobytes()))
         return values
 
     def wait(self) -> None:
@@ -204,6 +204,17 @@ class Outbox:
         for work, _ in self._sent:
             work.wait()
         self._sent.clear()
+
+
+def _pack(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def _unpack(content: bytes, device: torch.device | None = None) -> Any:
+    """What another rank has packed; its tensors may come from a device of which only it has hold."""
+    return torch.load(io.BytesIO(content), map_location=device or "cpu", weights_only=False)
 
 
 def _joined() -> bool:

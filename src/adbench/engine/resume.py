@@ -35,7 +35,7 @@ SPEED_ONLY = (
 """Training settings that do not change the weights (the cache: beyond rounding): they may differ when one goes on."""
 SELECTION_ONLY = ("select_metric", "validate_every")
 
-MEND = "repeat those settings, choose another folder, or train anew with resume=false"
+HINT = "repeat those settings, choose another folder, or train anew with resume=false"
 
 
 def deciding_settings(settings: TrainSettings) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def check_same_training(found: Mapping[str, Any], wanted: WeightsRecord, where: 
     keys = sorted({*then, *now})
     differing = differences("", then, now, keys)
     if differing:
-        raise UserError(f"the folder holds another training: {differing}", where=str(where), hint=MEND)
+        raise UserError(f"the folder holds another training: {differing}", where=str(where), hint=HINT)
 
 
 def finished_record(run: RunFolder, wanted: WeightsRecord) -> WeightsRecord | None:

@@ -117,13 +117,13 @@ class RunFolder:
         path = self.path / "config.yaml"
         if not path.is_file():
             return {}
-        values = read_yaml(path, hint=_MEND)
+        values = read_yaml(path, hint=_HINT)
         for section in ("clip", "support", "trainer", "eval"):
             if not isinstance(values.get(section, {}), dict):
-                raise UserError(f"the settings of the run are damaged: {section}", where=str(path), hint=_MEND)
+                raise UserError(f"the settings of the run are damaged: {section}", where=str(path), hint=_HINT)
         shots = values.get("support", {}).get("k", [])
         if not isinstance(shots, list) or not all(isinstance(k, int) for k in shots):
-            raise UserError("the settings of the run are damaged: support.k", where=str(path), hint=_MEND)
+            raise UserError("the settings of the run are damaged: support.k", where=str(path), hint=_HINT)
         return values
 
     def write_config(self, text: str) -> None:
@@ -214,7 +214,7 @@ class RunFolder:
         return self.path / "maps"
 
 
-_MEND = "restore the file, or remove it: weights carry their own record"
+_HINT = "restore the file, or remove it: weights carry their own record"
 
 # Files that a finished run holds, by what is asked of it.
 TRAINED = ("weights.json",)

@@ -20,7 +20,7 @@ from adbench.errors import UserError
 from adbench.weight_files import open_weights
 
 _RECORD, _CHECKSUMS = "adbench", "checksums"
-_MEND = "copy the file again, or make it anew"
+_HINT = "copy the file again, or make it anew"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
@@ -43,17 +43,17 @@ def read_tensors(path: Path, *, sealed: bool = False) -> tuple[dict[str, Tensor]
         tensors = dict(opened.contents.tree)
     if text is None:
         if sealed or any(f'"{_CHECKSUMS}"' in other for other in opened.metadata.values()):
-            raise UserError("the file lacks its record", where=str(path), hint=_MEND)
+            raise UserError("the file lacks its record", where=str(path), hint=_HINT)
         return tensors, None
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError("the record inside the file is no JSON", where=str(path), hint=_MEND) from error
+        raise UserError("the record inside the file is no JSON", where=str(path), hint=_HINT) from error
     if not isinstance(record, dict):
-        raise UserError("the record inside the file is no JSON object", where=str(path), hint=_MEND)
+        raise UserError("the record inside the file is no JSON object", where=str(path), hint=_HINT)
     written = record.pop(_CHECKSUMS, None)
     if written is None and sealed:
-        raise UserError("the file lacks its checksums", where=str(path), hint=_MEND)
+        raise UserError("the file lacks its checksums", where=str(path), hint=_HINT)
     if written is not None:
         _compare(written, _checksums(tensors, record), path)
     return tensors, record
@@ -73,9 +73,9 @@ def read_row(path: Path, row: int) -> dict[str, Tensor]:
             found = {name: file.get_slice(name)[row : row + 1] for name in file.keys()}  # noqa: SIM118
             written = json.loads(file.metadata()[_RECORD])["rows"][row]
     except (SafetensorError, OSError, ValueError, TypeError, LookupError) as error:
-        raise UserError("the file cannot be read", where=str(path), hint=_MEND) from error
+        raise UserError("the file cannot be read", where=str(path), hint=_HINT) from error
     if written != _row_checksum(found):
-        raise UserError(f"row {row} is not what was written: its checksum differs", where=str(path), hint=_MEND)
+        raise UserError(f"row {row} is not what was written: its checksum differs", where=str(path), hint=_HINT)
     return found
 
 
@@ -106,11 +106,11 @@ def _short(*parts: bytes | memoryview) -> str:
 def _compare(written: object, found: Mapping[str, Mapping[str, str]], path: Path) -> None:
     """Raise UserError naming the first tensor, or field of the record, that is not what was written."""
     if not isinstance(written, dict) or not all(isinstance(written.get(kind), dict) for kind in found):
-        raise UserError("the checksums inside the file are damaged", where=str(path), hint=_MEND)
+        raise UserError("the checksums inside the file are damaged", where=str(path), hint=_HINT)
     for kind, checksums in found.items():
         then = written[kind]
         for name in sorted({*then, *checksums}):
             if then.get(name) != checksums.get(name):
                 fault = "is missing" if name not in checksums else "is not what was written: its checksum differs"
                 what = f"the tensor {name:.100}" if kind == "tensor" else f"the record's field {name:.100}"
-                raise UserError(f"{what} {fault}", where=str(path), hint=_MEND)
+                raise UserError(f"{what} {fault}", where=str(path), hint=_HINT)

@@ -28,7 +28,7 @@ from adbench.structured import read_json
 from adbench.typed import make
 
 FILE = "thresholds.json"
-_MEND = "calibrate again (python -m adbench calibrate), or remove the file"
+_HINT = "calibrate again (python -m adbench calibrate), or remove the file"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,20 +91,20 @@ def read_thresholds(path: Path) -> dict[str, Threshold]:
     """The thresholds in a file by class; none where there is no file. Raises UserError for a damaged one."""
     if not path.is_file():
         return {}
-    content = read_json(path, hint=_MEND)
+    content = read_json(path, hint=_HINT)
     classes = content.get("classes")
     if content.get("version") != 1 or not isinstance(classes, dict):
-        raise UserError("the thresholds are damaged, or of another version", where=str(path), hint=_MEND)
+        raise UserError("the thresholds are damaged, or of another version", where=str(path), hint=_HINT)
     required = {one.name for one in fields(Threshold)} - {"n_anomalous", "fpr", "confidence", "recall"}
     thresholds = {}
     for name, values in classes.items():
         lacking = sorted(required - values.keys()) if isinstance(values, dict) else sorted(required)
         if lacking:
-            raise UserError(f"the threshold of {name} lacks {', '.join(lacking)}", where=str(path), hint=_MEND)
+            raise UserError(f"the threshold of {name} lacks {', '.join(lacking)}", where=str(path), hint=_HINT)
         try:
             thresholds[name] = make(Threshold, cast(Mapping[str, Any], values), name)
         except UserError as error:
-            raise UserError(f"the thresholds are damaged: {error.what}", where=str(path), hint=_MEND) from error
+            raise UserError(f"the thresholds are damaged: {error.what}", where=str(path), hint=_HINT) from error
     return thresholds
 
 

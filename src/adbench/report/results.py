@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FORMULA = tuple("=+-@\t\r")
 """What a spreadsheet takes for the beginning of a formula."""
 _MOST_METRICS, _FURTHER_METRICS = 9, 5  # beside each other in a terminal; of the further ones, with longer headers
-_MEND = "give the results of a finished `eval`"
+_HINT = "give the results of a finished `eval`"
 
 
 def write_results(folder: Path, rows: Sequence[Row], provenance: Mapping[str, Any]) -> list[Path]:
@@ -44,11 +44,11 @@ def read_results(path: Path) -> tuple[dict[str, Any], list[Row]]:
     file = path / "results.json" if path.is_dir() else path
     if not file.exists():
         raise UserError("there are no readable results", where=str(file), hint="run `eval` first")
-    content = read_json(file, hint=_MEND)
+    content = read_json(file, hint=_HINT)
     try:
         run, rows = checked_results(content)
     except UserError as error:
-        raise UserError(f"there are no readable results: {error}", where=str(file), hint=_MEND) from error
+        raise UserError(f"there are no readable results: {error}", where=str(file), hint=_HINT) from error
     return run, [{key: _with_nan(key, value) for key, value in row.items()} for row in rows]
 
 
