@@ -46,6 +46,11 @@ def test_the_smallest_numbers_of_images(fpr):
         assert supported_fpr(n, rule) <= fpr + 1e-12 < supported_fpr(n - 1, rule)
 
 
+def test_rounding_asks_for_no_image_too_many():
+    # 0.3^2 = 0.09 = 1 - 0.91 exactly; the quotient of logarithms is a little above 2.
+    assert smallest_n(0.7, 0.91) == 2
+
+
 @pytest.mark.parametrize(
     ("fpr", "numbers"), [(0.10, (29, 46, 61, 103)), (0.05, (59, 93, 124, 208)), (0.01, (299, 473, 628, 1049))]
 )

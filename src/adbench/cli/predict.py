@@ -39,7 +39,8 @@ pictures that have their row are not looked at again. Run folders below input ar
 what comes out
   input=FILE|FOLDER|PATTERN a picture, all below a folder, or 'parts/**/*.png' (in quotes)
   out=DIR                   this folder instead of outputs/predict/METHOD/CLASS/TIME
-  threshold=NUMBER          instead of the calibrated one
+  threshold=NUMBER          instead of the calibrated one; that of an evaluation's F1-max counts scores at it as
+                            anomalous too: take it over by calibrate from=RUN at=f1max
   maps=none|npy|png         maps/PICTURE.npy (float32) or .png (16 bits, scale in its text chunk "map"), at the size of
                             the picture; NaN or 0 where the method's crop does not reach
   overlays=true             overlays/PICTURE.jpg: the map's colours, over its own range, on the picture
