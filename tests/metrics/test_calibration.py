@@ -48,3 +48,9 @@ def test_what_is_no_probability_is_undefined(scores):
     labels = [0, 1][: len(scores)]
     assert math.isnan(ece(scores, labels))
     assert math.isnan(brier(scores, labels))
+
+
+def test_a_bin_begins_at_its_lower_edge_and_the_last_holds_1():
+    assert ece([0.2, 0.25], [1, 0]) == pytest.approx(0.025)  # both in [3/15, 4/15)
+    assert ece([0.2, 0.15], [1, 0]) == pytest.approx((0.8 + 0.15) / 2)
+    assert ece([1.0, 0.95], [1, 0]) == pytest.approx(0.475)
