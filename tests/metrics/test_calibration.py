@@ -51,6 +51,6 @@ def test_what_is_no_probability_is_undefined(scores):
 
 
 def test_a_bin_begins_at_its_lower_edge_and_the_last_holds_1():
-    assert ece([0.2, 0.25], [1, 0]) == pytest.approx(0.025)  # both in [3/15, 4/15)
+    assert ece([0.2, 0.25], [1, 0]) == pytest.approx(0.275)  # both in [3/15, 4/15)
     assert ece([0.2, 0.15], [1, 0]) == pytest.approx((0.8 + 0.15) / 2)
     assert ece([1.0, 0.95], [1, 0]) == pytest.approx(0.475)
