@@ -10,6 +10,7 @@ import re
 
 import numpy as np
 import pytest
+from rich.console import Console
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from adbench.errors import UserError
@@ -206,6 +207,22 @@ def test_several_support_seeds_are_printed_as_mean_and_deviation():
     assert console_table([*single, both]).row_count == 1
 
 
+def test_deviations_leave_room_for_names_in_a_terminal():
+    spread = {f"{metric}_std": 0.012 for metric in METRICS}
+    names = {"dataset": "mean:industrial", "class_name": "a_class_with_a_long_name", "shots": 4, "support_seed": "mean"}
+    rows = [make_row(**names, **spread), make_row(**names | {"dataset": "mvtec"}, **spread)]
+
+    tables = console_tables(rows)
+    assert len(tables) == 2
+    console = Console(width=120, file=io.StringIO())
+    for table in tables:
+        console.print(table)
+    text = console.file.getvalue()
+    assert "…" not in text
+    assert "mean:industrial" in text
+    assert "a_class_with_a_long_name" in text
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
@@ -272,7 +289,8 @@ def test_intervals_have_a_table_of_their_own():
             ("image AUROC", "**97.5 [90.0, 98.8]**"),
         ],
     ]
-    note = "no misordered pair of an anomalous and a normal image, so no interval of the AUROC: demo nut (12 x 18)"
+    note = "no misordered pair of an anomalous and a normal image, so the AUROC's interval says nothing"
+    note += ": demo nut (12 x 18)"
     assert second.endswith(rf"\* {note}" + "  \n")
 
 

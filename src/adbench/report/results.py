@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench.atomic import write_json, write_text
-from adbench.engine.rows import is_share
+from adbench.engine.rows import STD, is_share
 from adbench.engine.settings import Row
 from adbench.errors import UserError
 from adbench.metrics.registry import in_order, is_metric, is_threshold, shown
@@ -93,11 +93,14 @@ def _markdown(table: Table) -> str:
 def console_tables(rows: Sequence[Row]) -> list[RichTable]:
     """The table for a terminal; with more metrics than fit beside each other, one below the other, notes at the end."""
     metrics = in_order(key for row in rows for key in row)
-    if len(metrics) <= _MOST_METRICS:
+    deviate = any(key.endswith(STD) for row in rows for key in row)  # a cell is twice as wide then
+    if len(metrics) <= (_FURTHER_METRICS if deviate else _MOST_METRICS):
         return [console_table(rows)]
     usual = [key for key in metrics if key in shown()]
     further = [key for key in metrics if key not in usual]
-    parts = [usual, *(further[start : start + _FURTHER_METRICS] for start in range(0, len(further), _FURTHER_METRICS))]
+    kinds = dict.fromkeys(key.partition("_")[0] for key in usual) if deviate else [""]
+    begun = [[key for key in usual if key.startswith(kind)] for kind in kinds]
+    parts = [*begun, *(further[start : start + _FURTHER_METRICS] for start in range(0, len(further), _FURTHER_METRICS))]
     return [console_table(rows, metrics=part, notes=part is parts[-1]) for part in parts]
 
 
@@ -131,7 +134,7 @@ def console_table(
     for index in kept:
         is_text = table.keys[index] in ("method", "dataset", "class_name")
         header = table.headers[index].replace(" ", "\n", 1)
-        printed.add_column(Text(header), justify="left" if is_text else "right", no_wrap=not is_text)
+        printed.add_column(Text(header), justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     for row, cells in zip(table.rows, table.lines, strict=True):
         last = is_mean(row) and not means_only
         printed.add_row(*(Text(cells[index]) for index in kept), style="bold" if last else "", end_section=last)

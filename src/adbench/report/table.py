@@ -88,7 +88,8 @@ def _perfect(rows: Sequence[Row]) -> list[str]:
             found.append(f"{row['dataset']} {row['class_name']} ({row['n_anomalous']} x {n_normal})")
     if not found:
         return []
-    return [f"no misordered pair of an anomalous and a normal image, so no interval of the AUROC: {', '.join(found)}"]
+    what = "no misordered pair of an anomalous and a normal image, so the AUROC's interval says nothing"
+    return [f"{what}: {', '.join(found)}"]
 
 
 def condensed(rows: Sequence[Row]) -> list[Row]:
