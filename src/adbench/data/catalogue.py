@@ -81,10 +81,10 @@ def open_dataset(
     `root` is the set's own folder; without it the set is looked for below `data_dir`. Raises UserError when the folder
     is missing (which one was looked for, how to get the data) or does not hold what is expected.
     """
-    spec, found = survey_dataset(
+    spec, surveyed = survey_dataset(
         name, root=root, data_dir=data_dir, classes=classes, options=options, progress=progress
     )
-    return spec, spec.usable(found, options)
+    return spec, spec.usable(surveyed, options)
 
 
 def survey_dataset(
@@ -102,8 +102,8 @@ def survey_dataset(
     the option broken=skip the files of all images are looked at, as `check_dataset` does: it takes as long.
     """
     spec = get(name)
-    found = spec.survey(find_root(spec, root=root, data_dir=data_dir, progress=progress), classes, options)
-    return spec, with_broken_files(found) if (options or {}).get(BROKEN) == "skip" else found
+    surveyed = spec.survey(find_root(spec, root=root, data_dir=data_dir, progress=progress), classes, options)
+    return spec, with_broken_files(surveyed) if (options or {}).get(BROKEN) == "skip" else surveyed
 
 
 def find_root(

@@ -62,7 +62,7 @@ def check_dataset(
     if not classes and not options:
         problems += _absent(spec, {sample.class_name for sample in samples} | {fault.class_name for fault in faults})
     looked = look_at(samples, decode, progress)
-    problems += [fault for one in looked for fault in one.faults]
+    problems += [fault for sample_look in looked for fault in sample_look.faults]
     problems += doubts(looked)
     problems += _repeated(samples)
     known = said + notes(looked, spec.sizes)
@@ -76,13 +76,13 @@ def _surveyed(
 ) -> tuple[list[Sample], list[Fault], list[str]]:
     """All samples, also those of missing files; what is wrong with the entries; what is to be known."""
     try:
-        found = spec.survey(root, classes, options)
+        surveyed = spec.survey(root, classes, options)
     except UserError as error:
         if error.unknown_name or not (spec.marks and spec.is_raw(root)):
             raise
         return [], [Fault(spec.name, error)], []
-    pairings = [f"{n} masks are paired {how}" for how, n in leniencies(found.listed).items()]
-    return found.listed, found.faults, [note.text for note in found.notes] + pairings
+    pairings = [f"{n} masks are paired {how}" for how, n in leniencies(surveyed.listed).items()]
+    return surveyed.listed, surveyed.faults, [note.text for note in surveyed.notes] + pairings
 
 
 def _deviating(spec: DatasetSpec, samples: Sequence[Sample], options: Mapping[str, Any] | None) -> Iterator[UserError]:

@@ -29,8 +29,8 @@ def doubts(looked: Sequence[Looked]) -> Iterator[UserError]:
     """Per class what a result row would say too: masks that mark nothing or everything, values far below the range."""
     for name, group in _by_class(looked).items():
         tally = ContentTally()
-        for one in group:
-            tally.add(one.sample.key, Contents(one.marked, one.image.peak))
+        for look in group:
+            tally.add(look.sample.key, Contents(look.marked, look.image.peak))
         for note in tally.notes():
             hint = "look at them by data show, and mend the masks or how they are read (datasets.md)"
             yield UserError(note, where=f"class {name}", hint=hint)
@@ -40,14 +40,14 @@ def notes(looked: Sequence[Looked], sizes: Mapping[str, tuple[int, int]]) -> lis
     """Per class what is certain, but good to know; `sizes`: class -> published (width, height) of the images."""
     lines = []
     for name, group in _by_class(looked).items():
-        other = [one for one in group if name in sizes and one.image.size not in (None, sizes[name][::-1])]
+        other = [look for look in group if name in sizes and look.image.size not in (None, sizes[name][::-1])]
         if other and other[0].image.size is not None:
             (height, width), published = other[0].image.size, "x".join(map(str, sizes[name]))
             lines.append(
                 f"class {name}: {len(other)} images are not of the published size, first {other[0].sample.key} of "
                 f"{width}x{height} pixels; published: {published}. Results do not compare with published ones"
             )
-        faint = [(one.faint, one.sample) for one in group if one.faint]
+        faint = [(look.faint, look.sample) for look in group if look.faint]
         if faint:
             share, worst = max(faint, key=lambda pair: pair[0])
             setting = "data.mask_threshold" if worst.dataset in ("folder", "meta") else "above 0 is a defect"
@@ -56,9 +56,9 @@ def notes(looked: Sequence[Looked], sizes: Mapping[str, tuple[int, int]]) -> lis
                 f"({worst.mask_path}): compressed or resized ({setting})"
             )
         for what, seen in (
-            ("are stored in CMYK and converted to RGB by Pillow", [one for one in group if one.image.cmyk]),
-            ("are stored in another format than their name says", [one for one in group if one.image.misnamed]),
-            ("have transparent pixels: transparency is dropped", [one for one in group if one.image.transparent]),
+            ("are stored in CMYK and converted to RGB by Pillow", [look for look in group if look.image.cmyk]),
+            ("are stored in another format than their name says", [look for look in group if look.image.misnamed]),
+            ("have transparent pixels: transparency is dropped", [look for look in group if look.image.transparent]),
         ):
             if seen:
                 lines.append(f"class {name}: {len(seen)} images {what}, first {seen[0].sample.key}")
@@ -66,7 +66,7 @@ def notes(looked: Sequence[Looked], sizes: Mapping[str, tuple[int, int]]) -> lis
 
 
 def _by_class(looked: Sequence[Looked]) -> dict[str, list[Looked]]:
-    found: dict[str, list[Looked]] = {}
-    for one in looked:
-        found.setdefault(one.sample.class_name, []).append(one)
-    return found
+    groups: dict[str, list[Looked]] = {}
+    for look in looked:
+        groups.setdefault(look.sample.class_name, []).append(look)
+    return groups

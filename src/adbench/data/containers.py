@@ -57,10 +57,10 @@ def tile(file: Path, box: Box) -> Path:
 
 def tile_box(path: Path) -> Box | None:
     """The box of a path that stands for a part of an image file, None for any other path."""
-    found = _BOX.fullmatch(path.name)
-    if found is None or not path.parent.is_file():
+    match = _BOX.fullmatch(path.name)
+    if match is None or not path.parent.is_file():
         return None
-    left, upper, right, lower = map(int, found.groups())
+    left, upper, right, lower = map(int, match.groups())
     return left, upper, right, lower
 
 

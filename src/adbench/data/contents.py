@@ -60,32 +60,32 @@ class ContentTally:
         self.n_masks += other.n_masks
         self.n_deep += other.n_deep
         self.peak = max(self.peak, other.peak)
-        for own, one in zip(self._counts(), other._counts(), strict=True):
-            own.add(one.n, one.first)
+        for count, other_count in zip(self._counts(), other._counts(), strict=True):
+            count.add(other_count.n, other_count.first)
 
     def _counts(self) -> tuple[_Count, ...]:
         return self.empty, self.full, self.large, self.turned
 
     def notes(self) -> list[str]:
         """One line for each thing that makes numbers doubtful."""
-        found = []
+        lines = []
         of = f"of {self.n_masks} masks of anomalous images"
         if self.empty.n:
-            found.append(f"{self.empty.n} {of} mark nothing (empty), first {self.empty.first}")
+            lines.append(f"{self.empty.n} {of} mark nothing (empty), first {self.empty.first}")
         if self.full.n:
-            found.append(f"{self.full.n} {of} mark the whole picture (full), first {self.full.first}")
+            lines.append(f"{self.full.n} {of} mark the whole picture (full), first {self.full.first}")
         if self.large.n > self.full.n and self.large.n >= _NEARLY_ALL * self.n_masks:
-            found.append(
+            lines.append(
                 f"{self.large.n} {of} mark more than half of the picture (inverted?), first {self.large.first}"
             )
         if self.turned.n:
-            found.append(
+            lines.append(
                 f"{self.turned.n} anomalous images were turned upright by their EXIF orientation, and their masks "
                 f"taken for upright (data.exif), first {self.turned.first}"
             )
         if self.n_deep and self.peak < _FAINT_PEAK:
-            found.append(
+            lines.append(
                 f"the largest value of {self.n_deep} 16-bit images is at {self.peak:.2%} of their range: "
                 "fewer bits may carry values (data.bits)"
             )
-        return found
+        return lines

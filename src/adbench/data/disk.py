@@ -28,8 +28,8 @@ class Disk:
         folder, name = os.path.split(str(path))
         stored = self._listed(folder or ".")
         if stored is not None:
-            found = stored.get(name) or stored.get(composed(name))
-            return None if found is None else (path if found == name else path.parent / found)
+            spelt = stored.get(name) or stored.get(composed(name))
+            return None if spelt is None else (path if spelt == name else path.parent / spelt)
         if path.parent in (path, Path()):
             return None
         parent = self.find(path.parent)

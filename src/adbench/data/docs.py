@@ -69,8 +69,8 @@ def _section(spec: DatasetSpec) -> str:
     names = [f"`{name}`" for name in spec.folders]
     if names:
         lines.append(f"- **Found as**: `{spec.name}`, {', '.join(names)} in the data folder")
-    if own := [option for option in spec.options if option != BROKEN]:
-        lines.append(f"- **Options**: {', '.join(f'`data.{option}`' for option in own)}")
+    if options := [option for option in spec.options if option != BROKEN]:
+        lines.append(f"- **Options**: {', '.join(f'`data.{option}`' for option in options)}")
     lines += ["", "```", spec.layout, "```", ""]
     lines += [f"- {quirk}" for quirk in spec.quirks]
     lines += ["", *_counts(spec)]

@@ -82,9 +82,9 @@ class EpisodePlan:
         labels: dict[tuple[str, str], set[int]] = defaultdict(set)
         for sample in self._samples:
             labels[_group(sample)].add(sample.label)
-        for group, found in labels.items():
+        for group, kinds in labels.items():
             n_pool = len(self._pools[group])
-            others = n_pool - int(self._exclude and 0 in found)
+            others = n_pool - int(self._exclude and 0 in kinds)
             if others < self._shots:
                 raise UserError(
                     f"class {group[1]} of {group[0]} has {n_pool} normal images to train with, every query needs "
@@ -113,12 +113,12 @@ class EpisodePlan:
 
     def _from_stream(self, label: int, start: int, stop: int) -> list[int]:
         """Positions start to stop - 1 of the endless stream of a label."""
-        members, found = self._streams[label], []
+        members, drawn = self._streams[label], []
         for cycle in range(start // len(members), (stop - 1) // len(members) + 1):
             walk = np.random.default_rng([self._seed, cycle, _STREAM, label]).permutation(members)
             first = cycle * len(members)
-            found += walk[max(start - first, 0) : stop - first].tolist()
-        return found
+            drawn += walk[max(start - first, 0) : stop - first].tolist()
+        return drawn
 
     def _episode(self, queries: list[int], epoch: int, number: int) -> Episode:
         support: list[int] = []

@@ -40,7 +40,7 @@ def fingerprint(samples: Iterable[Sample]) -> str:
 
 def mark(sample: Sample, hashes: Mapping[Path, str]) -> str:
     """One line of all that a sample says, each path replaced by the hash of what lies there."""
-    return f"{[(one.name, _plain(getattr(sample, one.name), hashes)) for one in fields(sample)]}\n"
+    return f"{[(entry.name, _plain(getattr(sample, entry.name), hashes)) for entry in fields(sample)]}\n"
 
 
 def file_hashes(paths: Iterable[Path]) -> dict[Path, str]:
@@ -60,10 +60,10 @@ def _hash(path: Path) -> str:
 
 def _stamp(path: Path) -> _Stamp:
     try:
-        found = (path.parent if is_member(path) or tile_box(path) else path).stat()
+        status = (path.parent if is_member(path) or tile_box(path) else path).stat()
     except OSError as error:
         raise UserError("file is missing", where=str(path), hint="restore it or index the folder again") from error
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _plain(value: Any, hashes: Mapping[Path, str]) -> Any:

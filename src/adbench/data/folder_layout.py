@@ -128,11 +128,11 @@ def explicit_kinds(
 def _sides(here: Listing) -> dict[str, int]:
     """Folder -> label (0 normal, 1 abnormal) of the folders of images; empty where the names do not tell."""
     roles = {name: role(name) for name in here.folders}
-    sides = {name: int(found == "abnormal") for name, found in roles.items() if found in ("normal", "abnormal")}
+    sides = {name: int(meaning == "abnormal") for name, meaning in roles.items() if meaning in ("normal", "abnormal")}
     if not sides:
         return {}
-    others = [name for name, found in roles.items() if found is None]
-    unclear = [name for name, found in roles.items() if found in ("unclear", "validation")]
+    others = [name for name, meaning in roles.items() if meaning is None]
+    unclear = [name for name, meaning in roles.items() if meaning in ("unclear", "validation")]
     if 1 in sides.values():
         unclear += others  # beside a folder of defects, other names may mean anything
     else:
@@ -145,9 +145,9 @@ def _sides_of_test(here: Listing, *, masks_elsewhere: bool) -> dict[str, int]:
     """Folder -> label in a test folder, as MVTec AD has it: whatever is not normal is a kind of defect."""
     roles = {name: role(name) for name in here.folders}
     skipped = ("left alone",) if masks_elsewhere else ("left alone", "masks")
-    sides = {name: int(found != "normal") for name, found in roles.items() if found not in skipped}
+    sides = {name: int(meaning != "normal") for name, meaning in roles.items() if meaning not in skipped}
     _refuse_unclear(
-        here, [name for name, found in roles.items() if found in ("unclear", "train", "test", "validation")], sides
+        here, [name for name, meaning in roles.items() if meaning in ("unclear", "train", "test", "validation")], sides
     )
     return sides
 
@@ -167,9 +167,9 @@ def _kinds(root: Path, place: str, name: str, label: int, split: str, mask_roots
     """The images in a folder and in the folders in it, each of which is a kind of defect."""
     folder = join(place, name)
     here = listing(root / folder)
-    own = [join(folder, sub) for sub in here.folders if role(sub) == "masks"]
+    inside = [join(folder, sub) for sub in here.folders if role(sub) == "masks"]
     # A folder such as `bad_masks` belongs to the folder whose name it begins with.
-    roots = own + sorted(mask_roots, key=lambda mask: not mask.rsplit("/", 1)[-1].startswith(name))
+    roots = inside + sorted(mask_roots, key=lambda mask: not mask.rsplit("/", 1)[-1].startswith(name))
     for sub in _with_images(root / folder, here, ""):
         defect = (sub or folder).rsplit("/", 1)[-1] if label else "good"
         masks = _mask_folder(root, roots, place, name, sub) if label else None
@@ -224,9 +224,9 @@ def _training(root: Path, folder: str, mask_roots: Sequence[str], split: str) ->
     if here.images:
         yield Kind(folder, 0, split, "good")
     for name in here.folders:
-        found = role(name)
-        if found in ("normal", "abnormal", None):
-            yield from _kinds(root, folder, name, int(found != "normal"), split, mask_roots)
+        meaning = role(name)
+        if meaning in ("normal", "abnormal", None):
+            yield from _kinds(root, folder, name, int(meaning != "normal"), split, mask_roots)
 
 
 def _posix(folder: str) -> str:

@@ -123,14 +123,14 @@ def marks(sample: Sample, masks: Sequence[StoredMask]) -> NDArray[np.bool_]:
 
 def read_masks(sample: Sample, size: tuple[int, int] | None) -> list[StoredMask]:
     """What a sample's mask files hold. Raises UserError for a broken one, and for one of another size than `size`."""
-    found = []
+    masks = []
     for path in (sample.mask_path, *sample.further_masks):
         if path is not None:
             mask = read_mask(path, image=sample.path, reading=sample.reading)
             if size is not None and mask.values.shape != (size[1], size[0]):
                 raise misfit(sample, path, mask.values.shape, (size[1], size[0]))
-            found.append(mask)
-    return found
+            masks.append(mask)
+    return masks
 
 
 def contents_of(image: Image.Image, marked: float | None) -> Contents:
@@ -141,11 +141,11 @@ def contents_of(image: Image.Image, marked: float | None) -> Contents:
     return Contents(marked, image.info.get(PEAK), turned)
 
 
-def misfit(sample: Sample, mask: Path, size: tuple[int, ...], own: tuple[int, ...]) -> UserError:
+def misfit(sample: Sample, mask: Path, size: tuple[int, ...], image_size: tuple[int, ...]) -> UserError:
     """The error for a mask of `size` (height, width) of an image whose own size is another: it names the reason."""
-    what = f"mask is {size[1]}x{size[0]} pixels but its image {own[1]}x{own[0]}"
+    what = f"mask is {size[1]}x{size[0]} pixels but its image {image_size[1]}x{image_size[0]}"
     hint = "pair the image with its own mask, or save the mask at the image's size"
-    if (size[1], size[0]) == (own[0], own[1]):
+    if (size[1], size[0]) == (image_size[0], image_size[1]):
         what += ": width and height are swapped"
         hint = "turn the mask by 90 degrees, as its image is"
         orientation = _orientation(sample.path)

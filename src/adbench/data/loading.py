@@ -254,9 +254,9 @@ def _episodes(samples: Sequence[Sample], order: list[int], batch_size: int, tran
     for index in order:
         sample = samples[index]
         held_back = sample.label_ids is not None and sample.mask_path is None
-        own = (stored_size(sample.path, sample.reading), held_back)
-        if own != kind or len(groups[-1]) == batch_size:
+        size = (stored_size(sample.path, sample.reading), held_back)
+        if size != kind or len(groups[-1]) == batch_size:
             groups.append([])
         groups[-1].append(index)
-        kind = own
+        kind = size
     return [Episode(tuple(group)) for group in groups]

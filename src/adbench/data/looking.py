@@ -26,13 +26,13 @@ _RESTORE = "restore it from the archive, or unpack the archive again"
 THREADS = min(8, 2 * (os.cpu_count() or 1))
 
 
-def with_broken_files(found: Survey) -> Survey:
+def with_broken_files(surveyed: Survey) -> Survey:
     """The survey with a fault for each sample of which a file is there but cannot be read whole, or does not fit."""
-    looked = look_at(found.samples, False, None)
-    broken = {(one.sample.path, one.sample.mask_path): one.faults[0] for one in looked if one.faults}
-    lacking = [(sample, broken.get((sample.path, sample.mask_path))) for sample in found.samples]
+    looked = look_at(surveyed.samples, False, None)
+    broken = {(look.sample.path, look.sample.mask_path): look.faults[0] for look in looked if look.faults}
+    lacking = [(sample, broken.get((sample.path, sample.mask_path))) for sample in surveyed.samples]
     faults = [Fault(sample.class_name, error, sample, "content file") for sample, error in lacking if error is not None]
-    return replace(found, faults=found.faults + faults)
+    return replace(surveyed, faults=surveyed.faults + faults)
 
 
 def look_at(samples: Sequence[Sample], decode: bool, progress: Progress | None) -> list[Looked]:

@@ -74,8 +74,8 @@ def split_off_masks(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Separate a folder that holds images and their masks side by side (`7.png`, `7_mask.png`): (images, masks)."""
     worded = [name for name in names if without_word(name)[0] != bare(name)]
     others = [name for name in names if name not in set(worded)]
-    own = {numbered(bare(name)) for name in others}
-    masks = {name for name in worded if numbered(without_word(name)[0]) in own}
+    numbers = {numbered(bare(name)) for name in others}
+    masks = {name for name in worded if numbered(without_word(name)[0]) in numbers}
     if not masks and others:
         pairs = list(_by_one_word(others, {name: (name,) for name in worded}))
         masks = {mask for group in (pairs[0] if pairs else {}).values() for mask in group}
@@ -100,8 +100,8 @@ def leniencies(samples: Iterable[Sample]) -> dict[str, int]:
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The name that resembles `name` most, None where there is none at all."""
     forms = {numbered(without_word(other)[0]): other for other in sorted(names, reverse=True)}
-    found = difflib.get_close_matches(numbered(without_word(name)[0]), forms, n=1, cutoff=0)
-    return forms[found[0]] if found else None
+    matches = difflib.get_close_matches(numbered(without_word(name)[0]), forms, n=1, cutoff=0)
+    return forms[matches[0]] if matches else None
 
 
 def _units(masks: Sequence[str], where: Path) -> dict[str, tuple[str, ...]]:
@@ -133,10 +133,10 @@ def _match(images: Sequence[str], units: Iterable[str], image_form: _Form, mask_
     pairs = {}
     for image in images:
         form = image_form(image)
-        own = by_form.get(form, [])
-        numbers = {without_word(unit)[1] for unit in own}
-        if own and times[form] == 1 and len(numbers) == len(own):
-            pairs[image] = tuple(own)
+        candidates = by_form.get(form, [])
+        numbers = {without_word(unit)[1] for unit in candidates}
+        if candidates and times[form] == 1 and len(numbers) == len(candidates):
+            pairs[image] = tuple(candidates)
     return pairs
 
 
@@ -194,7 +194,7 @@ def _by_numbers(images: Sequence[str], units: Mapping[str, object]) -> Iterator[
 
 def _refuse_left_over(pairs: Pairs, units: Mapping[str, object], where: Path) -> None:
     """Refuse masks that no image has, but that may be a part of an image's mask, or be meant for it."""
-    used = {unit for own in pairs.values() for unit in own}
+    used = {unit for paired in pairs.values() for unit in paired}
     bases = {numbered(bare(image)): image for image in pairs}
     padded = {numbered(bare(unit)): unit for unit in used}
     for unit in units:
@@ -210,7 +210,7 @@ def _refuse_left_over(pairs: Pairs, units: Mapping[str, object], where: Path) ->
 
 
 def _files(pairs: Pairs, units: Mapping[str, tuple[str, ...]]) -> Pairs:
-    return {image: tuple(file for unit in own for file in units[unit]) for image, own in pairs.items()}
+    return {image: tuple(file for unit in paired for file in units[unit]) for image, paired in pairs.items()}
 
 
 def _expected(image: str, pairs: Pairs, units: Mapping[str, object]) -> str:
@@ -218,7 +218,7 @@ def _expected(image: str, pairs: Pairs, units: Mapping[str, object]) -> str:
     stem = exact(image)
     suffixed = (unit for (other, (unit, *_)) in pairs.items() if is_image(unit) and unit.startswith(exact(other)))
     unit = next(suffixed, None)
-    other = next((one for one, own in pairs.items() if unit in own), "")
+    other = next((known for known, paired in pairs.items() if unit in paired), "")
     name = f"{stem}_mask.png" if unit is None else f"{stem}{unit.removeprefix(exact(other))}"
     while name in units:
         name = f"{os.path.splitext(name)[0]}_mask.png"

@@ -84,8 +84,8 @@ def index_class(
 
 def _folders(place: Path, splits: Mapping[str, str]) -> dict[str, str]:
     """Folder -> split, of the splits that are there."""
-    found = {named(listing(place).folders, name, where=place): split for name, split in splits.items()}
-    return {folder: split for folder, split in found.items() if folder is not None}
+    splits_of_folders = {named(listing(place).folders, name, where=place): split for name, split in splits.items()}
+    return {folder: split for folder, split in splits_of_folders.items() if folder is not None}
 
 
 def _truth(place: Path, kind: str) -> Path:

@@ -29,13 +29,13 @@ def place_of(root: Path, marks: Sequence[str], names: Sequence[str]) -> Path:
         if is_here(place, marks) or (place / META_NAME).is_file():
             return place
         inner = listing(place).folders
-        own = [name for name in inner if plain(name) in {plain(one) for one in names}]
-        candidates = inner if len(inner) == 1 else own
+        named = [name for name in inner if plain(name) in {plain(known) for known in names}]
+        candidates = inner if len(inner) == 1 else named
         if len(candidates) != 1:
             holding = [name for name in candidates or inner if marks and is_here(place / name, marks)]
             if len(holding) > 1:
                 raise _several(place, holding)
-            return place / holding[0] if len(holding) == 1 and holding[0] in own else root
+            return place / holding[0] if len(holding) == 1 and holding[0] in named else root
         place = place / candidates[0]
     return root
 

@@ -65,13 +65,13 @@ N_TRAIN = {
 
 
 def _parse() -> dict[tuple[str, str, int], tuple[int, ...]]:
-    found = {}
+    indices_of = {}
     for line in _LISTS.strip().splitlines():
         head, classes, indices = line.split("|")
         dataset, shots = head.split()
         for name in classes.split():
-            found[dataset, name, int(shots)] = tuple(map(int, indices.split()))
-    return found
+            indices_of[dataset, name, int(shots)] = tuple(map(int, indices.split()))
+    return indices_of
 
 
 INDICES = _parse()

@@ -55,8 +55,8 @@ def beside(folder: Path) -> str | None:
 
 
 def _files(folder: Path, depth: int = 4) -> Any:
-    with os.scandir(folder) as found:
-        entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    with os.scandir(folder) as scanned:
+        entries = sorted((entry for entry in scanned if not entry.name.startswith(".")), key=lambda entry: entry.name)
     yield from (Path(entry.path) for entry in entries if entry.is_file())
     for entry in entries:
         if depth > 1 and entry.is_dir():

@@ -16,8 +16,8 @@ def files_below(folder: Path, suffix: str) -> dict[str, Path]:
     """Files `<folder>/<any folder>/<id><suffix>` by id, sorted; empty where `folder` does not exist."""
     if not folder.is_dir():
         return {}
-    found = (path / name for path in _inner(folder) for name in listing(path).images if name.endswith(suffix))
-    return {path.name.removesuffix(suffix): path for path in found}
+    paths = (path / name for path in _inner(folder) for name in listing(path).images if name.endswith(suffix))
+    return {path.name.removesuffix(suffix): path for path in paths}
 
 
 def _inner(folder: Path) -> Iterable[Path]:

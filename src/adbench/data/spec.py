@@ -88,19 +88,19 @@ class DatasetSpec:
     @property
     def option_defaults(self) -> dict[str, Any]:
         """The data set's own options with the values that they have unless somebody says otherwise."""
-        values = {name: one.default for name, one in self._own_options().items()}
+        values = {name: parameter.default for name, parameter in self._own_options().items()}
         split = {SPLIT: self.evaluation_splits[0]} if len(self.evaluation_splits) > 1 else {}
         return {**values, **split, BROKEN: CHOICES[0]}
 
     def _own_options(self) -> dict[str, inspect.Parameter]:
         """The keyword-only parameters of the index function, by name."""
         parameters = inspect.signature(self.index_files).parameters
-        return {name: one for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
+        return {name: parameter for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
 
     def _changed(self, options: Mapping[str, Any]) -> list[str]:
         """Those of the own options that are not as the index function has them by default."""
-        own = self._own_options().items()
-        return [name for name, one in own if options.get(name) and options[name] != one.default]
+        parameters = self._own_options().items()
+        return [name for name, parameter in parameters if options.get(name) and options[name] != parameter.default]
 
     def default_root(self, data_dir: Path) -> Path:
         """The set's folder below the user's data folder: its own name, else the archive's name if that exists."""
@@ -119,10 +119,10 @@ class DatasetSpec:
         """The number of images as published, of all classes; 0 where it is not known for certain."""
         if not self.classes or not set(self.classes) <= set(self.expected):
             return 0
-        tested = [one.normal + one.anomalous + one.mapped for one in self.expected.values()]
+        tested = [counts.normal + counts.anomalous + counts.mapped for counts in self.expected.values()]
         # One class against the others: every class has all test images.
         n_tested = max(tested) if self.domain == "semantic" else sum(tested)
-        return sum(one.train for one in self.expected.values()) + n_tested
+        return sum(counts.train for counts in self.expected.values()) + n_tested
 
     def prepare(self, root: Path, progress: Progress | None = None) -> None:
         """Render the set to `root` if it is one that renders itself and is not there yet; otherwise do nothing."""
@@ -135,10 +135,10 @@ class DatasetSpec:
         """Return the samples of `survey`; raises UserError also for what cannot be used, unless `broken` is "skip"."""
         return self.usable(self.survey(root, classes, options), options)
 
-    def usable(self, found: Survey, options: Mapping[str, Any] | None = None) -> list[Sample]:
+    def usable(self, surveyed: Survey, options: Mapping[str, Any] | None = None) -> list[Sample]:
         """The samples without faults. Raises UserError for faults, unless options say broken=skip and some remain."""
-        error = found.error()
-        samples = found.samples
+        error = surveyed.error()
+        samples = surveyed.samples
         if error is not None and ((options or {}).get(BROKEN, CHOICES[0]) == CHOICES[0] or not samples):
             raise error
         return samples
@@ -154,29 +154,29 @@ class DatasetSpec:
         """
         root, options = Path(root), self.check_options(options or {})
         classes = [composed(str(name)) for name in classes] if classes else None
-        own = {key: value for key, value in options.items() if key in self._own_options()}
-        entries = list(self._read(root, classes, own))
-        found = survey(entries)
-        names = [*(sample.class_name for sample in found.listed), *(fault.class_name for fault in found.faults)]
+        for_index = {key: value for key, value in options.items() if key in self._own_options()}
+        entries = list(self._read(root, classes, for_index))
+        surveyed = survey(entries)
+        names = [*(sample.class_name for sample in surveyed.listed), *(fault.class_name for fault in surveyed.faults)]
         for class_name in classes or ():
             if class_name not in names:
                 raise unknown(f"class of data set {self.name}", class_name, dict.fromkeys(names), where=str(root))
         if not names:
             raise UserError(f"data set {self.name} holds no images", where=str(root), hint=self._expectation())
         wanted = set(names) if classes is None else set(classes)
-        listed = sorted((sample for sample in found.listed if sample.class_name in wanted), key=self._sort_key())
-        faults = [fault for fault in found.faults if fault.class_name in wanted]
-        return Survey(listed, faults, found.notes)
+        listed = sorted((sample for sample in surveyed.listed if sample.class_name in wanted), key=self._sort_key())
+        faults = [fault for fault in surveyed.faults if fault.class_name in wanted]
+        return Survey(listed, faults, surveyed.notes)
 
     def check_options(self, options: Mapping[str, Any], where: str = "data") -> dict[str, Any]:
         """The options as the index function wants them. Raises UserError for an unknown one and for another type."""
         for option in options:
             if option not in self.options:
                 raise unknown(f"option of data set {self.name}", option, self.options, where=f"{where}.{option}")
-        own = {key: value for key, value in options.items() if key in self._own_options()}
-        checked = check_arguments(self.index_files, own, where)
+        for_index = {key: value for key, value in options.items() if key in self._own_options()}
+        checked = check_arguments(self.index_files, for_index, where)
         for option, value in options.items():
-            if option in own:
+            if option in for_index:
                 continue
             checked[option] = read(value)
             if option == BROKEN and checked[option] not in CHOICES:
@@ -216,7 +216,7 @@ class DatasetSpec:
     def note(self, options: Mapping[str, Any] | None = None) -> str | None:
         """What a reader of results with these options must know; None where there is nothing to say."""
         options = options or {}
-        values = {**{name: one.default for name, one in self._own_options().items()}, **options}
+        values = {**{name: parameter.default for name, parameter in self._own_options().items()}, **options}
         said = [f"data.{name}={values[name]}" for name in self.reported_options]
         split = self.split_notes.get(self._evaluation_split(options.get(SPLIT)))
         return "; ".join([*([split] if split else []), *said]) or None
@@ -241,10 +241,10 @@ class DatasetSpec:
         if self._changed(options or {}):
             return []
         lines = []
-        for class_name, found in count_images(samples).items():
+        for class_name, counted in count_images(samples).items():
             expected = self.expected.get(class_name)
-            if expected is not None and expected != found:
-                lines.append(f"{self.name}/{class_name} has {found} images; published: {expected}")
+            if expected is not None and expected != counted:
+                lines.append(f"{self.name}/{class_name} has {counted} images; published: {expected}")
         return lines
 
     def is_raw(self, root: Path) -> bool:

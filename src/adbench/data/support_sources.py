@@ -83,12 +83,13 @@ def _of(samples: Sequence[Sample], *, order_assumed: bool = False) -> Choice:
 
 
 def _enough(request: Request, least: int | None = None) -> None:
-    wanted, found = least or request.k, len(request.pool)
-    if found < wanted:
+    wanted, available = least or request.k, len(request.pool)
+    if available < wanted:
         raise UserError(
-            f"class {request.class_name} of {request.dataset} has {found} normal training images, {wanted} are needed",
+            f"class {request.class_name} of {request.dataset} has {available} normal training images, "
+            f"{wanted} are needed",
             where=f"support.k={request.k}",
-            hint=f"choose K of at most {found}" if least is None else "choose a smaller K or seed",
+            hint=f"choose K of at most {available}" if least is None else "choose a smaller K or seed",
         )
 
 

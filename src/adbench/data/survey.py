@@ -97,18 +97,18 @@ def survey(entries: Iterable[Entry]) -> Survey:
 
     images of one name: where their pixels are the same, one is taken.
     """
-    found = list(entries)
-    faults = [entry for entry in found if isinstance(entry, Fault)]
-    notes = [entry for entry in found if isinstance(entry, Note)]
+    listed = list(entries)
+    faults = [entry for entry in listed if isinstance(entry, Fault)]
+    notes = [entry for entry in listed if isinstance(entry, Note)]
     disk = Disk()
     samples = []
-    for sample in (entry for entry in found if isinstance(entry, Sample)):
+    for sample in (entry for entry in listed if isinstance(entry, Sample)):
         samples.append(_as_stored(sample, disk))
         faults.extend(_missing(samples[-1], disk))
     faults += _repeated(samples)
     faults += _unmasked(samples)
     twins, dropped = _twins(samples)
-    samples = [sample for sample in samples if id(sample) not in {id(one) for one in dropped}]
+    samples = [sample for sample in samples if id(sample) not in {id(twin) for twin in dropped}]
     if dropped:
         notes.append(Note(f"{len(dropped)} images are there twice, taken once: first {dropped[0].key}"))
     return Survey(samples, faults + twins, notes + list(_noted(samples)))
@@ -119,8 +119,8 @@ def _as_stored(sample: Sample, disk: Disk) -> Sample:
     changes: dict[str, object] = {}
     for name in ("path", "mask_path", "overlay_path"):
         path = getattr(sample, name)
-        if path is not None and (found := disk.find(path)) is not None and found is not path:
-            changes[name] = found
+        if path is not None and (stored := disk.find(path)) is not None and stored is not path:
+            changes[name] = stored
     if sample.further_masks:
         changes["further_masks"] = tuple(disk.find(path) or path for path in sample.further_masks)
     for name in ("class_name", "defect"):
@@ -174,10 +174,17 @@ def _together(faults: Sequence[Fault], listed: Sequence[Sample]) -> UserError:
 def _without_mask(first: Sample, lacking: Sequence[Sample], listed: Sequence[Sample]) -> UserError:
     """What is said of images of which the masks that should lie beside that of the `first` do not."""
     folder = _mask_folder(first)
-    own = [sample for sample in listed if _mask_folder(sample) == folder]
-    n, n_own = (len({file_of(one.path) for one in group if _mask_folder(one) == folder}) for group in (lacking, own))
-    taken = {file_of(path).name for one in own for path in (one.mask_path, *one.further_masks) if path is not None}
-    images = {file_of(one.path).name for one in listed if file_of(one.path).parent == folder}
+    beside = [sample for sample in listed if _mask_folder(sample) == folder]
+    n, n_own = (
+        len({file_of(sample.path) for sample in group if _mask_folder(sample) == folder}) for group in (lacking, beside)
+    )
+    taken = {
+        file_of(path).name
+        for sample in beside
+        for path in (sample.mask_path, *sample.further_masks)
+        if path is not None
+    }
+    images = {file_of(sample.path).name for sample in listed if file_of(sample.path).parent == folder}
     masks = (
         {name for name in Disk().names(folder) if is_image(name) and name[0] != "."} - images
         if folder is not None
@@ -248,13 +255,13 @@ def _twins(samples: Sequence[Sample]) -> tuple[list[Fault], list[Sample]]:
         error = UserError(
             f"two images have one name but for case and extension: {names}", where=str(first.parent), hint=hint
         )
-        faults += [Fault(one.class_name, error, one, "name") for own in group.values() for one in own]
+        faults += [Fault(sample.class_name, error, sample, "name") for copies in group.values() for sample in copies]
     return faults, dropped
 
 
-def _same_pixels(one: Path, other: Path) -> bool:
+def _same_pixels(path: Path, other: Path) -> bool:
     try:
-        first, second = (np.asarray(open_image(path).convert("RGB")) for path in (one, other))
+        first, second = (np.asarray(open_image(path).convert("RGB")) for path in (path, other))
     except UserError:
         return False
     return bool(np.array_equal(first, second))
@@ -267,7 +274,7 @@ def _noted(samples: Sequence[Sample]) -> Iterator[Note]:
         splits.setdefault((sample.class_name, str(sample.path)), set()).add(sample.split)
         if sample.mask_path is not None and sample.label == 1:
             owners.setdefault(str(sample.mask_path), set()).add(str(sample.path))
-    both = [path for (_, path), own in splits.items() if {"train", "test"} <= own]
+    both = [path for (_, path), names in splits.items() if {"train", "test"} <= names]
     if both:
         yield Note(f"{len(both)} images are in the train and in the test split, first {both[0]}", in_rows=True)
     shared = [mask for mask, images in owners.items() if len(images) > 1]

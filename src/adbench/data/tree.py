@@ -86,11 +86,11 @@ def named(names: Iterable[str], *wanted: str, where: Path) -> str | None:
     """
     names = list(names)
     exact = [name for name in wanted if name in names]
-    found = exact[:1] or [name for name in names if plain(name) in {plain(one) for one in wanted}]
-    if len(found) > 1:
+    matches = exact[:1] or [name for name in names if plain(name) in {plain(other) for other in wanted}]
+    if len(matches) > 1:
         hint = "keep one of them there"
-        raise UserError(f"two folders have one name: {found[0]!r} and {found[1]!r}", where=str(where), hint=hint)
-    return found[0] if found else None
+        raise UserError(f"two folders have one name: {matches[0]!r} and {matches[1]!r}", where=str(where), hint=hint)
+    return matches[0] if matches else None
 
 
 def at(root: Path, path: str) -> str:
@@ -101,10 +101,10 @@ def at(root: Path, path: str) -> str:
     place = ""
     for part in path.split("/"):
         here = root / place
-        found = named(listing(here).folders, part, where=here) if here.is_dir() else None
-        if found is None:
+        stored = named(listing(here).folders, part, where=here) if here.is_dir() else None
+        if stored is None:
             return path
-        place = join(place, found)
+        place = join(place, stored)
     return place
 
 

@@ -79,9 +79,9 @@ def index(root: Path, classes: Sequence[str] | None) -> Iterator[Entry]:
     strips = {os.path.basename(key): key for key in images_below(root, at(root, _DEFECTS))}
     files = {os.path.basename(key): root / key for key in images_below(root, at(root, _MASKS))}
     pairs = pair_masks([name for name in strips if exact(name) != _WITHOUT_MASK], list(files), where=root / _MASKS)
-    for name, own in pairs.items():
+    for name, labels in pairs.items():
         yield from guarded(
-            "AITEX", _pieces(root, strips[name], [files.get(mask, root / _MASKS / mask) for mask in own])
+            "AITEX", _pieces(root, strips[name], [files.get(mask, root / _MASKS / mask) for mask in labels])
         )
 
 

@@ -71,8 +71,8 @@ def index(root: Path, classes: Sequence[str] | None, *, official_split: bool = F
 
 def _states(folder: Path) -> dict[str, str]:
     """Folder -> split, of the folders Train and Test."""
-    found = {named(listing(folder).folders, state, where=folder): split for state, split in _STATES.items()}
-    return {state: split for state, split in found.items() if state is not None}
+    splits_of_folders = {named(listing(folder).folders, state, where=folder): split for state, split in _STATES.items()}
+    return {state: split for state, split in splits_of_folders.items() if state is not None}
 
 
 def _state(root: Path, place: str, name: str, state: str, split: str | None) -> Iterator[Sample]:

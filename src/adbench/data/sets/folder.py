@@ -82,24 +82,24 @@ def index(
     )
     class_name = None if class_name is None else str(class_name)
     named = [_as_list(value) for value in (normal_dir, abnormal_dir, mask_dir, train_dir)]
-    found: dict[str, list[Kind] | UserError]
+    kinds_of: dict[str, list[Kind] | UserError]
     if any(named):
-        found = {class_name or root.resolve().name: explicit_kinds(root, *named)}
+        kinds_of = {class_name or root.resolve().name: explicit_kinds(root, *named)}
     else:
-        found = _recognised(root, class_name)
-    if not found and (root / META_NAME).is_file():
+        kinds_of = _recognised(root, class_name)
+    if not kinds_of and (root / META_NAME).is_file():
         yield from read_meta(root, dataset="folder", reading=reading)
         return
-    if not found:
+    if not kinds_of:
         raise refusal(root, _found(root), _EXPECTED)
-    for name in select(found, classes, where=root):
-        kinds = found[name]
+    for name in select(kinds_of, classes, where=root):
+        kinds = kinds_of[name]
         if isinstance(kinds, UserError):
             yield Fault(name, kinds)
         else:
             yield from guarded(name, _class(root, name, kinds, reading))
     yield from (
-        Note(f"{name} is not unpacked: no part of these results", in_rows=True) for name in _packed(root, found)
+        Note(f"{name} is not unpacked: no part of these results", in_rows=True) for name in _packed(root, kinds_of)
     )
 
 
@@ -109,14 +109,14 @@ def _recognised(root: Path, class_name: str | None) -> dict[str, list[Kind] | Us
         kinds = recognise(root, place)
         if kinds:
             return {class_name or (place.rsplit("/", 1)[-1] or root.resolve().name): kinds}
-        found = _classes(root, place)
-        if any(isinstance(kinds, list) for kinds in found.values()):
+        kinds_of = _classes(root, place)
+        if any(isinstance(kinds, list) for kinds in kinds_of.values()):
             if class_name is not None:
                 hint = "leave out data.class_name, or give one class as data.root"
-                raise UserError(f"the folder holds {len(found)} classes", where=str(root), hint=hint)
-            return found
-        if found:
-            raise next(error for error in found.values() if isinstance(error, UserError))
+                raise UserError(f"the folder holds {len(kinds_of)} classes", where=str(root), hint=hint)
+            return kinds_of
+        if kinds_of:
+            raise next(error for error in kinds_of.values() if isinstance(error, UserError))
     folders = listing(root).folders
     sets = [name for name in folders if any(isinstance(kinds, list) for kinds in _classes(root, name).values())]
     if sets:
@@ -127,29 +127,29 @@ def _recognised(root: Path, class_name: str | None) -> dict[str, list[Kind] | Us
 
 def _classes(root: Path, place: str) -> dict[str, list[Kind] | UserError]:
     """The folders of classes in a folder; empty where none of them is arranged as one, and none is nearly so."""
-    found: dict[str, list[Kind] | UserError] = {}
+    kinds_of: dict[str, list[Kind] | UserError] = {}
     strangers = []
     for folder in listing(root / place).folders:
         try:
             inner = through(root, join(place, folder))
-            kinds = next((kinds for one in inner if (kinds := recognise(root, one))), [])
+            kinds = next((kinds for inside in inner if (kinds := recognise(root, inside))), [])
             if kinds:
-                found[folder] = kinds
+                kinds_of[folder] = kinds
             elif images_below(root, join(place, folder)):
                 strangers.append(folder)
         except UserError as error:
-            found[folder] = error
-    like = next((name for name, kinds in found.items() if isinstance(kinds, list)), None)
+            kinds_of[folder] = error
+    like = next((name for name, kinds in kinds_of.items() if isinstance(kinds, list)), None)
     for folder in strangers if like is not None else ():
         what = f"folder {folder!r} holds images but is not arranged as a class like {like!r}"
-        found[folder] = UserError(what, where=str(root / place), hint=_EXPECTED)
-    return found
+        kinds_of[folder] = UserError(what, where=str(root / place), hint=_EXPECTED)
+    return kinds_of
 
 
-def _packed(root: Path, found: Collection[str]) -> list[str]:
+def _packed(root: Path, classes: Collection[str]) -> list[str]:
     """Archives beside the folders of classes that may be further classes."""
     folders = {plain(name) for name in listing(root).folders}
-    several = any(name in listing(root).folders for name in found)
+    several = any(name in listing(root).folders for name in classes)
     return [name for name in archives(root) if plain(name.split(".")[0]) not in folders] if several else []
 
 
@@ -160,19 +160,19 @@ def _class(root: Path, class_name: str, kinds: Sequence[Kind], reading: Reading)
         images, _ = split_off_masks(listing(root / kind.folder).images)
         for name in images:
             key = join(kind.folder, name)
-            own = masks.get(key, ())
+            mask_paths = masks.get(key, ())
             samples.append(
                 Sample(
                     path=root / key,
                     key=key,
                     class_name=class_name,
                     label=kind.label,
-                    mask_path=own[0] if own else None,
+                    mask_path=mask_paths[0] if mask_paths else None,
                     split=kind.split,
                     defect=kind.defect,
                     dataset="folder",
                     reading=reading,
-                    further_masks=own[1:],
+                    further_masks=mask_paths[1:],
                 )
             )
     _refuse_shared_masks(samples)
@@ -184,21 +184,21 @@ def _masks(root: Path, kinds: Sequence[Kind]) -> dict[str, tuple[Path, ...]]:
     groups: dict[str, list[list[str]]] = {}
     beside: dict[str, list[str]] = {}
     for kind in kinds:
-        images, own = split_off_masks(listing(root / kind.folder).images) if kind.label else ([], [])
-        place = kind.folder if own else kind.mask_folder
+        images, mask_names = split_off_masks(listing(root / kind.folder).images) if kind.label else ([], [])
+        place = kind.folder if mask_names else kind.mask_folder
         if place is not None:
             groups.setdefault(place, []).append([join(kind.folder, name) for name in images])
-        if own:
-            beside[kind.folder] = own
-    found: dict[str, tuple[Path, ...]] = {}
+        if mask_names:
+            beside[kind.folder] = mask_names
+    masks: dict[str, tuple[Path, ...]] = {}
     for place, parts in groups.items():
         together = [key for keys in parts for key in keys]
         unique = len({key.rsplit("/", 1)[-1] for key in together}) == len(together)
         for keys in [together] if unique else parts:
             names = {key.rsplit("/", 1)[-1]: key for key in keys}
             pairs = pair_masks(list(names), beside.get(place) or mask_files(root / place), where=root / place)
-            found |= {names[name]: tuple(root / place / mask for mask in own) for name, own in pairs.items()}
-    return found
+            masks |= {names[name]: tuple(root / place / mask for mask in paired) for name, paired in pairs.items()}
+    return masks
 
 
 def _refuse_shared_masks(samples: list[Sample]) -> None:

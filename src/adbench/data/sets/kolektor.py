@@ -24,8 +24,8 @@ _PART = re.compile(r"kos\d+", re.IGNORECASE)
 
 def _commutator(key: str) -> str:
     """The commutator that a picture, or a piece of one, is of."""
-    found = _PART.search(key)
-    return found.group().lower() if found else key
+    match = _PART.search(key)
+    return match.group().lower() if match else key
 
 
 @register(

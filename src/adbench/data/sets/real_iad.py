@@ -102,16 +102,16 @@ def _listed(tables: Path, name: str) -> bool:
 
 def _pictures(root: Path, asked: str | None) -> str:
     """The folder of images: the one that was asked for, or the only one there is."""
-    found = [name for name in listing(root).folders if name in _PICTURES]
+    folders = [name for name in listing(root).folders if name in _PICTURES]
     if asked is not None:
         if asked not in listing(root).folders:
-            raise unknown("folder of images", asked, found, where=f"data.pictures, looked for in {root}")
+            raise unknown("folder of images", asked, folders, where=f"data.pictures, looked for in {root}")
         return asked
-    if len(found) != 1:
-        what = f"several resolutions are there: {', '.join(found)}" if found else "the folder of images is missing"
-        hint = "say which by data.pictures=NAME" if found else f"unpack one of {', '.join(_PICTURES)}"
+    if len(folders) != 1:
+        what = f"several resolutions are there: {', '.join(folders)}" if folders else "the folder of images is missing"
+        hint = "say which by data.pictures=NAME" if folders else f"unpack one of {', '.join(_PICTURES)}"
         raise UserError(what, where=str(root), hint=hint)
-    return found[0]
+    return folders[0]
 
 
 def _class(root: Path, folder: str, table: Path, name: str) -> list[Sample]:
