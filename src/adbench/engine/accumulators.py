@@ -37,8 +37,8 @@ class ClassAccumulator:
         )
         self.image_metrics = ImageMetrics()
         self.pixel_metrics = PixelMetrics(
-            further_aupro_limits=[one.value for one in self._columns if one.key.startswith("pixel_aupro@")],
-            aupro200=any(one.metric.name == "pixel_aupro200" for one in self._columns),
+            further_aupro_limits=[column.value for column in self._columns if column.key.startswith("pixel_aupro@")],
+            aupro200=any(column.metric.name == "pixel_aupro200" for column in self._columns),
             mode=settings.metrics_mode,
             memory_limit=settings.memory_limit_mib << 20,
         )
@@ -145,4 +145,4 @@ def as_array(values: Tensor) -> NDArray[np.floating[Any]]:
 
 def as_arrays(maps: Tensor | Sequence[Tensor]) -> NDArray[np.floating[Any]] | list[NDArray[np.floating[Any]]]:
     """Maps as one array (B, H, W), or a list of (H, W) where sizes differ."""
-    return as_array(maps) if isinstance(maps, Tensor) else [as_array(one) for one in maps]
+    return as_array(maps) if isinstance(maps, Tensor) else [as_array(map_) for map_ in maps]

@@ -49,7 +49,7 @@ def check_support(method: Method, data: EvalData) -> None:
             where=f"{data.name}, K = 0",
             hint="give support.k=2 (or 1,2,4 for several results)",
         )
-    check_leaks([one for sets in data.supports.values() for one in sets.values()], data.samples)
+    check_leaks([support_set for sets in data.supports.values() for support_set in sets.values()], data.samples)
 
 
 def build_memory_banks(
@@ -63,22 +63,22 @@ def build_memory_banks(
 
     The images of all sets are encoded together, once. Random streams are seeded before every set.
     """
-    unique = {sample.path: sample for one in sets if one is not None for sample in one.samples}
+    unique = {sample.path: sample for support_set in sets if support_set is not None for sample in support_set.samples}
     places = {path: row for row, path in enumerate(unique)}
     union = _encode(method, list(unique.values()), settings, device) if unique else None
     memory_banks = []
     with borrowed(method):
-        for one in sets:
+        for support_set in sets:
             method.memory_bank = {}
-            if one is not None:
-                if union is not None and one.samples:
-                    batch, features = _rows(union, [places[sample.path] for sample in one.samples])
+            if support_set is not None:
+                if union is not None and support_set.samples:
+                    batch, features = _rows(union, [places[sample.path] for sample in support_set.samples])
                 else:  # ready-made tensors
-                    batch = one.load(method.transform).to(device)
+                    batch = support_set.load(method.transform).to(device)
                     features = _features(method, batch, settings, device)
                 seed_streams(settings.seed, method)
                 with autocast(settings.amp, device):
-                    method.adapt(one.class_name, batch, features)
+                    method.adapt(support_set.class_name, batch, features)
             memory_banks.append(method.memory_bank)
     return memory_banks
 
@@ -94,7 +94,7 @@ def _encode(
     size = settings.batch_size
     parts = [samples[start : start + size] for start in range(0, len(samples), size)]
     batches = [load_batch(part, method.transform, with_masks=False).to(device) for part in parts]
-    found = [_features(method, batch, settings, device) for batch in batches]
+    encoded = [_features(method, batch, settings, device) for batch in batches]
     whole = replace(
         batches[0],
         images=torch.cat([batch.images for batch in batches]),
@@ -102,7 +102,7 @@ def _encode(
         class_names=[name for batch in batches for name in batch.class_names],
         paths=[path for batch in batches for path in batch.paths],
     )
-    return whole, {name: torch.cat([features[name] for features in found]) for name in found[0]}
+    return whole, {name: torch.cat([features[name] for features in encoded]) for name in encoded[0]}
 
 
 def _features(method: Method, batch: Batch, settings: EvalSettings, device: torch.device) -> Features:

@@ -91,11 +91,11 @@ class Checkpoint:
         """Put optimiser, gradient scaler and random streams back; returns the position."""
         state: dict[int, dict[str, Any]] = {}
         for index, name in enumerate(parameter_names(method)):
-            own: dict[str, Any] = dict(self._below(f"optimizer/{name}/"))
+            values: dict[str, Any] = dict(self._below(f"optimizer/{name}/"))
             start = f"{name}/"
-            own |= {key[len(start) :]: v for key, v in self.record["optimizer"].items() if key.startswith(start)}
-            if own:
-                state[index] = own
+            values |= {key[len(start) :]: v for key, v in self.record["optimizer"].items() if key.startswith(start)}
+            if values:
+                state[index] = values
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         if self.record["scaler"]:
             scaler.load_state_dict(self.record["scaler"])

@@ -97,7 +97,9 @@ class ClassResultCache:
         return self._folder / f"{list(self._data.classes).index(class_name):03d}.safetensors"
 
     def _key(self, class_name: str, samples: Sequence[Sample]) -> dict[str, Any]:
-        validation = [one for one in self._data.validation if one.class_name == class_name and self._needs_validation]
+        validation = [
+            sample for sample in self._data.validation if sample.class_name == class_name and self._needs_validation
+        ]
         supports = [[*draw, _identity(sets.get(class_name))] for draw, sets in self._data.supports.items()]
         key = {
             **self._common,
@@ -176,18 +178,18 @@ def restored_supports(record: WeightsRecord | None, data: EvalData) -> Supports:
         return {}
     fitted = record.adaptation
     sets = {
-        one["class_name"]: SupportSet(
-            dataset=one["dataset"],
-            class_name=one["class_name"],
-            k=one["k"],
-            source=one["source"],
-            seed=one["seed"],
-            names=tuple(one["paths"]),
-            pool_size=one["pool_size"],
-            pool_sha256=one["pool_sha256"],
-            flags=one["flags"],
+        entry["class_name"]: SupportSet(
+            dataset=entry["dataset"],
+            class_name=entry["class_name"],
+            k=entry["k"],
+            source=entry["source"],
+            seed=entry["seed"],
+            names=tuple(entry["paths"]),
+            pool_size=entry["pool_size"],
+            pool_sha256=entry["pool_sha256"],
+            flags=entry["flags"],
         )
-        for one in fitted["supports"]
-        if one["class_name"] in data.classes and one["dataset"] == data.name
+        for entry in fitted["supports"]
+        if entry["class_name"] in data.classes and entry["dataset"] == data.name
     }
     return {(fitted["k"], fitted["seed"]): sets}

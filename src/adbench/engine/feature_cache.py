@@ -75,13 +75,13 @@ class FeatureCache:
             if not self._keep.has(number):
                 self._encode([number])
         try:
-            found = self._keep.rows(indices)
+            rows = self._keep.rows(indices)
         except _Damaged as damage:
             self._encode([damage.number])
             return self.rows(indices)
-        masks = found.pop(_MASKS, None)
+        masks = rows.pop(_MASKS, None)
         features = {
-            name.removeprefix(_FEATURES): values.to(self._device, non_blocking=True) for name, values in found.items()
+            name.removeprefix(_FEATURES): values.to(self._device, non_blocking=True) for name, values in rows.items()
         }
         return features, None if masks is None else _unpack(masks, self._method.map_size).to(self._device)
 

@@ -21,12 +21,12 @@ _OF_ALL = ("method", "backbone", "backbone_sha256", "weights", "support_source",
 
 def mean_rows(rows: Sequence[Row], domains: Mapping[str, str]) -> list[Row]:
     """The means of `rows`, for each (K, seed) of support sets; `domains`: data set -> domain, in the table's order."""
-    found: list[Row] = []
+    means: list[Row] = []
     for domain in [*dict.fromkeys(domains.values()), None]:
         names = [name for name in domains if domain in (None, domains[name])]
         label = MEAN if domain is None else OF_DOMAIN + domain
-        found += _means(label, [row for row in rows if row["class_name"] == MEAN and row["dataset"] in names])
-    return found
+        means += _means(label, [row for row in rows if row["class_name"] == MEAN and row["dataset"] in names])
+    return means
 
 
 def is_over_datasets(row: Row) -> bool:
@@ -37,13 +37,13 @@ def is_over_datasets(row: Row) -> bool:
 def _means(label: str, rows: Sequence[Row]) -> list[Row]:
     """One row per (K, seed), then per K the mean and standard deviation over its seeds."""
     draws = dict.fromkeys((row["shots"], row["support_seed"]) for row in rows if row["support_seed"] != MEAN)
-    found = []
+    means = []
     for shots, seed in draws:
         of_draw = [row for row in rows if (row["shots"], row["support_seed"]) == (shots, seed)]
         counted = [row for row in of_draw if row["zero_shot"] is not False]
         if counted:
-            found.append(_mean(label, counted, [row["dataset"] for row in of_draw if row["zero_shot"] is False]))
-    return found + summarise_seeds(found)
+            means.append(_mean(label, counted, [row["dataset"] for row in of_draw if row["zero_shot"] is False]))
+    return means + summarise_seeds(means)
 
 
 def _mean(label: str, rows: Sequence[Row], trained_on: Sequence[str]) -> Row:

@@ -19,10 +19,10 @@ def file_name(text: str) -> str:
 
     Different texts give different names; on disks that ignore case, `file_names` keeps them apart.
     """
-    kept = "".join(c if _is_plain(c) else "_" for c in unicodedata.normalize("NFC", text))
-    kept = re.sub(r"^[.\- ]|[. ]$", "_", kept)
-    changed = kept != text or not kept or len(kept.encode()) > MAX_BYTES
-    return _marked(kept, text) if changed or _DEVICES.fullmatch(kept) or _AMBIGUOUS.fullmatch(kept) else kept
+    plain = "".join(c if _is_plain(c) else "_" for c in unicodedata.normalize("NFC", text))
+    plain = re.sub(r"^[.\- ]|[. ]$", "_", plain)
+    changed = plain != text or not plain or len(plain.encode()) > MAX_BYTES
+    return _marked(plain, text) if changed or _DEVICES.fullmatch(plain) or _AMBIGUOUS.fullmatch(plain) else plain
 
 
 def file_names(texts: Iterable[str]) -> dict[str, str]:

@@ -26,12 +26,12 @@ class OptionalMetrics:
     def __init__(
         self, columns: Sequence[Column], thresholds: Thresholds, *, probabilities: bool, memory_limit: int
     ) -> None:
-        self._of_images = [one for one in columns if one.metric.of_images is not None]
-        self._of_pixels = [one for one in columns if one.metric.of_pixels is not None]
+        self._of_images = [column for column in columns if column.metric.of_images is not None]
+        self._of_pixels = [column for column in columns if column.metric.of_pixels is not None]
         self._probabilities, self.thresholds = probabilities, dict(thresholds)
-        makers = {self._shared(one): one.metric.of_pixels for one in self._of_pixels}
+        makers = {self._shared(column): column.metric.of_pixels for column in self._of_pixels}
         limit = memory_limit // max(1, len(makers))
-        numbers = {self._shared(one): self._number(one) for one in self._of_pixels}
+        numbers = {self._shared(column): self._number(column) for column in self._of_pixels}
         self._accumulators = {key: make(numbers[key], limit) for key, make in makers.items() if make is not None}
 
     def update(self, maps: Maps, masks: Masks) -> None:
@@ -50,33 +50,35 @@ class OptionalMetrics:
         """Values by column, from the scores and labels that `images` holds, and notes."""
         values, notes = {}, []
         scores, labels = images.state().values()
-        for one in self._of_images:
-            parameter = self._number(one)
-            metric, given = one.metric, () if one.metric.parameter is None else (parameter,)
+        for column in self._of_images:
+            parameter = self._number(column)
+            metric, given = column.metric, () if column.metric.parameter is None else (parameter,)
             if metric.probabilities and not self._probabilities:
-                values[one.key] = math.nan
-                notes.append(f"{one.key} is undefined: the scores do not claim to be probabilities")
+                values[column.key] = math.nan
+                notes.append(f"{column.key} is undefined: the scores do not claim to be probabilities")
                 continue
-            values[one.key] = metric.of_images(scores, labels, *given) if metric.of_images is not None else math.nan
-            if isinstance(one.parameter, str) and parameter is not None and math.isnan(parameter):
-                notes.append(f"{one.key} is undefined: no validation images, so no threshold of them")
+            values[column.key] = metric.of_images(scores, labels, *given) if metric.of_images is not None else math.nan
+            if isinstance(column.parameter, str) and parameter is not None and math.isnan(parameter):
+                notes.append(f"{column.key} is undefined: no validation images, so no threshold of them")
             elif len(scores) < metric.least_images:
-                notes.append(f"{one.key} of {len(scores)} images is biased upwards (fewer than {metric.least_images})")
+                notes.append(
+                    f"{column.key} of {len(scores)} images is biased upwards (fewer than {metric.least_images})"
+                )
         return values, notes
 
     def of_pixels(self) -> tuple[dict[str, float], list[str]]:
         """Values by column, and notes."""
         computed = {key: accumulator.compute() for key, accumulator in self._accumulators.items()}
-        values = {one.key: computed[self._shared(one)][one.metric.name] for one in self._of_pixels}
+        values = {column.key: computed[self._shared(column)][column.metric.name] for column in self._of_pixels}
         return values, [note for accumulator in self._accumulators.values() for note in accumulator.notes()]
 
-    def _shared(self, one: Column) -> tuple[str, float | str | None]:
+    def _shared(self, column: Column) -> tuple[str, float | str | None]:
         """What columns that share an accumulator have in common."""
-        make: Any = one.metric.of_pixels
-        return f"{make.__module__}.{make.__qualname__}", one.parameter
+        make: Any = column.metric.of_pixels
+        return f"{make.__module__}.{make.__qualname__}", column.parameter
 
-    def _number(self, one: Column) -> float | None:
+    def _number(self, column: Column) -> float | None:
         """The column's parameter as a number; None where it has none."""
-        if isinstance(one.parameter, str):
-            return self.thresholds.get((one.metric.level, one.parameter), math.nan)
-        return one.parameter
+        if isinstance(column.parameter, str):
+            return self.thresholds.get((column.metric.level, column.parameter), math.nan)
+        return column.parameter

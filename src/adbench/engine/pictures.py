@@ -87,10 +87,8 @@ class Shortlist:
             self._low, self._high = min(self._low, float(map_.min())), max(self._high, float(map_.max()))
             score = float(map_.max() if prediction.scores is None else prediction.scores[i])
             wanted = [kind for kind in self._room if kind[0] == batch.labels[i]]
-            places = {
-                kind: bisect.bisect_right([_rank(kind, one.score) for one in self._kept[kind]], _rank(kind, score))
-                for kind in wanted
-            }
+            ranks_of = {kind: [_rank(kind, picture.score) for picture in self._kept[kind]] for kind in wanted}
+            places = {kind: bisect.bisect_right(kept, _rank(kind, score)) for kind, kept in ranks_of.items()}
             places = {kind: place for kind, place in places.items() if place < self._room[kind]}
             if not places:
                 continue

@@ -41,8 +41,8 @@ HINT = "repeat those settings, choose another folder, or train anew with resume=
 def deciding_settings(settings: TrainSettings) -> dict[str, Any]:
     """The settings that decide the weights, as JSON knows them."""
     left_out = SPEED_ONLY + (SELECTION_ONLY if settings.select == "last" else ())
-    found = {key: value for key, value in asdict(settings).items() if key not in left_out}
-    return dict(json.loads(json.dumps(found)))
+    stored = {key: value for key, value in asdict(settings).items() if key not in left_out}
+    return dict(json.loads(json.dumps(stored)))
 
 
 def training_record(
@@ -76,9 +76,9 @@ def _start(path: Path) -> dict[str, Any]:
     return {"sha256": file_sha256(weights_file(path)), "data": data}
 
 
-def check_same_training(found: Mapping[str, Any], wanted: WeightsRecord, where: Path) -> None:
+def check_same_training(stored: Mapping[str, Any], wanted: WeightsRecord, where: Path) -> None:
     """Raise UserError naming what differs between the training a file is of and the one asked for."""
-    then, now = _identity(found), _identity(asdict(wanted))
+    then, now = _identity(stored), _identity(asdict(wanted))
     keys = sorted({*then, *now})
     differing = differences("", then, now, keys)
     if differing:

@@ -22,9 +22,9 @@ def seed_streams(seed: int, method: Method) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
-    own = _own_stream(method)
-    if own is not None:
-        own.seed(seed % 2**32)
+    stream = _own_stream(method)
+    if stream is not None:
+        stream.seed(seed % 2**32)
 
 
 def capture_streams(method: Method) -> Streams:
@@ -38,9 +38,9 @@ def capture_streams(method: Method) -> Streams:
     tensors["python"] = torch.tensor(words, dtype=torch.int64)
     values["python"] = {"version": version, "gauss": gauss}
     streams = {"numpy": np.random.get_state(legacy=False)}
-    own = _own_stream(method)
-    if own is not None:
-        streams["method"] = own.get_state(legacy=False)
+    stream = _own_stream(method)
+    if stream is not None:
+        streams["method"] = stream.get_state(legacy=False)
     for name, numpy_state in streams.items():
         assert isinstance(numpy_state, dict)
         tensors[name] = torch.from_numpy(numpy_state["state"]["key"].astype(np.int64))
@@ -63,9 +63,9 @@ def restore_streams(streams: Streams, method: Method) -> None:
     python = values["python"]
     random.setstate((python["version"], tuple(tensors["python"].tolist()), python["gauss"]))
     np.random.set_state(_numpy_state(tensors["numpy"], values["numpy"]))
-    own = _own_stream(method)
-    if own is not None and "method" in tensors:
-        own.set_state(_numpy_state(tensors["method"], values["method"]))
+    stream = _own_stream(method)
+    if stream is not None and "method" in tensors:
+        stream.set_state(_numpy_state(tensors["method"], values["method"]))
 
 
 @contextlib.contextmanager

@@ -83,7 +83,7 @@ def build_rows(
         "trained_on": trained_on(record),
         "dataset": dataset,
         "support_seed": draw[1],
-        "support_source": next((one.source for one in (support or {}).values()), None),
+        "support_source": next((drawn.source for drawn in (support or {}).values()), None),
         "seed": settings.seed if record is None or record.seed is None else record.seed,
         "eval_seed": settings.seed,
         "protocol": settings.protocol,
@@ -142,20 +142,20 @@ def summarise_seeds(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         groups.setdefault((row["class_name"], row["shots"]), []).append(row)
     several = [group for group in groups.values() if len(group) > 1]
-    found = []
+    summaries = []
     for group in sorted(several, key=lambda group: group[0]["shots"]):
         single = {key: value for key, value in group[0].items() if not is_threshold(key)}
         row = {**single, "support_seed": MEAN, "support_id": None, "n_support_seeds": len(group)}
         for metric in in_order(single):
-            values = [one[metric] for one in group]
+            values = [member[metric] for member in group]
             undefined = any(math.isnan(value) for value in values)
             row[metric] = math.nan if undefined else statistics.fmean(values)
             row[metric + STD] = math.nan if undefined else statistics.stdev(values)
-        row["notes"] = list(dict.fromkeys(note for one in group for note in one["notes"]))
-        row["seconds"] = sum(one["seconds"] for one in group)
+        row["notes"] = list(dict.fromkeys(note for member in group for note in member["notes"]))
+        row["seconds"] = sum(member["seconds"] for member in group)
         row["images_per_second"] = len(group) * row["n_images"] / row["seconds"] if row["seconds"] else math.nan
-        found.append(row)
-    return found
+        summaries.append(row)
+    return summaries
 
 
 def _support_id(classes: Sequence[str], support: Mapping[str, SupportSet]) -> str | None:
@@ -165,7 +165,9 @@ def _support_id(classes: Sequence[str], support: Mapping[str, SupportSet]) -> st
 
 def _total(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     sums: dict[str, Any] = {
-        key: None if any(one[key] is None for one in results.values()) else sum(one[key] for one in results.values())
+        key: None
+        if any(result[key] is None for result in results.values())
+        else sum(result[key] for result in results.values())
         for key in ("n_images", "n_anomalous", "seconds")
     }
     notes = list(dict.fromkeys(note for result in results.values() for note in result["notes"]))
@@ -196,9 +198,9 @@ def _marks(
     selected = bool(result.get("selected_on_test"))
     if record is None:
         return {"zero_shot": True, "selected_on_test": selected, "notes": notes}
-    found = marks(dataset, classes, record, result["n_images"], seen)
+    marked = marks(dataset, classes, record, result["n_images"], seen)
     return {
-        "zero_shot": found["zero_shot"],
-        "selected_on_test": selected or found["selected_on_test"],
-        "notes": notes + found["notes"],
+        "zero_shot": marked["zero_shot"],
+        "selected_on_test": selected or marked["selected_on_test"],
+        "notes": notes + marked["notes"],
     }

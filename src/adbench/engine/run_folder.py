@@ -153,11 +153,11 @@ class RunFolder:
             raise UserError("this is a file, not a folder", where=f"out={self.path}", hint="give a folder")
         if not self.path.exists() or all(path.name in _OURS or is_temporary(path) for path in self.path.iterdir()):
             return
-        found = self.facts()
+        facts = self.facts()
         differing = [
-            f"{key} {found[key]!r} instead of {wanted[key]!r}"
+            f"{key} {facts[key]!r} instead of {wanted[key]!r}"
             for key in ("command", "method", "data")
-            if found[key] != wanted[key]
+            if facts[key] != wanted[key]
         ]
         if differing:
             raise UserError(

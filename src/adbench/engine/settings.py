@@ -252,13 +252,13 @@ class EvalData:
 
     def __post_init__(self) -> None:
         _not_empty(self.name, self.samples)
-        found = list(dict.fromkeys(sample.class_name for sample in self.samples))
+        present = list(dict.fromkeys(sample.class_name for sample in self.samples))
         for name in self.classes:
-            if name not in found:
-                raise unknown(f"class of {self.name}", name, found, where="data.classes")
-        object.__setattr__(self, "classes", tuple(self.classes) or tuple(found))
+            if name not in present:
+                raise unknown(f"class of {self.name}", name, present, where="data.classes")
+        object.__setattr__(self, "classes", tuple(self.classes) or tuple(present))
         if MEAN in self.classes:
-            others = ",".join(name for name in found if name != MEAN)
+            others = ",".join(name for name in present if name != MEAN)
             hint = "rename its folder" + (f", or take the others: data.classes='[{others}]'" if others else "")
             raise UserError(f"a class is called {MEAN!r}, as the row of means is", where=self.name, hint=hint)
         if self.name.partition(":")[0] == MEAN:

@@ -70,13 +70,13 @@ def read_row(path: Path, row: int) -> dict[str, Tensor]:
     """A row of what `write_rows` wrote, as tensors of length 1. Raises UserError where it is not what was written."""
     try:
         with safe_open(path, framework="pt") as file:
-            found = {name: file.get_slice(name)[row : row + 1] for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_slice(name)[row : row + 1] for name in file.keys()}  # noqa: SIM118
             written = json.loads(file.metadata()[_RECORD])["rows"][row]
     except (SafetensorError, OSError, ValueError, TypeError, LookupError) as error:
         raise UserError("the file cannot be read", where=str(path), hint=_HINT) from error
-    if written != _row_checksum(found):
+    if written != _row_checksum(tensors):
         raise UserError(f"row {row} is not what was written: its checksum differs", where=str(path), hint=_HINT)
-    return found
+    return tensors
 
 
 def _row_checksum(row: Mapping[str, Tensor]) -> str:
@@ -103,11 +103,11 @@ def _short(*parts: bytes | memoryview) -> str:
     return digest.hexdigest()[:16]
 
 
-def _compare(written: object, found: Mapping[str, Mapping[str, str]], path: Path) -> None:
+def _compare(written: object, read: Mapping[str, Mapping[str, str]], path: Path) -> None:
     """Raise UserError naming the first tensor, or field of the record, that is not what was written."""
-    if not isinstance(written, dict) or not all(isinstance(written.get(kind), dict) for kind in found):
+    if not isinstance(written, dict) or not all(isinstance(written.get(kind), dict) for kind in read):
         raise UserError("the checksums inside the file are damaged", where=str(path), hint=_HINT)
-    for kind, checksums in found.items():
+    for kind, checksums in read.items():
         then = written[kind]
         for name in sorted({*then, *checksums}):
             if then.get(name) != checksums.get(name):

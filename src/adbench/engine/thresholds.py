@@ -95,7 +95,7 @@ def read_thresholds(path: Path) -> dict[str, Threshold]:
     classes = content.get("classes")
     if content.get("version") != 1 or not isinstance(classes, dict):
         raise UserError("the thresholds are damaged, or of another version", where=str(path), hint=_HINT)
-    required = {one.name for one in fields(Threshold)} - {"n_anomalous", "fpr", "confidence", "recall"}
+    required = {field.name for field in fields(Threshold)} - {"n_anomalous", "fpr", "confidence", "recall"}
     thresholds = {}
     for name, values in classes.items():
         lacking = sorted(required - values.keys()) if isinstance(values, dict) else sorted(required)

@@ -34,12 +34,12 @@ class TrainLogger:
             return
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-        kept = [
+        points = [
             point
             for point in read_history(run.history_path)
             if (point["step"] <= state.step if point["kind"] == "step" else point["epoch"] <= state.epoch)
         ]
-        write_text(run.history_path, "".join(json.dumps(point) + "\n" for point in kept))
+        write_text(run.history_path, "".join(json.dumps(point) + "\n" for point in points))
         self._history = run.history_path.open("a", encoding="utf-8")
         with naming(run.tensorboard_dir):
             self._writer = SummaryWriter(str(run.tensorboard_dir), purge_step=state.step + 1)
@@ -124,4 +124,8 @@ def _is_point(point: Any) -> bool:
     counts = [point.get("step"), point.get("epoch")]
     values = [value for key, value in point.items() if key not in ("kind", "dataset")]
     has_loss = point["kind"] == "validation" or "loss" in point
-    return has_loss and all(type(one) is int for one in counts) and all(type(one) in (int, float) for one in values)
+    return (
+        has_loss
+        and all(type(value) is int for value in counts)
+        and all(type(value) in (int, float) for value in values)
+    )

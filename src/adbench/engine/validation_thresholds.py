@@ -62,5 +62,5 @@ def validation_thresholds(
                 if prediction.maps is not None:
                     pixels.update(as_arrays(prediction.maps))
         moments: tuple[tuple[Level, ScoreMoments], ...] = (("image", images), ("pixel", pixels))
-        thresholds.append({(level, VALIDATION_RULE): found.threshold() for level, found in moments})
+        thresholds.append({(level, VALIDATION_RULE): moment.threshold() for level, moment in moments})
     return thresholds

@@ -96,8 +96,8 @@ def read_record(path: Path) -> WeightsRecord | None:
     file = weights_file(path)
     if not _is_ours(file):
         return None
-    _, found = read_tensors(file)
-    return None if found is None else _record(found, file)
+    _, header = read_tensors(file)
+    return None if header is None else _record(header, file)
 
 
 def load_weights(method: Method, path: Path) -> WeightsRecord:
@@ -109,12 +109,12 @@ def load_weights(method: Method, path: Path) -> WeightsRecord:
     if not _is_ours(file):
         method.load_official(file)
         return _unknown_origin(method, file, official=True)
-    tensors, found = read_tensors(file)
-    if found is None:
-        own = method.learnable_state()
-        _load(method, tensors if tensors.keys() == own.keys() else plain_names(tensors), file)
+    tensors, header = read_tensors(file)
+    if header is None:
+        state = method.learnable_state()
+        _load(method, tensors if tensors.keys() == state.keys() else plain_names(tensors), file)
         return _unknown_origin(method, file, official=False)
-    record = _record(found, file)
+    record = _record(header, file)
     check_fits(record, method)
     _load(method, tensors, file)
     return record
@@ -190,8 +190,8 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal; of a folder, of the hashes of its files."""
     digest = hashlib.sha256()
     if path.is_dir():
-        for one in sorted(path.iterdir()):
-            digest.update(f"{one.name} {file_sha256(one)}\n".encode() if one.is_file() else b"")
+        for member in sorted(path.iterdir()):
+            digest.update(f"{member.name} {file_sha256(member)}\n".encode() if member.is_file() else b"")
         return digest.hexdigest()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -204,14 +204,14 @@ def _is_ours(file: Path) -> bool:
     return file.is_file() and (file.suffix == ".safetensors" or is_safetensors(file))
 
 
-def _record(found: Mapping[str, Any], file: Path) -> WeightsRecord:
-    if "position" in found:
+def _record(header: Mapping[str, Any], file: Path) -> WeightsRecord:
+    if "position" in header:
         raise UserError(
             "this is the checkpoint of a training that has not finished, no weights",
             where=str(file),
             hint=f"go on with the same `train` and {shlex.quote(f'out={file.parent}')}, then give that folder",
         )
-    record = WeightsRecord(**checked_record(found, file))
+    record = WeightsRecord(**checked_record(header, file))
     digest, note = file_sha256(file), file.with_suffix(".json")
     if note.exists() and _noted_sha256(note) != digest:
         raise UserError(
@@ -237,9 +237,9 @@ def _noted_sha256(note: Path) -> object:
 
 def _check_numbers(method: Method, tensors: Mapping[str, Tensor], file: Path) -> None:
     """Raise UserError naming the first tensor of another dtype than the method's, or with values not finite."""
-    own = {name: tensor.dtype for name, tensor in method.learnable_state().items()}
+    dtypes = {name: tensor.dtype for name, tensor in method.learnable_state().items()}
     for name, tensor in tensors.items():
-        wanted = {own[name]} if name in own else set(own.values()) or {tensor.dtype}
+        wanted = {dtypes[name]} if name in dtypes else set(dtypes.values()) or {tensor.dtype}
         if tensor.dtype not in wanted:
             fault = f"{str(tensor.dtype)[6:]} instead of {' or '.join(sorted(str(kind)[6:] for kind in wanted))}"
         elif tensor.is_floating_point() and not bool(tensor.isfinite().all()):

@@ -43,9 +43,10 @@ def find_overlap(record: WeightsRecord | None, samples: Sequence[Sample]) -> Ove
     trained, selected = _images(_trained_parts(record)[0]), _images((record.selection or {}).get("data") or ())
     if not (trained or selected):
         return Overlap()
-    own = list(zip((sample.class_name for sample in samples), _hashes(samples), strict=True))
+    hashes = list(zip((sample.class_name for sample in samples), _hashes(samples), strict=True))
     return Overlap(
-        Counter(name for name, one in own if one in trained), Counter(name for name, one in own if one in selected)
+        Counter(name for name, digest in hashes if digest in trained),
+        Counter(name for name, digest in hashes if digest in selected),
     )
 
 
@@ -127,12 +128,12 @@ def _said(names: Sequence[str], same: int, classes: Sequence[str], n_images: int
 
 
 def _images(parts: Sequence[Part]) -> frozenset[bytes]:
-    found: set[bytes] = set()
+    hashes: set[bytes] = set()
     for part in parts:
         try:
             packed = base64.b64decode(part.get("images", ""), validate=True)
         except (binascii.Error, ValueError) as error:
             hint = "train the weights again"
             raise UserError("the hashes of training images in the weights are damaged", hint=hint) from error
-        found |= {packed[at : at + _BYTES] for at in range(0, len(packed), _BYTES)}
-    return frozenset(found)
+        hashes |= {packed[at : at + _BYTES] for at in range(0, len(packed), _BYTES)}
+    return frozenset(hashes)
