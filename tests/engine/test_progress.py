@@ -46,9 +46,15 @@ def test_plain_lines_come_now_and_then(monkeypatch):
     assert "left" not in last
 
 
-def test_the_time_left_is_told_from_the_rate():
-    assert progress._time_left(7322, 2.0) == "  1:01:01 left"
-    assert progress._time_left(0, 2.0) == ""
+def test_a_log_gets_no_closing_line_where_the_caller_says_it():
+    stream = io.StringIO()
+    with Lines(stream).track("epoch 1/2", 1, closing=False) as advance:
+        advance(1, {"loss": 0.25})
+    assert stream.getvalue() == ""
+
+
+def test_durations_are_hours_minutes_and_seconds():
+    assert progress.duration(3661) == "1:01:01"
 
 
 def test_a_terminal_gets_a_bar_and_literal_text():

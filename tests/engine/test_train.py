@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 
+from adbench.engine.progress import make_reporter
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, OptimizerSpec, TrainData, TrainSettings
 from adbench.engine.tensor_file import read_tensors
@@ -38,6 +42,42 @@ def test_training_lowers_the_loss(data, run):
     epochs = [point["loss"] for point in read_history(run.history_path) if point["kind"] == "epoch"]
     assert len(epochs) == 4
     assert epochs[-1] < 0.7 * epochs[0]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_every_epoch_leaves_a_line_with_its_mean_loss_validation_and_time(data, run, stream, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = []
+    reporter = make_reporter(stream=stream)
+    track = reporter.track
+
+    @contextlib.contextmanager
+    def watched(label, total, **how):
+        with track(label, total, **how) as advance:
+            yield lambda count, values: (shown.append(values.get("mean loss")), advance(count, values))
+
+    monkeypatch.setattr(reporter, "track", watched)
+    check = EvalData(name="check", samples=data[0].samples, classes=["dots", "lines"])
+    settings = replace(SETTINGS, epochs=2)
+    train(build_method(), data, settings, run, device=CPU, validation=[check], reporter=reporter)
+
+    lines = re.findall(r"epoch \d/2  mean loss [^\x1b\r\n]*", stream.getvalue())
+    points = read_history(run.history_path)
+    epochs = [point for point in points if point["kind"] == "epoch"]
+    checked = [point for point in points if point["kind"] == "validation"]
+    assert len(lines) == 2
+    for number, (line, epoch, validation) in enumerate(zip(lines, epochs, checked, strict=True), start=1):
+        assert line.startswith(f"epoch {number}/2  mean loss {epoch['loss']:.4g}  check: image AUROC ")
+        assert f"pixel AUROC {100 * validation['pixel_auroc']:.1f}" in line
+    assert " left" in lines[0]
+    assert " left" not in lines[1]
+    losses = [value for value in shown if value is not None]
+    assert losses[5] == epochs[0]["loss"]  # of six steps: the mean of all, not the last one's
 
 
 def test_what_a_finished_run_leaves(data, run):

@@ -39,9 +39,13 @@ class Averages:
             self.sums[name] = self.sums.get(name, 0.0) + value * n_images
             self.n_images[name] = self.n_images.get(name, 0) + n_images
 
+    def means(self) -> dict[str, float]:
+        """The means so far."""
+        return {name: total / self.n_images[name] for name, total in self.sums.items()}
+
     def take(self) -> dict[str, float]:
         """The means so far; starts anew."""
-        means = {name: total / self.n_images[name] for name, total in self.sums.items()}
+        means = self.means()
         self.sums, self.n_images = {}, {}
         return means
 

@@ -23,8 +23,11 @@ class Reporter(Protocol):
     def say(self, text: str) -> None:
         """Print one line."""
 
-    def track(self, label: str, total: int, *, done: int = 0) -> AbstractContextManager[Advance]:
-        """Show the progress of `total` units, of which `done` lie behind already."""
+    def track(self, label: str, total: int, *, done: int = 0, closing: bool = True) -> AbstractContextManager[Advance]:
+        """Show the progress of `total` units, of which `done` lie behind already.
+
+        `closing`: a log gets a line at the end; not where the caller says what the units have come to.
+        """
 
 
 def make_reporter(*, quiet: bool = False, stream: TextIO | None = None) -> Reporter:
@@ -42,13 +45,13 @@ class Quiet:
         """Drop the line."""
 
     @contextlib.contextmanager
-    def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+    def track(self, label: str, total: int, *, done: int = 0, closing: bool = True) -> Iterator[Advance]:
         """Show nothing."""
         yield lambda _count, _values: None
 
 
 class Lines:
-    """Plain lines, for logs and pipes: one every few seconds and one at the end."""
+    """Plain lines, for logs and pipes: one every few seconds and, where it is closing, one at the end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -58,7 +61,7 @@ class Lines:
         print(text, file=self._stream, flush=True)
 
     @contextlib.contextmanager
-    def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+    def track(self, label: str, total: int, *, done: int = 0, closing: bool = True) -> Iterator[Advance]:
         """Print how far it is now and then."""
         start, printed, first = time.monotonic(), time.monotonic(), done
 
@@ -66,22 +69,21 @@ class Lines:
             nonlocal done, printed
             done += count
             now = time.monotonic()
-            if done >= total or now - printed >= LINE_SECONDS:
+            if closing if done >= total else now - printed >= LINE_SECONDS:
                 printed = now
                 rate = (done - first) / max(now - start, 1e-9)
                 shown = "".join(f"  {name} {value:.4g}" for name, value in values.items())
-                self.say(f"{label}  {done}/{total}  {rate:.1f}/s{_time_left(total - done, rate)}{shown}")
+                left = f"  {duration((total - done) / rate)} left" if done < total and rate > 0 else ""
+                self.say(f"{label}  {done}/{total}  {rate:.1f}/s{left}{shown}")
 
         yield advance
 
 
-def _time_left(n_left: int, rate: float) -> str:
-    """In hours, minutes and seconds; empty at the end."""
-    if n_left <= 0 or rate <= 0:
-        return ""
-    minutes, seconds = divmod(round(n_left / rate), 60)
+def duration(seconds: float) -> str:
+    """In hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"  {hours}:{minutes:02d}:{seconds:02d} left"
+    return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
 class Bars:
@@ -97,7 +99,7 @@ class Bars:
         self._console.print(text, highlight=False, markup=False)
 
     @contextlib.contextmanager
-    def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+    def track(self, label: str, total: int, *, done: int = 0, closing: bool = True) -> Iterator[Advance]:
         """Show a bar with the time left; it disappears at the end."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -22,10 +22,10 @@ from adbench.engine.resume import check_same_training, clear, finished_record, h
 from adbench.engine.rng import seed_streams
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.saving import Checkpoints
-from adbench.engine.settings import EvalData, TrainData, TrainSettings
+from adbench.engine.settings import EvalData, Row, TrainData, TrainSettings
 from adbench.engine.step import Job, State, captured, not_finite, stays_finite, step
 from adbench.engine.train_batches import TrainBatches, check_ranks, check_shots, check_supervision
-from adbench.engine.train_logger import TrainLogger
+from adbench.engine.train_logger import TrainLogger, epoch_line
 from adbench.engine.validate import (
     check_selection,
     improves,
@@ -145,13 +145,18 @@ def _train(job: Job) -> TrainResult:
     try:
         with contextlib.closing(feed), TrainLogger(job.run, position) as journal:
             while position.epoch < settings.epochs:
+                began = time.perf_counter()
                 n_images += _train_epoch(job, feed, state, journal)
                 checkpoints.take()
                 checkpoints.state = "held"  # should the validation be interrupted, it is done again
                 position.epoch, position.batch = position.epoch + 1, 0
-                journal.epoch(position.step, position.epoch, position.whole.take())
+                means, rows = position.whole.take(), []
+                journal.epoch(position.step, position.epoch, means)
                 if position.epoch % settings.validate_every == 0 or position.epoch == settings.epochs:
-                    _validate(job, position, journal)
+                    rows = _validate(job, position, journal)
+                now, n_steps = time.perf_counter(), (settings.epochs - position.epoch) * feed.plan.n_batches
+                left = n_steps * (now - start) / (position.step - first_step) if position.step > first_step else None
+                job.reporter.say(epoch_line(position.epoch, settings, means, rows, now - began, left))
                 checkpoints.take()
                 checkpoints.state = "whole"
     except KeyboardInterrupt:
@@ -194,7 +199,7 @@ def _train_epoch(job: Job, feed: TrainBatches, state: State, journal: TrainLogge
     logged = time.perf_counter()
     method.train()
     label, total = f"epoch {position.epoch + 1}/{settings.epochs}", feed.plan.n_batches
-    with _together(), job.reporter.track(label, total, done=position.batch) as advance:
+    with _together(), job.reporter.track(label, total, done=position.batch, closing=False) as advance:
         for size, batch, features in feed.epoch(position.epoch, skip=position.batch):
             with deferred():
                 checkpoints.state = "torn"
@@ -203,7 +208,7 @@ def _train_epoch(job: Job, feed: TrainBatches, state: State, journal: TrainLogge
                 position.window.add(losses, size)
                 position.whole.add(losses, size)
                 n_images += size
-                advance(1, {"loss": losses["loss"]})
+                advance(1, {"mean loss": position.whole.means()["loss"]})
                 if position.step % settings.log_every == 0:
                     now = time.perf_counter()
                     rate = (n_images - n_logged) / (now - logged)
@@ -220,10 +225,10 @@ def _together() -> contextlib.AbstractContextManager[None]:
     return deferred() if ranks.count() > 1 else contextlib.nullcontext()
 
 
-def _validate(job: Job, position: TrainState, journal: TrainLogger) -> None:
+def _validate(job: Job, position: TrainState, journal: TrainLogger) -> list[Row]:
     """Evaluate on the validation data; keep the weights where they are the best so far and that is asked for."""
     if not job.validation:
-        return
+        return []
     method, settings = job.method, job.settings
     rows = validation_rows(method, job.validation, settings, device=job.device, reporter=job.reporter)
     journal.validation(position.step, position.epoch, rows)
@@ -242,3 +247,4 @@ def _validate(job: Job, position: TrainState, journal: TrainLogger) -> None:
         if position.best is None or improves(value, position.best["value"], settings.select_metric):
             position.best = {"value": value, "epoch": position.epoch, "step": position.step}
             position.best_state = snapshot(method)
+    return rows

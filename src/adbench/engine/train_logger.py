@@ -16,9 +16,11 @@ from adbench.atomic import naming, write_text
 from adbench.engine import ranks
 from adbench.engine.checkpoint import TrainState
 from adbench.engine.pictures import Painter, Picture
+from adbench.engine.progress import duration
+from adbench.engine.rows import MEAN
 from adbench.engine.run_folder import RunFolder
-from adbench.engine.settings import Row
-from adbench.metrics.registry import in_order
+from adbench.engine.settings import Row, TrainSettings
+from adbench.metrics.registry import in_order, title
 
 
 class TrainLogger:
@@ -103,6 +105,33 @@ class TrainLogger:
         with naming(self._place):
             self._history.write(json.dumps(point) + "\n")
             self._history.flush()
+
+
+def epoch_line(
+    epoch: int,
+    settings: TrainSettings,
+    losses: Mapping[str, float],
+    rows: Sequence[Row],
+    seconds: float,
+    seconds_left: float | None,
+) -> str:
+    """What an epoch has come to in one line: its mean loss, validation, time, and how long the others will take.
+
+    Of the validation `rows` the means, by the first image and the first pixel metric and what weights are selected by.
+    """
+    parts = [f"epoch {epoch}/{settings.epochs}", f"mean loss {losses['loss']:.4g}"]
+    for row in rows:
+        if row["class_name"] == MEAN:
+            metrics = in_order(row)
+            first = {metric.partition("_")[0]: metric for metric in reversed(metrics)}
+            chosen = {settings.select_metric} if settings.select != "last" else set()
+            shown = [metric for metric in metrics if metric in {*first.values(), *chosen}]
+            values = [f"{title(metric)} {100 * row[metric]:.1f}" for metric in shown if not math.isnan(row[metric])]
+            parts.append(f"{row['dataset']}: {', '.join(values) or 'n/a'}")
+    parts.append(f"{seconds:.1f} s" if seconds < 60 else duration(seconds))
+    if seconds_left:
+        parts.append(f"{duration(seconds_left)} left")
+    return "  ".join(parts)
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
