@@ -16,6 +16,7 @@ from adbench.data.sample import Sample
 from adbench.errors import UserError
 
 CHANGES = {
+    "saturations": {255: (0.6, True)},
     "key": "b.png",
     "class_name": "nut",
     "label": 0,
@@ -45,6 +46,7 @@ def sample(tmp_path: Path) -> Sample:
         label_ids={0: 0, 1: 1},
         overlay_path=at("overlay.png"),
         further_masks=(at("more.png"),),
+        saturations={255: (0.5, True)},
     )
 
 
@@ -57,7 +59,7 @@ def test_every_field_of_a_sample_decides(sample: Sample, tmp_path: Path, name: s
     else:
         value = CHANGES[name]  # a new field needs an entry here
     assert fingerprint([replace(sample, **{name: value})]) != before
-    if name in ("mask_path", "label_ids", "overlay_path"):
+    if name in ("mask_path", "label_ids", "overlay_path", "saturations"):
         assert fingerprint([replace(sample, **{name: None})]) != before
 
 

@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
 from adbench.data import catalogue
 from adbench.data.check import check_dataset
-from adbench.data.images import open_image, open_mask
-from adbench.data.sample import Sample
 from adbench.errors import UserError
-from trees import REAL_IAD, Tree, plant
-
-
-def mvtec_like(name: str, class_name: str, *, normal: str = "good", suffix: str = "_mask.png") -> Tree:
-    c = class_name
-    return Tree(
-        what="the layout of MVTec AD",
-        name=name,
-        images=[
-            f"{c}/train/{normal}/0.bmp",
-            f"{c}/test/{normal}/0.png",
-            f"{c}/test/bent/1.PNG",
-            f"{c}/test/bent/2.bmp",
-        ],
-        masks=[
-            f"{c}/ground_truth/bent/1{suffix}",
-            f"{c}/ground_truth/bent/2{suffix}",
-            f"{c}/ground_truth/{normal}/0.png",
-        ],
-        expected=[
-            f"train {c} 0 {c}/train/{normal}/0.bmp",
-            f"test {c} 1 {c}/test/bent/1.PNG {c}/ground_truth/bent/1{suffix}",
-            f"test {c} 1 {c}/test/bent/2.bmp {c}/ground_truth/bent/2{suffix}",
-            f"test {c} 0 {c}/test/{normal}/0.png",
-        ],
-    )
+from trees import REAL_IAD, Tree, check_tree, mvtec_like, plant
 
 
 def pair(name: str, class_name: str, images: str, masks: str, image: str = "7.jpg", mask: str = "7.jpg") -> Tree:
@@ -223,27 +195,10 @@ CASES = [
 ]
 
 
-def rows(samples: Sequence[Sample], root: Path) -> list[str]:
-    lines = []
-    for s in samples:
-        masks = [path.relative_to(root).as_posix() for path in (s.mask_path, *s.further_masks) if path is not None]
-        assert s.path == root / s.key
-        assert (s.defect == "good") == (s.label == 0)
-        lines.append(" ".join([s.split, s.class_name, str(s.label), s.key, *masks]))
-    return lines
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}: {case.what}")
 @pytest.mark.parametrize("below", ["", "archive"])
 def test_what_is_read(tmp_path: Path, draw: Callable[..., Path], case: Tree, below: str) -> None:
-    root = plant(case, tmp_path / "set" / below, draw)
-    samples = catalogue.get(case.name).index(tmp_path / "set", options=case.options)
-    assert rows(samples, root) == list(case.expected)
-    assert {sample.dataset for sample in samples} == {case.name}
-    for sample in samples:
-        size = open_image(sample.path).size
-        assert np.asarray(open_mask(sample, size)).any() == (sample.mask_path is not None)
-    assert catalogue.fingerprint(samples)
+    check_tree(case, tmp_path / "set", below, draw)
 
 
 @pytest.mark.parametrize("name", ["headct", "brain_mri", "br35h", "lag"])

@@ -85,7 +85,7 @@ class Dataset:
 
         supports: Supports = {}
         if method.adapts or support.k != (0,):
-            supports = draw_supports(support, self.pools, dataset=self.name)
+            supports = draw_supports(support, self.pools, dataset=self.facts.part_of or self.name)
         min_pred, min_gt = self.facts.component_sizes
         data = EvalData(
             name=self.name,

@@ -162,18 +162,13 @@ def _print_counts(spec: DatasetSpec, checked: Checked, root: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from adbench.data.counts import count_images
+    from adbench.data.counts import PARTS, count_images, parts_of
 
     found = count_images(checked.samples)
     print(f"{spec.name} in {root}: images found / published")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    parts = {"train": "train", "normal": "test, normal", "anomalous": "test, anomalous", "mapped": "label maps"}
-    shown = [
-        part
-        for part in parts
-        if part != "mapped" or any(counts.mapped for counts in [*found.values(), *spec.expected.values()])
-    ]
-    for header in ("class", *(parts[part] for part in shown)):
+    shown = parts_of([*found.values(), *spec.expected.values()])
+    for header in ("class", *(PARTS[part] for part in shown)):
         table.add_column(header, justify="left" if header == "class" else "right")
     for name, counts in found.items():
         published = spec.expected.get(name)

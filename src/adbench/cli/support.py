@@ -61,7 +61,7 @@ def run(argv: Sequence[str]) -> int:
     asked = {key: overrides.get(f"support.{key}", default) for key, default in (("k", 0), ("seed", 0), ("path", None))}
     settings = support_settings({"source": overrides.get("support", "seeded"), **asked})
     found = components.open_data(data, overrides.data_dir, make_reporter())
-    supports = draw_supports(settings, found.pools, dataset=found.name)
+    supports = draw_supports(settings, found.pools, dataset=found.facts.part_of or found.name)
     for seed in dict.fromkeys(seed for _, seed in supports):
         of_seed = {k: sets for (k, one), sets in supports.items() if one == seed}
         text = json.dumps(_file(found.name, settings.source, seed, of_seed), indent=1, ensure_ascii=False)

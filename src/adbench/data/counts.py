@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from adbench.data.sample import Sample
+
+PARTS = {
+    "train": "train",
+    "validation": "validation",
+    "normal": "test, normal",
+    "anomalous": "test, anomalous",
+    "mapped": "with public labels",
+}
+"""What the fields of `Counts` are called in tables."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,6 +23,7 @@ class Counts:
     """Numbers of images of one class; `mapped`: with a label map that says what is anomalous in them."""
 
     train: int = 0
+    validation: int = 0
     normal: int = 0
     anomalous: int = 0
     mapped: int = 0
@@ -20,16 +31,24 @@ class Counts:
     def __str__(self) -> str:
         if self.mapped:
             return f"{self.train} training and {self.mapped} evaluation"
-        return f"{self.train} training, {self.normal} normal and {self.anomalous} anomalous test"
+        validation = f", {self.validation} validation" if self.validation else ""
+        return f"{self.train} training{validation}, {self.normal} normal and {self.anomalous} anomalous test"
 
 
 def count_images(samples: Iterable[Sample]) -> dict[str, Counts]:
     """Numbers of images by class, of those whose labels are public."""
-    numbers: dict[str, list[int]] = {}
+    numbers: dict[str, Counter[str]] = {}
     for sample in samples:
-        if sample.label_ids is not None and sample.mask_path is None:
+        if sample.mask_path is None and (sample.label_ids is not None or sample.label < 0):
             continue  # of splits whose labels are held back anything may be missing
-        entry = numbers.setdefault(sample.class_name, [0, 0, 0, 0])
-        entry[0 if sample.split == "train" else (3 if sample.label < 0 else 1 + sample.label)] += 1
-    names = ("train", "normal", "anomalous", "mapped")
-    return {name: Counts(**dict(zip(names, entry, strict=True))) for name, entry in numbers.items()}
+        kind = {0: "normal", 1: "anomalous"}.get(sample.label, "mapped")
+        part = sample.split if sample.split in ("train", "validation") else kind
+        numbers.setdefault(sample.class_name, Counter())[part] += 1
+    return {name: Counts(**parts) for name, parts in numbers.items()}
+
+
+def parts_of(numbers: Iterable[Counts]) -> list[str]:
+    """The fields that a table of these numbers has: rare ones only where there are any."""
+    numbers = list(numbers)
+    usual = ("train",) if any(counts.mapped for counts in numbers) else ("train", "normal", "anomalous")
+    return [part for part in PARTS if part in usual or any(getattr(counts, part) for counts in numbers)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from adbench.data import catalogue
 from adbench.data.catalogue import DatasetSpec
+from adbench.data.counts import PARTS, parts_of
 from adbench.data.survey import BROKEN
 
 _HEADER = """\
@@ -80,17 +81,14 @@ def _section(spec: DatasetSpec) -> str:
 def _counts(spec: DatasetSpec) -> list[str]:
     if not spec.expected:
         return []
-    columns = ["train", "normal", "anomalous"]
-    if any(count.mapped for count in spec.expected.values()):
-        columns = ["train", "mapped"]
-    shown = {"train": "train", "normal": "test, normal", "anomalous": "test, anomalous", "mapped": "with public labels"}
+    columns = parts_of(spec.expected.values())
     rows: list[tuple[Any, ...]] = [
         (name, *(getattr(count, key) for key in columns)) for name, count in spec.expected.items()
     ]
     if len(rows) > 1:
         rows.append(("all of these", *(sum(row[i + 1] for row in rows) for i in range(len(columns)))))
     lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
-    return [f"| class | {' | '.join(shown[key] for key in columns)} |", "|---" * (1 + len(columns)) + "|", *lines, ""]
+    return [f"| class | {' | '.join(PARTS[key] for key in columns)} |", "|---" * (1 + len(columns)) + "|", *lines, ""]
 
 
 if __name__ == "__main__":

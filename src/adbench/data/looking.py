@@ -16,6 +16,7 @@ from adbench.data.images import marks, misfit, open_picture, read_masks
 from adbench.data.label_maps import open_labels
 from adbench.data.probe import Probe, probe_image, probe_labels
 from adbench.data.sample import Sample
+from adbench.data.saturation import defect_masks
 from adbench.data.survey import Fault, Survey
 from adbench.errors import UserError
 
@@ -55,6 +56,7 @@ def _look(sample: Sample, decode: bool) -> Looked:
     elif sample.label == 1 and sample.mask_path is not None:
         try:
             masks = read_masks(sample, None if image.size is None else (image.size[1], image.size[0]))
+            defect_masks(sample, masks)
             looked.marked = float(marks(sample, masks).mean()) if image.size is not None else None
             looked.faint = max(mask.faint for mask in masks)
         except UserError as error:

@@ -17,6 +17,8 @@ from adbench.data.tree import listing, mask_files, named, select, through
 
 TRUTH = "ground_truth"
 SPLITS = {"train": "train", "test": "test"}
+VALIDATED = {**SPLITS, **dict.fromkeys(("validation", "validate", "valid", "val"), "validation")}
+"""The same with a split of normal images from which thresholds come, by all names that copies give it."""
 
 
 def class_folders(root: Path, names: Collection[str]) -> dict[str, str]:
@@ -56,7 +58,7 @@ def index_class(
     masks; `splits` maps folders to splits, and such folders may be missing or empty. Raises UserError where it is not
     clear which mask is meant.
     """
-    folder = next((place for place in through(root, folder) if _folders(root / place, splits)), folder)
+    folder = class_place(root, folder, splits)
     place = root / folder
     for split_folder, split in _folders(place, splits).items():
         for kind in listing(place / split_folder).folders:
@@ -80,6 +82,11 @@ def index_class(
                     dataset=dataset,
                     further_masks=tuple(files[1:]),
                 )
+
+
+def class_place(root: Path, folder: str, splits: Mapping[str, str] = SPLITS) -> str:
+    """Where below `root` the splits of a class lie: in `folder`, or in a lone folder in it that an archive added."""
+    return next((place for place in through(root, folder) if _folders(root / place, splits)), folder)
 
 
 def _folders(place: Path, splits: Mapping[str, str]) -> dict[str, str]:

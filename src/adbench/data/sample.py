@@ -27,6 +27,8 @@ class Sample:
     this maps every id that may be stored in it to its value: 0 normal, 1 anomalous, 255 ignore in data to be evaluated;
     train ids and 255 in data to train a segmentation on.
     `further_masks` are joined with `mask_path` where an image's defects are drawn in several files.
+    `saturations` is given where each mask file is one defect whose pixels have one value: that value -> from which area
+    on the defect counts as found, as (threshold, whether that is a share of its own area; else pixels).
     `overlay_path` is an .npz of signed differences ("rgb") to add to the image, where a set is published so.
     """
 
@@ -42,6 +44,7 @@ class Sample:
     label_ids: Mapping[int, int] | None = field(default=None, hash=False)
     overlay_path: Path | None = None
     further_masks: tuple[Path, ...] = ()
+    saturations: Mapping[int, tuple[float, bool]] | None = field(default=None, hash=False)
 
     @property
     def annotated(self) -> bool:

@@ -48,6 +48,7 @@ class DatasetSpec:
     marks           glob patterns of which one at least is found in the raw layout; empty: the index function decides
     unit_of         an image's key -> what it shows a part of (a part seen by several cameras, a strip cut into tiles):
                     images of one unit are not independent. None: every image is a unit
+    part_of         the set whose images these are, where it is a part of one: support sets are drawn as of that
     bundled         the folder of a set that ships with the package, else None
     prepare_root    makes a set that is rendered rather than downloaded, else None
     """
@@ -77,6 +78,7 @@ class DatasetSpec:
     folders: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     unit_of: Callable[[str], str] | None = None
+    part_of: str | None = None
     bundled: Path | None = None
     prepare_root: Callable[[Path, Progress | None], None] | None = None
 
@@ -119,7 +121,9 @@ class DatasetSpec:
         """The number of images as published, of all classes; 0 where it is not known for certain."""
         if not self.classes or not set(self.classes) <= set(self.expected):
             return 0
-        tested = [counts.normal + counts.anomalous + counts.mapped for counts in self.expected.values()]
+        tested = [
+            counts.validation + counts.normal + counts.anomalous + counts.mapped for counts in self.expected.values()
+        ]
         # One class against the others: every class has all test images.
         n_tested = max(tested) if self.domain == "semantic" else sum(tested)
         return sum(counts.train for counts in self.expected.values()) + n_tested

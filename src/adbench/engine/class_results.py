@@ -190,6 +190,6 @@ def restored_supports(record: WeightsRecord | None, data: EvalData) -> Supports:
             flags=entry["flags"],
         )
         for entry in fitted["supports"]
-        if entry["class_name"] in data.classes and entry["dataset"] == data.name
+        if entry["class_name"] in data.classes and fitted["dataset"] == data.name
     }
     return {(fitted["k"], fitted["seed"]): sets}
