@@ -32,9 +32,10 @@ def test_ours_stand_beside_the_published_ones(
     assert main(["report", "outputs/winclip"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"mvtec +mean +0 +winclip +\d+\.\d", out)
-    assert re.search(r"published \[1\] +91\.8 +85\.1", out)
+    assert re.search(r"published \[\d\] +91\.8 +85\.1", out)
+    assert re.search(r"all sources +90\.4–91\.8", out)
     assert "difference" not in out  # of another backbone
-    assert "[1] WinCLIP (CVPR 2023): the paper's abstract" in out
+    assert "] WinCLIP (CVPR 2023), own table: the paper's abstract" in out
     assert "winclip: the backbone is demo" in out
 
 

@@ -13,7 +13,7 @@ from adbench.data import catalogue
 from adbench.metrics.registry import is_metric
 from adbench.report import published
 from adbench.report.comparison import FIELDS, Run, compare, printed, to_csv, to_markdown
-from adbench.report.published import load_published
+from adbench.report.published import KINDS, by_reliability, load_published
 
 FILE = Path(published.__file__).with_name("published.csv")
 
@@ -29,7 +29,7 @@ def differences(comparison) -> list[dict[str, float]]:
 
 def test_the_file_has_the_columns_that_it_says() -> None:
     header = FILE.read_text(encoding="utf-8").splitlines()[0]
-    assert header == "paper,method,dataset,setting,metric,value,source"
+    assert header == "paper,method,dataset,setting,metric,value,deviation,kind,source,note"
 
 
 def test_every_figure_is_of_something_that_there_is_and_has_a_source() -> None:
@@ -40,6 +40,8 @@ def test_every_figure_is_of_something_that_there_is_and_has_a_source() -> None:
         assert one.backbone in choices("clip")
         assert 0 < one.value <= 100
         assert one.source
+        assert one.kind in KINDS
+        assert one.deviation is None or 0 < one.deviation < 10
         assert one.paper
         spec = catalogue.get(one.dataset)
         assert one.class_name == "mean" or one.class_name in spec.classes
@@ -54,14 +56,60 @@ def test_no_figure_stands_there_twice() -> None:
 def test_figures_of_a_dozen_places_are_right() -> None:
     found = {
         (one.paper, one.method, one.dataset, one.shots, one.class_name, one.metric): one.value
-        for one in load_published()
+        for one in reversed(by_reliability(load_published()))
     }
     assert found["AnomalyCLIP (ICLR 2024)", "anomalyclip", "mvtec", 0, "mean", "pixel_aupro200"] == 81.4
-    assert found["AnomalyCLIP (ICLR 2024)", "anomalyclip", "visa", 0, "pcb3", "image_auroc"] == 61.7
+    assert found["AnomalyCLIP (ICLR 2024)", "anomalyclip", "visa", 0, "pcb3", "image_auroc"] == 62.7
     assert found["WinCLIP (CVPR 2023)", "winclip", "visa", 1, "mean", "pixel_auroc"] == 96.4
     assert found["InCTRL (CVPR 2024)", "inctrl", "visa", 8, "mean", "image_ap"] == 90.4
     assert found["PromptAD (CVPR 2024)", "promptad", "visa", 4, "mean", "image_auroc"] == 89.1
-    assert found["AdaCLIP (ECCV 2024)", "adaclip", "mpdd", 0, "mean", "image_auroc"] == 82.5
+    assert found["AdaCLIP (ECCV 2024)", "adaclip", "mpdd", 0, "mean", "image_auroc"] == 76.0
+    assert found["AdaCLIP (ECCV 2024)", "adaclip", "mpdd", 0, "mean", "image_f1max"] == 82.5
+    assert found["WinCLIP (CVPR 2023)", "winclip", "visa", 0, "mean", "pixel_aupro"] == 56.8
+    assert ("AdaCLIP (ECCV 2024)", "adaclip", "visa", 0, "mean", "pixel_aupro") not in found
+    assert ("AdaCLIP (ECCV 2024)", "adaclip", "visa", 0, "mean", "image_ap") not in found
+    assert found["re-evaluation by ACD-CLIP", "adaclip", "visa", 0, "mean", "image_ap"] == 84.9
+
+
+def test_what_is_stated_in_two_ways_says_so() -> None:
+    pairs = [one for one in load_published() if one.method == "adaclip" and len(one.trained_on or ()) == 2]
+    assert len(pairs) > 250
+    assert all("auxiliary sets stated in two ways" in one.note for one in pairs)
+
+
+def test_figures_of_hidden_images_fit_no_row_of_public_ones() -> None:
+    hidden = [one for one in load_published() if one.method == "vl4ad"]
+    assert {(one.kind, one.split) for one in hidden} == {("leaderboard", "hidden_test")}
+    backbone = "convnext_large_d_320"
+    ours = row("vl4ad", "smiyc_ra21", class_name="road", trained_on=["cityscapes"], backbone=backbone, pixel_ap=0.9)
+    assert not any(one.fits({**ours, "class_name": name}) for one in hidden for name in ("road", "mean"))
+
+
+def test_sources_that_disagree_are_all_shown_with_their_range() -> None:
+    ours = row("anomalyclip", "visa", trained_on=["mvtec"], image_auroc=0.83, image_ap=0.8, backbone="ViT-L-14-336")
+    comparison = compare([Run("mine", [ours])])
+    published = [line for line in comparison.lines if line.kind == "published"]
+    figures = [figure for line in published for figure in line.published if figure.metric == "image_auroc"]
+    told = {figure.value: figure.kind for figure in reversed(figures)}
+    assert (told[82.1], told[82.0]) == ("own table", "authors' log")
+    assert len(told) > 2
+    (spread,) = [
+        cells for line, cells in zip(comparison.lines, printed(comparison), strict=True) if line.kind == "range"
+    ]
+    assert spread[3:5] == ["all sources", f"{min(told):.1f}–{max(told):.1f}"]
+    (less,) = differences(comparison)
+    assert less["image_auroc"] == pytest.approx(83.0 - 82.1)  # to the paper's own table
+    assert any(note.startswith("difference: to the paper's own table") for note in comparison.notes)
+    lines = [line for line in csv.DictReader(to_csv(comparison).splitlines()) if line["metric"] == "image_auroc"]
+    assert {line["kind"] for line in lines} == {"", "own table", "authors' log", "rerun"}
+    assert len(lines) == 1 + len(figures)
+
+
+def test_the_deviation_of_a_figure_stands_beside_it() -> None:
+    comparison = compare([Run("mine", [row("winclip", "mvtec", shots=2, image_auroc=0.9)])])
+    assert "94.4 ± 1.3" in to_markdown(comparison)
+    line = next(line for line in csv.DictReader(to_csv(comparison).splitlines()) if line["published"] == "0.944")
+    assert line["deviation"] == "0.013"
 
 
 def test_the_difference_is_ours_minus_theirs_in_points() -> None:
@@ -73,9 +121,9 @@ def test_the_difference_is_ours_minus_theirs_in_points() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        {"shots": 2},
-        {"class_name": "bottle"},
-        {"dataset": "btad"},
+        {"shots": 3},
+        {"class_name": "nut"},
+        {"dataset": "cifar10"},
         {"method": "clip_zeroshot"},
         {"trained_on": ["visa"]},
         {"image_auroc": math.nan, "pixel_auroc": math.nan},
@@ -87,18 +135,18 @@ def test_another_setting_does_not_compare(other: dict) -> None:
 
 
 def test_the_data_trained_on_belong_to_the_setting() -> None:
-    given = {"image_auroc": 0.8, "backbone": "ViT-L-14-336"}
+    given = {"image_auroc": 0.8, "shots": 2}
     for trained_on, matches in ((["mvtec"], True), (["mvtec", "btad"], False), ([], False)):
-        ours = row("anomalyclip", "visa", trained_on=trained_on, **given)
+        ours = row("inctrl", "visa", trained_on=trained_on, **given)
         assert bool(differences(compare([Run("mine", [ours])]))) is matches
-    unknown = compare([Run("mine", [row("anomalyclip", "visa", trained_on=None, **given)])])
+    unknown = compare([Run("mine", [row("inctrl", "visa", trained_on=None, **given)])])
     assert differences(unknown)
     assert "mine: it is unknown what the weights were trained on" in unknown.notes
 
 
 def test_a_class_is_shown_where_figures_of_it_are_published() -> None:
     rows = [
-        row("anomalyclip", "visa", class_name=name, trained_on=["mvtec"], image_auroc=0.8, backbone="ViT-L-14-336")
+        row("inctrl", "visa", class_name=name, shots=2, trained_on=["mvtec"], image_auroc=0.8)
         for name in ("candle", "capsules", "mean")
     ]
     lines = compare([Run("mine", rows)]).lines
@@ -106,8 +154,8 @@ def test_a_class_is_shown_where_figures_of_it_are_published() -> None:
 
 
 def test_nothing_published_is_said_clearly() -> None:
-    notes = compare([Run("mine", [row("winclip", "mvtec", shots=4, image_auroc=0.9)])]).notes
-    assert "mine: nothing published is known of winclip on mvtec with 4 shots in this setting" in notes
+    notes = compare([Run("mine", [row("winclip", "mvtec", shots=3, image_auroc=0.9)])]).notes
+    assert "mine: nothing published is known of winclip on mvtec with 3 shots in this setting" in notes
     assert any(note.startswith("mine: published of mvtec in other settings: shots=0") for note in notes)
 
 
@@ -151,13 +199,11 @@ def test_runs_stand_side_by_side() -> None:
     ]
     comparison = compare(runs)
     cells = [line[:4] for line in printed(comparison)]
-    assert cells[:4] == [
-        ["mvtec", "mean", "0", "first"],
-        ["", "", "", "published [1]"],
-        ["", "", "", "difference"],
-        ["", "", "", "second"],
-    ]
-    assert cells[4] == ["visa", "mean", "0", "first"]
+    assert cells[:2] == [["mvtec", "mean", "0", "first"], ["", "", "", "published [1]"]]
+    names = [name for *_, name in cells]
+    second = names.index("second")
+    assert names[second - 2 : second] == ["all sources", "difference"]
+    assert cells[second + 1] == ["visa", "mean", "0", "first"]
 
 
 def test_several_draws_are_shown_as_mean_and_deviation() -> None:
@@ -171,12 +217,14 @@ def test_several_draws_are_shown_as_mean_and_deviation() -> None:
 def test_the_renderings_hold_the_same() -> None:
     comparison = compare([Run("mine", [row("winclip", "mvtec", image_auroc=0.9, pixel_auroc=math.nan)])])
     markdown = to_markdown(comparison)
-    assert "| mvtec | mean | 0 | mine | 90.0 | n/a |" in markdown
-    assert "|  |  |  | difference | -1.8 |  |" in markdown
-    assert "[1] WinCLIP (CVPR 2023): the paper's abstract" in markdown
+    heads, _, ours, *_ = [line.strip("| ").split(" | ") for line in markdown.splitlines() if line.startswith("|")]
+    assert heads[:5] == ["data", "class", "shots", "", "image AUROC"]
+    assert (ours[:5], ours[heads.index("pixel AUROC")]) == (["mvtec", "mean", "0", "mine", "90.0"], "n/a")
+    assert "|  |  |  | difference | -1.8 |" in markdown
+    assert "[1] WinCLIP (CVPR 2023), own table: the paper's abstract" in markdown
     lines = list(csv.DictReader(to_csv(comparison).splitlines()))
     assert tuple(lines[0]) == FIELDS
-    compared = {line["metric"]: line for line in lines if line["published"]}
+    compared = {line["metric"]: line for line in lines if line["kind"] == "own table"}
     assert float(compared["image_auroc"]["difference"]) == pytest.approx(-0.018)
     assert (compared["image_auroc"]["ours"], compared["image_auroc"]["published"]) == ("0.9", "0.918")
     assert compared["pixel_auroc"]["difference"] == ""

@@ -22,8 +22,10 @@ usage  python -m adbench report RUN [RUN ...] [out=DIR]
 
 Prints the results of evaluations (their folders, or results.json files; latest: the newest one) beside what is
 published of the same method on the same data set in the same setting (shots, data trained on), and the difference in
-points. Where the figures come from stands below the table: few could be checked in the papers themselves. Results with
-another backbone than theirs, such as clip=demo, are marked and have no difference: it would say nothing about a method.
+points. Where the figures come from stands below the table: the papers' own tables, their authors' logs, leaderboards,
+others who quote them or have run the method again. Where sources disagree, each has its line and "all sources" says
+from where to where they go; the difference is to the most reliable of them. Results with another backbone than theirs,
+such as clip=demo, are marked and have no difference: it would say nothing about a method.
 
   out=DIR                   also write report.md and report.csv there
 
@@ -77,7 +79,7 @@ def _table(comparison: Comparison) -> Table:
         table.add_column(header, justify="left")
     for metric in comparison.metrics:
         table.add_column(Text(title(metric).replace(" ", "\n", 1)), justify="right")
-    styles = {"ours": "", "published": "dim", "difference": "bold"}
+    styles = {"ours": "", "published": "dim", "range": "dim italic", "difference": "bold"}
     for line, cells in zip(comparison.lines, printed(comparison), strict=True):
         table.add_row(*map(Text, cells), style=styles[line.kind])
     return table

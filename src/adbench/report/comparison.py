@@ -7,18 +7,25 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from adbench.data import catalogue
 from adbench.engine.settings import Row
 from adbench.metrics.registry import find, in_order, title
-from adbench.report.published import Published, load_published
+from adbench.report.published import Published, by_reliability, load_published
 from adbench.report.results import guarded, markdown_line
 from adbench.report.table import cell, condensed, is_mean, percent
 
 FIELDS = (
     *("run", "method", "dataset", "class_name", "shots", "trained_on", "backbone"),
-    *("metric", "ours", "published", "difference", "paper", "setting", "source"),
+    *("metric", "ours", "published", "deviation", "difference", "kind", "paper", "setting", "source", "note"),
 )
+
+_Source = tuple[str, str, str]
+"""Paper, kind and source of figures."""
+_Told = tuple[int, dict[str, None]]
+"""The number by which a source goes, and what is to be said of its figures."""
+_DIFFERENCE = "difference: to the paper's own table where it is known, else to the first source; all are in report.csv"
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table: a run's figures, published ones, or the difference of the two; values by metric, percent.
+    """One line of the table; values by metric, percent.
 
-    `run` and `row` say whose; `published` is empty in lines of runs.
+    ours         a run's figures; `run` and `row` say whose, here and beside the other lines
+    published    what one source prints (`published`)
+    range        of the metrics that sources disagree on: `values` the lowest, `published` all that they print
+    difference   ours minus the figure that most speaks for, in points
     """
 
-    kind: str  # "ours", "published", "difference"
+    kind: Literal["ours", "published", "range", "difference"]
     name: str
     values: Mapping[str, float]
     run: Run
@@ -60,14 +70,17 @@ class Comparison:
 def compare(runs: Sequence[Run]) -> Comparison:
     """Compare runs: the mean rows of each, class rows where there are published figures for them."""
     found = Comparison()
-    sources: dict[tuple[str, str], int] = {}
+    sources: dict[_Source, _Told] = {}
     for place in _places(runs):
         for run in runs:
             for row in condensed(run.rows):
                 matching = _grouped(row)
                 if (row["dataset"], row["class_name"], row.get("shots")) == place and (is_mean(row) or matching):
                     found.lines += _lines(run, row, matching, sources)
-    found.notes += [f"[{number}] {paper}: {source}" for (paper, source), number in sources.items()]
+    for (paper, kind, source), (number, notes) in sources.items():
+        found.notes.append("; ".join([f"[{number}] {paper}, {kind}: {source}", *notes]))
+    if any(line.kind == "difference" for line in found.lines):
+        found.notes.append(_DIFFERENCE)
     found.notes += _remarks(runs, found.lines)
     return found
 
@@ -98,11 +111,16 @@ def to_csv(comparison: Comparison) -> str:
             for metric in line.values:
                 value = float(row[metric])
                 writer.writerow({**facts, "metric": metric, "ours": "" if math.isnan(value) else repr(value)})
-        for one in line.published:
-            own, published = float(row.get(one.metric, math.nan)), round(one.value / 100, 6)  # papers give percent
+        for figure in line.published if line.kind == "published" else ():
+            own, published = (
+                float(row.get(figure.metric, math.nan)),
+                round(figure.value / 100, 6),
+            )  # papers give percent
             compared = {} if math.isnan(own) else {"ours": repr(own), "difference": repr(own - published)}
-            shown = {"published": published, "paper": one.paper, "setting": one.setting, "source": one.source}
-            writer.writerow({**facts, "metric": one.metric, **compared, **shown})
+            if figure.deviation is not None:
+                compared["deviation"] = repr(round(figure.deviation / 100, 6))
+            told = {key: getattr(figure, key) for key in ("metric", "kind", "paper", "setting", "source", "note")}
+            writer.writerow({**facts, **told, "published": published, **compared})
     return text.getvalue()
 
 
@@ -129,7 +147,13 @@ def _printed(line: Line, metric: str) -> str:
     if line.kind == "ours":
         return cell(metric, line.row)
     value = line.values[metric]
-    return f"{value:+.1f}" if line.kind == "difference" else percent(value / 100)
+    if line.kind == "difference":
+        return f"{value:+.1f}"
+    figures = [figure for figure in line.published if figure.metric == metric]
+    if line.kind == "range":
+        return f"{percent(value / 100)}–{percent(max(figure.value for figure in figures) / 100)}"
+    spread = figures[0].deviation
+    return percent(value / 100) + ("" if spread is None else f" ± {spread:.1f}")
 
 
 def _places(runs: Sequence[Run]) -> list[tuple[str, str, int | None]]:
@@ -140,32 +164,43 @@ def _places(runs: Sequence[Run]) -> list[tuple[str, str, int | None]]:
     )
 
 
-def _grouped(row: Row) -> dict[tuple[str, str], list[Published]]:
-    """The published figures of the row's setting, by paper and source."""
-    groups: dict[tuple[str, str], list[Published]] = {}
-    for one in load_published():
-        if one.fits(row):
-            groups.setdefault((one.paper, one.source), []).append(one)
+def _grouped(row: Row) -> dict[tuple[str, str, str], list[Published]]:
+    """The published figures of the row's setting, by paper, kind and source, the most reliable kind first."""
+    groups: dict[tuple[str, str, str], list[Published]] = {}
+    for figure in by_reliability(figure for figure in load_published() if figure.fits(row)):
+        groups.setdefault((figure.paper, figure.kind, figure.source), []).append(figure)
     return groups
 
 
 def _lines(
-    run: Run, row: Row, groups: Mapping[tuple[str, str], list[Published]], sources: dict[tuple[str, str], int]
+    run: Run, row: Row, groups: Mapping[tuple[str, str, str], list[Published]], sources: dict[_Source, _Told]
 ) -> Iterator[Line]:
     own = {key: 100 * row[key] for key in in_order(row) if row[key] is not None}
     yield Line("ours", f"{run.label}{'*' if row.get('notes') else ''}", own, run, row)
     for source, figures in groups.items():
-        number = sources.setdefault(source, len(sources) + 1)
-        values = {one.metric: one.value for one in figures}
-        yield Line("published", f"published [{number}]", values, run, row, figures)
-        comparable = [one for one in figures if row.get("backbone") in (None, one.backbone)]
-        less = {
-            one.metric: own[one.metric] - one.value
-            for one in comparable
-            if not math.isnan(own.get(one.metric, math.nan))
-        }
-        if less:
-            yield Line("difference", "difference", less, run, row)
+        number, told = sources.setdefault(source, (len(sources) + 1, {}))
+        told.update(dict.fromkeys(note for figure in figures for note in figure.note.split("; ") if note))
+        values = {figure.metric: figure.value for figure in figures}
+        name = "rerun" if source[1] == "rerun" else "published"
+        yield Line("published", f"{name} [{number}]", values, run, row, figures)
+    every = [figure for figures in groups.values() for figure in figures]
+    if disputed := _disputed(every):
+        lowest = {key: min(figure.value for figure in figures) for key, figures in disputed.items()}
+        yield Line("range", "all sources", lowest, run, row, [one for figures in disputed.values() for one in figures])
+    comparable = {one.metric: one for one in reversed(every) if row.get("backbone") in (None, one.backbone)}
+    less = {
+        key: own[key] - comparable[key].value for key in in_order(comparable) if not math.isnan(own.get(key, math.nan))
+    }
+    if less:
+        yield Line("difference", "difference", less, run, row)
+
+
+def _disputed(figures: Sequence[Published]) -> dict[str, list[Published]]:
+    """By metric what sources print that do not all print the same."""
+    by_metric: dict[str, list[Published]] = {}
+    for figure in figures:
+        by_metric.setdefault(figure.metric, []).append(figure)
+    return {key: found for key, found in by_metric.items() if len({figure.value for figure in found}) > 1}
 
 
 def _remarks(runs: Sequence[Run], lines: Sequence[Line]) -> Iterator[str]:
