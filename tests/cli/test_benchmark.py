@@ -210,6 +210,7 @@ def test_eval_alone_takes_the_latest_run_and_all_sets(
     assert rows["mvtec"]["backbone"] == "demo"
     assert yaml.safe_load((run / "config.yaml").read_text())["method"]["k_clusters"] == 3
     assert "method       adaclip" in said.err
+    assert "weights      the newest finished training below outputs: adaclip on folder, epoch 1" in said.err
 
 
 def test_eval_alone_says_what_it_lacks(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
-from adbench.clip import Clip, load_clip
+from adbench.clip import Clip, load_clip, loading
 from adbench.errors import UserError
 from adbench.methods import build
 from tiny import TINY, make_tiny_clip, make_tiny_convnext, tiny_convnext_config
@@ -118,7 +118,7 @@ def test_a_convnext_loads_by_tag(monkeypatch, tmp_path):
     facts = {"hf_hub": "x/y", "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
     monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda name, tag: facts if tag == "laion" else {})
     monkeypatch.setattr(open_clip, "list_pretrained_tags_by_model", lambda name: ["laion"])
-    monkeypatch.setattr(open_clip, "download_pretrained", lambda cfg: str(file))
+    monkeypatch.setattr(loading, "obtain", lambda facts, name, tag: file)
     clip = load_clip("convnext_tiny_test", pretrained="laion")
     assert (clip.source, clip.mean) == ("laion", (0.5, 0.5, 0.5))
     with pytest.raises(UserError, match=r"unknown pretrained tag of convnext_tiny_test 'laion2b'"):

@@ -147,6 +147,7 @@ def test_failed_download_says_what_to_do(monkeypatch):
     def refuse(cfg):
         raise OSError("no route to host")
 
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda name, tag: {"url": "x"})
     monkeypatch.setattr(open_clip, "download_pretrained", refuse)
     with pytest.raises(UserError, match=r"no route to host.*clip\.checkpoint=FILE"):
         load_clip("ViT-B-16", pretrained="openai", quick_gelu=True)

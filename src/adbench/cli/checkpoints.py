@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +20,30 @@ UNTRAINED, LATEST = "untrained", "latest"
 
 @dataclass(frozen=True)
 class ChosenCheckpoint:
-    """Where weights come from. `path` None: fresh or no weights. `record` None: the file does not say."""
+    """Where weights come from. `path` None: fresh or no weights. `record` None: the file does not say.
+
+    `newest_below`: the folder in which they are the newest, where nobody has named them.
+    """
 
     method: str
     path: Path | None = None
     record: WeightsRecord | None = None
+    newest_below: Path | None = None
 
     @property
     def is_fitted(self) -> bool:
         """Whether the weights have been fitted to support images already, so that they take no others."""
         return self.path is not None and _class(self.method).fits
+
+    @property
+    def origin(self) -> str:
+        """Which weights were taken, and from where, where nobody has named them; else empty."""
+        if self.newest_below is None or self.record is None:
+            return ""
+        kind = "evaluation that fitted it" if self.is_fitted else "finished training"
+        data = ", ".join(part["name"] for part in self.record.data or ())
+        epoch = "" if self.record.epoch is None else f", epoch {self.record.epoch}"
+        return f"the newest {kind} below {self.newest_below}: {self.method}{f' on {data}' if data else ''}{epoch}"
 
     def layer(self, overrides: Overrides) -> Layer:
         """What the weights were trained with: method and, unless one was typed, backbone.
@@ -96,8 +110,9 @@ def find_checkpoint(asked: str | None, overrides: Overrides) -> ChosenCheckpoint
             hint="leave out checkpoint",
         )
     outputs = Path(str(overrides.get("outputs", "outputs"))).expanduser()
-    path = _latest(outputs, method) if asked in (None, LATEST) else Path(str(asked)).expanduser()
-    return _read(path, method)
+    if asked in (None, LATEST):
+        return replace(_read(_latest(outputs, method), method), newest_below=outputs)
+    return _read(Path(str(asked)).expanduser(), method)
 
 
 def _class(method: str) -> type[Method]:

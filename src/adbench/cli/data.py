@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from adbench.cli.console import print_table
 from adbench.cli.override_parser import choices
-from adbench.cli.overrides import Overrides
+from adbench.cli.overrides import Overrides, check_choice
 from adbench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 SUMMARY = "list the data sets, check a copy for faults, show it as a picture"
 
 HELP = """\
-usage  python -m adbench data list [data_dir=DIR]
+usage  python -m adbench data list [NAME ...] [-v] [data_dir=DIR]
        python -m adbench data check NAME [NAME ...] [data_dir=DIR] [key=value ...]
        python -m adbench data show NAME [out=FILE.png] [images=N] [data_dir=DIR] [key=value ...]
 
-  list    every data set: domain, classes, images as published, masks, licence, and where it was found
+  list    every data set: domain, and whether it was found; of those that are named all that is known: classes, images
+          as published, masks, licence, source, how to get it; -v: a long line of each, for grep and the like
   check   compares numbers of images with the published ones, and finds missing images and masks, files that cannot be
           read or were cut short, masks of another size than their image or that mark nothing or everything, and
           identical images; one line per problem with its mend. Exit status 0: none found, 1: problems, 2: the data
@@ -42,12 +43,13 @@ usage  python -m adbench data list [data_dir=DIR]
 
 examples
   python -m adbench data list data_dir=/data
+  python -m adbench data list visa
   python -m adbench data check mvtec data_dir=/data
   python -m adbench data show visa data_dir=/data out=visa.png
 """
 
 _KEYS = {
-    "list": ("data_dir",),
+    "list": ("data", "data_dir", "verbose"),
     "check": ("data", "data_dir", "decode", "data.*"),
     "show": ("data", "data_dir", "out", "images", "data.*"),
 }
@@ -62,31 +64,16 @@ def run(argv: Sequence[str]) -> int:
     action, *overrides = argv
     if action not in actions:
         raise unknown("action", action, actions, where="data")
+    overrides = ["verbose=true" if (action, word) == ("list", "-v") else word for word in overrides]
     names = [word for word in overrides if "=" not in word and not word.startswith("-")]
     typed = Overrides(f"data {action}", [word for word in overrides if word not in names])
     typed.only(*_KEYS[action])
     return actions[action](typed, [*names, *typed.data])
 
 
-def whereabouts(spec: DatasetSpec, data_dir: Path) -> tuple[bool, str]:
-    """Whether the set can be used without giving its folder, and where it is, or what to do."""
-    from adbench.data.tree import is_occupied
-
-    root = spec.default_root(data_dir)
-    if spec.bundled is not None:
-        return True, "ships with adbench"
-    if is_occupied(root):
-        return True, str(root)
-    if spec.domain == "any":
-        return False, "data.root=DIR"
-    if spec.prepare_root is not None:
-        return True, "rendered on first use"
-    return False, f"{root} is empty" if root.is_dir() else f"not in {data_dir}"
-
-
-def has_masks(spec: DatasetSpec) -> bool:
+def _masks(spec: DatasetSpec) -> str:
     """Whether the set says which pixels are anomalous."""
-    return "localisation" in spec.task or spec.metric_set == "road"
+    return "yes" if "localisation" in spec.task or spec.metric_set == "road" else "no"
 
 
 def _named(overrides: Overrides, names: Sequence[str], *, one: bool = False) -> list[DataConfig]:
@@ -101,26 +88,88 @@ def _named(overrides: Overrides, names: Sequence[str], *, one: bool = False) -> 
 
 
 def _list(overrides: Overrides, names: Sequence[str]) -> int:
+    from adbench.data import catalogue
+
+    for number, name in enumerate(names):
+        check_choice("data", name, "data list")
+        print("\n" * (number > 0) + "\n".join(_described(catalogue.get(name), overrides.data_dir)))
+    if not names:
+        specs = [catalogue.get(name) for name in catalogue.names()]
+        _print_all(specs, overrides.data_dir, verbose="verbose" in overrides)
+    return 0
+
+
+def _place(spec: DatasetSpec, data_dir: Path) -> tuple[bool, str]:
+    """Whether the set can be used without giving its folder; where it is, or what to do."""
+    from adbench.data.tree import is_occupied
+
+    root = spec.default_root(data_dir)
+    if spec.bundled is not None:
+        return True, "ships with adbench"
+    if is_occupied(root):
+        return True, f"yes, in {root.name}"
+    if spec.domain == "any":
+        return False, "give data.root=DIR"
+    if spec.prepare_root is not None:
+        return True, "rendered on first use"
+    return False, "no: its folder is empty" if root.is_dir() else "no"
+
+
+def _print_all(specs: Sequence[DatasetSpec], data_dir: Path, *, verbose: bool) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    from adbench.data import catalogue
-
-    if names:
-        raise UserError("data list takes no names", where=" ".join(names), hint=f"try: data check {names[0]}")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for header in ("data", "what it is", "domain", "classes", "images", "masks", "licence", "where"):
+    for header in (
+        "data",
+        "domain",
+        "found",
+        *(("what it is", "classes", "images", "masks", "licence", "folder") * verbose),
+    ):
         table.add_column(header, justify="right" if header in ("classes", "images") else "left")
-    for name in catalogue.names():
-        spec = catalogue.get(name)
-        here, where = whereabouts(spec, overrides.data_dir)
-        n_images = spec.n_published
-        cells = [spec.title, spec.domain, str(len(spec.classes) or "any"), f"{n_images:,}" if n_images else ""]
-        cells += ["yes" if has_masks(spec) else "no", spec.licence]
-        table.add_row(name, *map(Text, cells), Text(where, style="green" if here else "dim"))
-    print_table(table, width=400)  # one line per data set, for grep and the like
-    return 0
+    for spec in specs:
+        is_there, where = _place(spec, data_dir)
+        cells = [Text(spec.name), Text(spec.domain), Text(where, style="green" if is_there else "dim")]
+        if verbose:
+            images = f"{spec.n_published:,}" if spec.n_published else ""
+            facts = [spec.title, str(len(spec.classes) or "any"), images, _masks(spec), spec.licence]
+            cells += map(Text, [*facts, str(spec.default_root(data_dir))])
+        table.add_row(*cells)
+    print(f"looked for in {data_dir}; data list NAME says more of one")
+    print_table(table, width=400 if verbose else 80)
+
+
+def _described(spec: DatasetSpec, data_dir: Path) -> Iterator[str]:
+    """All that is known of a set, in lines of 80 columns."""
+    import textwrap
+
+    there, where = _place(spec, data_dir)
+    facts = {
+        "domain": spec.domain,
+        "task": spec.task,
+        "classes": f"{len(spec.classes)}: {', '.join(spec.classes)}" if spec.classes else "as found",
+        "images": f"{spec.n_published:,} as published" if spec.n_published else "",
+        "masks": _masks(spec),
+        "options": ", ".join(f"data.{option}" for option in spec.options),
+        "licence": spec.licence,
+        "source": spec.source,
+        "get it": spec.how_to_get,
+        "found": where if spec.bundled or not there else f"{where}: {spec.default_root(data_dir)}",
+        "looked for": "" if there or spec.domain == "any" else str(spec.default_root(data_dir)),
+    }
+    yield f"{spec.name}: {spec.title}"
+    for name, value in facts.items():
+        if value:
+            indent = f"  {name:<12}"
+            yield from textwrap.wrap(
+                value,
+                80,
+                initial_indent=indent,
+                subsequent_indent=" " * 14,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
 
 
 def _check(overrides: Overrides, names: Sequence[str]) -> int:

@@ -81,6 +81,8 @@ def _carry_out(plan: Plan, overrides: Sequence[str], device: torch.device, repor
             folder.write_config(config)
         for prepared in ready:
             reporter.say(f"method       {plan.config.method}, weights {_weights_line(prepared)}")
+            if origin := prepared.part.checkpoint.origin:
+                reporter.say(f"weights      {origin}")
             reporter.say(f"backbone     {components.clip_line(prepared.clip)}")
             for opened in prepared.opened:
                 reporter.say(f"evaluate on  {components.data_line(opened.name, opened.test)}")

@@ -1,46 +1,44 @@
-"""`adbench list`: which methods and backbones there are; `list data` is `data list`."""
+"""`adbench list`: which methods and backbones there are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from adbench.cli import data as data_command
 from adbench.cli.override_parser import choices
 from adbench.errors import UserError, unknown
 from adbench.shipped import configs_dir
 
-SUMMARY = "show the methods, data sets and backbones there are"
+SUMMARY = "show the methods and backbones there are"
 
 HELP = """\
-usage  python -m adbench list methods|data|clip [data_dir=DIR]
+usage  python -m adbench list methods|clip
 
   list methods   what each method is, the backbone that its paper uses, the version of its settings
-  list data      the same as data list
   list clip      the backbones that have a name here; other models of open_clip: clip.name=MODEL clip.pretrained=TAG
+
+Data sets are listed by `data list`.
 
 examples
   python -m adbench list methods
-  python -m adbench list data data_dir=/data
+  python -m adbench list clip
 """
 
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench list` with these words."""
     topics: dict[str, Callable[[], list[list[str]]]] = {"methods": _methods, "clip": _clip}
-    settings = [word for word in argv if word.startswith("data_dir=")]
-    wanted = [word for word in argv if word not in settings]
-    for word in wanted:
-        if word not in ("data", *topics):
-            raise unknown("thing to list", word, ["methods", "data", "clip", "data_dir=DIR"], where="list")
-    if not wanted:
-        raise UserError("list needs to know what", hint="python -m adbench list methods|data|clip")
-    for number, topic in enumerate(wanted):
-        print("\n" * (number > 0), end="")
-        if topic == "data":
-            data_command.run(["list", *settings])
-        else:
-            print(_columns(topics[topic]()))
+    for word in argv:
+        if word == "data":
+            raise UserError(
+                "data sets are listed by data list", where="list data", hint="run python -m adbench data list"
+            )
+        if word not in topics:
+            raise unknown("thing to list", word, list(topics), where="list")
+    if not argv:
+        raise UserError("list needs to know what", hint="run python -m adbench list methods|clip, or data list")
+    for number, topic in enumerate(argv):
+        print("\n" * (number > 0) + _columns(topics[topic]()))
     return 0
 
 

@@ -153,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\nadbench: interrupted. {interrupt}".rstrip(), file=sys.stderr, flush=True)
         return with_advice(interrupt, "").status
     except BrokenPipeError:
-        # `adbench list data | head`: the reader has gone. Python would complain again when it flushes at exit.
+        # `adbench data list | head`: the reader has gone. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:

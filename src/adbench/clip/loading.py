@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adbench.clip.download import obtain
 from adbench.clip.model import OPENAI_MEAN, OPENAI_STD, Clip
 from adbench.clip.presets import PRESETS
 from adbench.clip.stored import read_clip
@@ -60,7 +61,7 @@ def load_clip(
             tags = open_clip.list_pretrained_tags_by_model(name)
             raise unknown(f"pretrained tag of {name}", tag or "(none)", tags, where="clip.pretrained")
         mean, std = _three(tag_config.get("mean"), mean), _three(tag_config.get("std"), std)
-        source, file = tag, _download(tag_config, name, tag)
+        source, file = tag, obtain(tag_config, name, tag)
         stored = replace(read_clip(file), quick_gelu=bool(tag_config.get("quick_gelu", False)))
     built_with = _activation(quick_gelu, bool(config.get("quick_gelu", False)), stored.quick_gelu, name, source)
     weights: dict[str, Any] = {"name": name, "source": source, "quick_gelu": built_with, "mean": mean, "std": std}
@@ -122,19 +123,6 @@ def misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list
 
 def _kind_of_number(tensor: Tensor) -> tuple[bool, bool, bool]:
     return tensor.is_floating_point(), tensor.is_complex(), tensor.dtype is torch.bool
-
-
-def _download(tag_config: dict[str, Any], name: str, tag: str) -> Path:
-    import open_clip
-
-    try:
-        return Path(open_clip.download_pretrained(tag_config))
-    except Exception as error:  # the download stack raises many unrelated types: all mean "not obtained"
-        raise UserError(
-            f"could not download the weights {name} / {tag}: {str(error).splitlines()[0] if str(error) else error!r}",
-            where="clip.pretrained",
-            hint="check the connection, or download the file elsewhere and give it as clip.checkpoint=FILE",
-        ) from error
 
 
 def _three(given: Sequence[float] | None, default: tuple[float, float, float]) -> tuple[float, float, float]:
