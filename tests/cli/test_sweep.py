@@ -12,6 +12,7 @@ import yaml
 
 from adbench.cli.main import main
 from adbench.cli.override_parser import as_sweep
+from adbench.cli.sweep import objective
 from adbench.errors import UserError
 from cli.tiny_sets import write_sets
 
@@ -108,3 +109,26 @@ def test_jobs_by_submitits_local_executor(here: Path, capsys: pytest.CaptureFixt
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     assert main([*WORDS, "seed=1,2", "hydra/launcher=submitit_local", "out=local"]) == 0
     assert "2 jobs, 2 of them run now, 0 failed" in capsys.readouterr().out
+
+
+def test_damaged_records_are_run_again_or_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*WORDS, "seed=1,2", "out=swept"]
+    assert main(words) == 0
+    first, second = sorted((here / "swept").glob("*/job.json"))
+    second.write_text("{}")
+    capsys.readouterr()
+    assert main(words) == 0
+    assert "2 jobs, 1 of them run now, 0 failed" in capsys.readouterr().out
+    (here / "swept" / "foreign").mkdir()
+    record = {**json.loads(first.read_text()), "rows": 3}
+    (here / "swept" / "foreign" / "job.json").write_text(json.dumps(record))
+    assert main(words) == 2
+    assert "foreign/job.json.rows" in capsys.readouterr().err
+
+
+def test_what_an_optimising_sweeper_is_told() -> None:
+    rows = [{"image_auroc": 0.1}, {"image_auroc": None, "pixel_auroc": 0.75}]
+    assert objective(rows) == 0.75
+    assert objective([{"image_auroc": 0.25, "pixel_auroc": 0.75}]) == 0.25
+    assert objective([]) is None  # a failed job
+    assert objective([{"image_auroc": None}]) is None

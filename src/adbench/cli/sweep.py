@@ -18,15 +18,27 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from adbench.cli.override_parser import as_sweep, parse
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
+from adbench.typed import check_value
 
 _CONFIG = "adbench_sweep"
 _RECORD = "job.json"
 _SECTION, _DOT = "job", "__"
+
+
+class _Record(TypedDict):
+    """How a job has ended. `started`: seconds since 1970; `error`: None or a line."""
+
+    name: str
+    swept: dict[str, str]
+    overrides: list[str]
+    started: float
+    error: str | None
+    rows: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,7 @@ class _Job:
     folder: str
     fixed: frozenset[str]
 
-    def __call__(self, _config: object) -> float:
+    def __call__(self, _config: object) -> float | None:
         """Run one job in its own folder and leave job.json there; what an optimising sweeper is given of it.
 
         A job that fails does not stop the others: its record says why. Interruptions pass.
@@ -49,20 +61,15 @@ class _Job:
 
         overrides = [_from_hydra(word) for word in HydraConfig.get().overrides.task]
         swept = {
-            one.key: one.word.partition("=")[2] for one in parse(overrides, self.command) if one.key not in self.fixed
+            item.key: item.word.partition("=")[2]
+            for item in parse(overrides, self.command)
+            if item.key not in self.fixed
         }
         name = ",".join(f"{key}={value}" for key, value in swept.items()) or "job"
         out = Path(self.folder) / file_name(name)
         record = _finished(out, overrides)
         if record is None:
-            record = {
-                "name": name,
-                "swept": swept,
-                "overrides": overrides,
-                "started": time.time(),
-                "error": None,
-                "rows": [],
-            }
+            record = _Record(name=name, swept=swept, overrides=overrides, started=time.time(), error=None, rows=[])
             try:
                 record["rows"] = self._run(overrides, out)
             except UserError as error:
@@ -82,10 +89,13 @@ class _Job:
         return [{key: None if _undefined(value) else value for key, value in row.items()} for row in rows]
 
 
-def objective(rows: Sequence[Mapping[str, Any]]) -> float:
-    """What an optimising sweeper gets of a job: the image AUROC of its last mean, else its pixel AUROC, else NaN."""
+def objective(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """What an optimising sweeper gets of a job: the image AUROC of its last mean, else its pixel AUROC.
+
+    None, which such a sweeper counts as a failed trial, where the job has failed or both are undefined.
+    """
     values = [row.get(metric) for row in rows[-1:] for metric in ("image_auroc", "pixel_auroc")]
-    return float(next((value for value in values if value is not None), math.nan))
+    return next((float(value) for value in values if value is not None), None)
 
 
 def sweep(command: str, overrides: Sequence[str]) -> int:
@@ -97,20 +107,19 @@ def sweep(command: str, overrides: Sequence[str]) -> int:
     from adbench.report.sweeps import write_sweep
 
     of_hydra = [word for word in overrides if _is_hydras(word)]
-    found = as_sweep([word for word in overrides if word not in of_hydra], command)
-    if "out" in found:
-        folder = Path(
-            Overrides(command, [word for word in overrides if word.startswith("out=")]).get("out")
-        ).expanduser()
+    settings = as_sweep([word for word in overrides if word not in of_hydra], command)
+    if "out" in settings:
+        out = Overrides(command, [word for word in overrides if word.startswith("out=")]).get("out")
+        folder = Path(out).expanduser()
     else:
-        folder = _folder(command, found)
-    jobs = {key: one for key, one in found.items() if key != "out"}
-    fixed = frozenset(key for key, one in jobs.items() if not one.is_sweep)
+        folder = _folder(command, settings)
+    settings.pop("out", None)
+    fixed = frozenset(key for key, swept in settings.items() if not swept.is_sweep)
     reporter, start = make_reporter(), time.time()
     reporter.say(f"sweep        {folder}")
-    overrides = [_for_hydra(key, one.text) for key, one in jobs.items()]
+    overrides = [_for_hydra(key, swept.text) for key, swept in settings.items()]
     _multirun([*of_hydra, *overrides], _Job(command, str(folder.absolute()), fixed), folder)
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*/{_RECORD}"))]
+    records = [_read_record(path) for path in sorted(folder.glob(f"*/{_RECORD}"))]
     for file in write_sweep(folder, records):
         print(file)
     failed = [record for record in records if record["error"]]
@@ -147,8 +156,8 @@ def _from_hydra(word: str) -> str:
 
 def _folder(command: str, jobs: Mapping[str, Any]) -> Path:
     """Where the same sweep is found again: its name holds the keys that vary and a hash of all that was asked for."""
-    asked = hashlib.sha256("\n".join(sorted(f"{key}={one.text}" for key, one in jobs.items())).encode()).hexdigest()
-    keys = "_".join(key.replace(".", "-") for key, one in jobs.items() if one.is_sweep) or "one"
+    asked = hashlib.sha256("\n".join(sorted(f"{key}={swept.text}" for key, swept in jobs.items())).encode()).hexdigest()
+    keys = "_".join(key.replace(".", "-") for key, swept in jobs.items() if swept.is_sweep) or "one"
     return Path("outputs") / "sweep" / command / f"{keys[:80]}_{asked[:8]}"
 
 
@@ -186,11 +195,21 @@ def _multirun(overrides: Sequence[str], job: _Job, folder: Path) -> None:
         GlobalHydra.instance().clear()
 
 
-def _finished(out: Path, overrides: Sequence[str]) -> dict[str, Any] | None:
+def _read_record(path: Path) -> _Record:
+    """Raises UserError for a file that is missing, damaged or something else."""
+    try:
+        record: _Record = check_value(_Record, json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, ValueError) as error:
+        hint = "remove its folder and give the sweep again"
+        raise UserError(f"the record of a job cannot be read: {error}", where=str(path), hint=hint) from error
+    return record
+
+
+def _finished(out: Path, overrides: Sequence[str]) -> _Record | None:
     """The record of a job that has ended well by the same words."""
     try:
-        record = dict(json.loads((out / _RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        record = _read_record(out / _RECORD)
+    except UserError:
         return None
     return record if record["error"] is None and record["overrides"] == list(overrides) else None
 
