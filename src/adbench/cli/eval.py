@@ -59,6 +59,8 @@ how
                             smiyc, of road data only: the binned curve of that benchmark
   eval.aupro_limit=0.3,0.05 false-positive rates to which AUPRO is integrated, a column each
   eval.metrics=A,B@X        further columns, as segf1@val3sigma, pixel_aupimo, image_fpr95: see metrics.md
+  eval.pixel_size=image     pixels are counted at the size of the stored images, to which maps are scaled up; map (the
+                            default): at the size of the method's maps, as the papers of CLIP methods do
   eval.aupro200=true        AUPRO from 200 thresholds, as most papers compute it, beside the exact one
   eval.metrics_mode=exact   constant: constant memory, prints its error bound
   eval.memory_limit_mib=N   exact metrics go to disk above it

@@ -12,10 +12,11 @@ from PIL.Image import Image
 from torch import Tensor
 
 from adbench.data.contents import Contents
-from adbench.data.images import contents_of, open_mask, open_picture
+from adbench.data.images import contents_of, open_mask, open_picture, read_masks
 from adbench.data.label_maps import open_labels
 from adbench.data.mosaic import paste
 from adbench.data.sample import Batch, Sample
+from adbench.data.saturation import DefectMask, defect_masks
 from adbench.data.transforms import PairTransform, SceneTransform, Transform
 from adbench.errors import UserError
 
@@ -32,6 +33,7 @@ class Item:
     """The field of `Batch` that the annotation belongs to."""
     contents: Contents | None = None
     annotated: bool = True
+    defects: list[DefectMask] | None = None
 
 
 def load_item(
@@ -40,11 +42,14 @@ def load_item(
     with_masks: bool,
     parts: list[Sample] | None = None,
     changes: np.random.Generator | None = None,
+    *,
+    with_defects: bool = False,
 ) -> Item:
     """Decode a sample. Raises UserError naming the file that is broken.
 
     parts    the samples of the mosaic that takes its place
     changes  what image and mask are changed with at random in training, where the transform does that
+    with_defects  the masks of single defects too, where there are masks
     """
     label, marked, stored = sample.label, None, None
     image, pasted = (open_picture(sample), None) if parts is None else paste(parts)
@@ -59,11 +64,12 @@ def load_item(
             stored = open_mask(sample, image.size) if pasted is None else pasted
             marked = _share(stored) if label == 1 and sample.mask_path is not None and pasted is None else None
         tensor, mask = _tensors(transform, image, stored, changes)
+        defects = _defects(sample, image.size) if stored is not None and with_defects else None
         contents = contents_of(image, marked)
         annotated = all(part.annotated for part in parts or [sample])
         field: Literal["masks", "label_maps"] = "masks" if sample.label_ids is None else "label_maps"
         size = (image.height, image.width)
-        return Item(tensor, mask if labels is None else labels, size, label, field, contents, annotated)
+        return Item(tensor, mask if labels is None else labels, size, label, field, contents, annotated, defects)
     except (OSError, ValueError) as error:
         raise _unprepared(sample, error) from error
 
@@ -75,6 +81,11 @@ def _tensors(
     if changes is not None and isinstance(transform, PairTransform):
         return transform.augmented_pair(image, mask, changes)
     return transform.image(image), None if mask is None else transform.mask(mask)
+
+
+def _defects(sample: Sample, size: tuple[int, int]) -> list[DefectMask]:
+    """The masks of single defects of an image of `size` (width, height)."""
+    return [] if sample.label == 0 else defect_masks(sample, read_masks(sample, size))
 
 
 def _share(mask: Image) -> float:
@@ -123,6 +134,7 @@ def collate(samples: Sequence[Sample], items: list[Item]) -> Batch:
         dataset="+".join(dict.fromkeys(sample.dataset for sample in samples)),
         sizes=[item.size for item in items],
         contents=[item.contents or Contents() for item in items],
+        defects=[item.defects or [] for item in items] if items[0].defects is not None else None,
         annotated=[item.annotated for item in items] if annotations else None,
         **stacked,
     )

@@ -103,6 +103,7 @@ def make_loader(
     mosaic: Mapping[str, float] | None = None,
     drop_last: bool = False,
     with_masks: bool | None = None,
+    with_defects: bool = False,
 ) -> BatchLoader:
     """Return the batches of one epoch.
 
@@ -111,6 +112,7 @@ def make_loader(
     `mosaic` maps data set names to the share of training images that are replaced by mosaics (`Mosaic`).
     `with_masks` says whether batches carry masks; None: if any of `samples` has one. In batches with masks, normal
     images and anomalous images without a mask file have all-zero masks; `Batch.annotated` tells them apart.
+    `with_defects` adds the masks of single defects at their stored size (`Batch.defects`) to those.
     Label maps come at their own size, as they are to be evaluated (`make_episode_loader` is for training), and a batch
     without any where they are held back. With label maps or a `SceneTransform`, a batch ends where the images' size
     changes: batches may then be smaller, never mixed.
@@ -129,6 +131,7 @@ def make_loader(
         with_masks=has_masks(samples) if with_masks is None else with_masks,
         mosaic=Mosaic(samples, mosaic) if mosaic else None,
         seed=(seed, epoch),
+        with_defects=with_defects,
     )
     return BatchLoader(batches, skip=skip, workers=workers)
 
@@ -192,9 +195,11 @@ class _Batches(Dataset["Batch | _Fault"]):
         mosaic: Mosaic | None,
         seed: tuple[int, int],
         augment: bool = False,
+        with_defects: bool = False,
     ) -> None:
         self.samples, self.transform, self.episodes = samples, transform, episodes
         self.with_masks, self.mosaic, self.seed, self.augment = with_masks, mosaic, seed, augment
+        self.with_defects = with_defects
 
     def __len__(self) -> int:
         return len(self.episodes)
@@ -227,7 +232,8 @@ class _Batches(Dataset["Batch | _Fault"]):
         if self.mosaic is not None:
             parts = self.mosaic.draw(sample, np.random.default_rng([*self.seed, _ITEM, index]))
         changes = np.random.default_rng([*self.seed, _CHANGES, index]) if self.augment else None
-        return load_item(sample, self.transform, self.with_masks, parts, changes)
+        with_defects = self.with_defects
+        return load_item(sample, self.transform, self.with_masks, parts, changes, with_defects=with_defects)
 
 
 class _Fault:

@@ -13,6 +13,8 @@ from adbench.data.reading import AS_PUBLISHED, Reading
 if TYPE_CHECKING:
     import torch
 
+    from adbench.data.saturation import DefectMask
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -75,6 +77,8 @@ class Batch:
     contents     what reading each image has shown; None where nobody looked
     seeds        of training: a number per image, another in each epoch, for what a method draws for that image; so its
                  draws depend on no other image
+    defects      of each image the masks of its defects at its stored size, one by one; none of a good image. None: they
+                 were not asked for
     annotated    whether each image's annotation is known; where it is not, the mask is all zero and means nothing.
                  None: all are, where there is any
     """
@@ -92,6 +96,7 @@ class Batch:
     contents: list[Contents] | None = None
     annotated: list[bool] | None = None
     seeds: list[int] | None = None
+    defects: list[list[DefectMask]] | None = None
 
     def __len__(self) -> int:
         return len(self.class_names)

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from adbench.data.contents import ContentTally
 from adbench.data.sample import Batch
+from adbench.engine.image_size import at_image_size, masks_at_image_size
 from adbench.engine.optional_metrics import OptionalMetrics, Thresholds
 from adbench.engine.settings import EvalSettings
 from adbench.errors import UserError
 from adbench.methods.base import Prediction
 from adbench.metrics import ImageMetrics, PixelMetrics
+from adbench.metrics.inputs import Maps, Masks
 
 
 class ClassAccumulator:
@@ -29,6 +31,7 @@ class ClassAccumulator:
     ) -> None:
         """thresholds: of validation images, where a metric asks for them; probabilities: what scores claim to be."""
         self._columns = settings.columns()
+        self._image_size = settings.pixel_size == "image"
         self.optional = OptionalMetrics(
             self._columns,
             thresholds or {},
@@ -59,15 +62,25 @@ class ClassAccumulator:
             if prediction.maps is not None:
                 self.has_maps = True
                 if batch.truth is not None:
-                    maps, masks = as_arrays(prediction.maps), batch.truth.cpu().numpy()
-                    self.pixel_metrics.update(maps, masks)
-                    self.optional.update(maps, masks)
+                    self._update_pixels(prediction.maps, batch, batch.truth)
                     self.has_masks = True
         self.images += image_scores(prediction, batch)
         self.n_images += len(batch)
         self.n_anomalous += int(labels.sum())
         for key, contents in zip(batch.paths, batch.contents or (), strict=False):
             self.contents.add(key, contents)
+
+    def _update_pixels(self, maps: Tensor | Sequence[Tensor], batch: Batch, truth: Tensor) -> None:
+        """Take in maps and masks (B, H, W); at the size of the images where that is asked for, or defects are."""
+        measured: Maps = as_arrays(maps)
+        masks: Masks = truth.cpu().numpy()
+        if batch.defects is not None:
+            whole = as_arrays(at_image_size(maps, batch))
+            self.optional.update_defects(whole, batch.defects)
+            if self._image_size:
+                measured, masks = whole, masks_at_image_size(batch)
+        self.pixel_metrics.update(measured, masks)
+        self.optional.update(measured, masks)
 
     def merge(self, other: ClassAccumulator) -> ClassAccumulator:
         """Add another shard of the same class; `other` stays as it is."""
@@ -99,6 +112,8 @@ class ClassAccumulator:
             values, remarks = self.optional.of_pixels()
             metrics |= {**self.pixel_metrics.compute(thresholds=True), **values}
             notes += remarks
+            if self._image_size:
+                notes.append("pixels counted at the size of the images")
             if self.pixel_metrics.mode == "constant":
                 bounds = [bound for bound in self.pixel_metrics.error_bounds().values() if not math.isnan(bound)]
                 notes.append(f"pixel metrics in constant memory: exact to {max(bounds, default=0.0):.1e}")

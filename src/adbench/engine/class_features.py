@@ -164,7 +164,14 @@ def encoded(
     """Load and encode the samples, batch by batch; one by one where predictions depend on the batch."""
     method.eval()
     size = 1 if method.mixes_batch else settings.batch_size
-    loader = make_loader(samples, method.transform, batch_size=size, workers=settings.workers, with_masks=with_masks)
+    loader = make_loader(
+        samples,
+        method.transform,
+        batch_size=size,
+        workers=settings.workers,
+        with_masks=with_masks,
+        with_defects=settings.needs_defects,
+    )
     start = time.perf_counter()
     for batch in loader:
         batch = batch.to(device)

@@ -20,6 +20,7 @@ from adbench.engine.class_features import Encoded, encoded, relate
 from adbench.engine.class_results import ClassResultCache, FinishedClass, restored_supports, save_fitted
 from adbench.engine.class_shares import Accumulator, Share, put_together, share_of, takes_whole_classes
 from adbench.engine.device import autocast, check_amp
+from adbench.engine.image_size import check_sees_all
 from adbench.engine.kept_maps import MapWriter, maps_files
 from adbench.engine.names import file_name, file_names
 from adbench.engine.pictures import Painter, Shortlist, save_pictures
@@ -211,7 +212,12 @@ def _map_writer(
     if work.run is None:
         raise UserError("anomaly maps are kept in a run's folder, and there is none", where="eval.maps")
     file = maps_files(work.run, work.data.name, work.data.classes)[class_name]
-    return MapWriter(file, [sample.key for sample in samples], work.settings.maps)
+    return MapWriter(
+        file,
+        [sample.key for sample in samples],
+        work.settings.maps,
+        image_size=work.settings.pixel_size == "image",
+    )
 
 
 def _shared_banks(work: _Work, classes: Sequence[str]) -> dict[str, list[MemoryBank] | None]:
@@ -280,6 +286,8 @@ def accumulate(
                 method.memory_bank = bank
                 with torch.no_grad(), autocast(settings.amp, device):
                     prediction = method.score(features, batch)
+                if prediction.maps is not None and batch.defects is not None:
+                    check_sees_all(method, f"eval.{'pixel_size' if settings.pixel_size == 'image' else 'metrics'}")
                 accumulators[number].update(prediction, batch)
                 if maps is not None:
                     maps.add(number, prediction, batch)

@@ -4,8 +4,10 @@
     paths                 (N,) keys of the class's images, sorted
     shots, support_seed   (D,) of each draw of support sets; -1: none, or unknown
     map/<draw>/<image>    (H, W) float32 or float16, of the size that the method gives; higher = more anomalous
-    mask/<image>          (H', W') uint8, what maps are measured by: 1 anomalous, 0 normal, 255 unknown (of roads); not
-                          there where the data have no masks
+    mask/<image>          (H', W') uint8, what maps are measured by, at its size: 1 anomalous, 0 normal, 255 unknown (of
+                          roads); not there where the data have no masks
+    defects/<image>       (N, h, w) uint8, where metrics of single defects were asked for: each at the image's size;
+    saturations/<image>   (N, 2) threshold, and 1 where it is a share of the defect; NaN where unknown
 <draw> and <image> count from 0. A file appears when its class is finished, whole or not at all.
 """
 
@@ -24,8 +26,10 @@ from numpy.typing import NDArray
 
 from adbench.atomic import naming, replacing
 from adbench.data.sample import Batch
+from adbench.data.saturation import DefectMask
 from adbench.engine import ranks
 from adbench.engine.accumulators import as_arrays
+from adbench.engine.image_size import masks_at_image_size
 from adbench.engine.names import file_name, file_names
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import KeepMaps
@@ -42,22 +46,27 @@ def maps_files(run: RunFolder, dataset: str, classes: Sequence[str]) -> dict[str
 
 
 class KeptMap(NamedTuple):
-    """A map (H, W) of an image in a draw of support sets, and its mask (H', W') of 0, 1 and 255, or None."""
+    """A map (H, W) of an image in a draw of support sets, its mask (H', W') of 0, 1 and 255, and its defects at the
+    image's `size` (height, width); None where they were not kept."""
 
     path: str
     shots: int | None
     support_seed: int | None
     map: NDArray[np.floating[Any]]
     mask: NDArray[np.uint8] | None
+    defects: list[DefectMask] | None
+    size: tuple[int, int] | None
 
 
 class MapWriter:
     """The maps of one class on their way to `file`; a context: at its end the file is there, unless something failed.
 
-    `images`: the keys of all images of the class; `keep`: the type of the numbers (true: float32).
+    `images`: the keys of all images of the class; `keep`: the type of the numbers (true: float32);
+    `image_size`: masks are kept at the size of the images.
     """
 
-    def __init__(self, file: Path, images: Sequence[str], keep: KeepMaps) -> None:
+    def __init__(self, file: Path, images: Sequence[str], keep: KeepMaps, *, image_size: bool = False) -> None:
+        self._image_size = image_size
         self._file = _file_of(file, ranks.rank())
         self._others = [_file_of(file, rank) for rank in range(1, ranks.count())]
         self._paths = sorted(images)
@@ -92,8 +101,19 @@ class MapWriter:
                 )
             self._write(f"map/{draw}/{self._numbers[path]}", values)
             if draw == 0 and batch.truth is not None:
-                mask = np.asarray(batch.truth[i].cpu().numpy(), np.uint8)
+                whole = masks_at_image_size(batch)[i] if self._image_size else None
+                mask = np.asarray(batch.truth[i].cpu().numpy() if whole is None else whole, np.uint8)
                 self._write(f"mask/{self._numbers[path]}", mask, zipfile.ZIP_DEFLATED)
+                self._write_defects(self._numbers[path], batch, i)
+
+    def _write_defects(self, number: int, batch: Batch, i: int) -> None:
+        """Write the defects of image `i` of a batch, where they were loaded."""
+        if batch.defects is not None and batch.sizes is not None:
+            defects = batch.defects[i]
+            masks = np.asarray([defect.mask for defect in defects], np.uint8).reshape(-1, *batch.sizes[i])
+            pairs = [defect.saturation or (np.nan, np.nan) for defect in defects]
+            self._write(f"defects/{number}", masks, zipfile.ZIP_DEFLATED)
+            self._write(f"saturations/{number}", np.asarray(pairs, np.float64).reshape(-1, 2))
 
     def finish(self, draws: Sequence[tuple[int | None, int | None]]) -> None:
         """Take in what other ranks have written, and write what belongs to what; `draws`: K and seed of each."""
@@ -134,6 +154,17 @@ def read_maps(file: Path) -> Iterator[KeptMap]:
                         None if seed < 0 else seed,
                         stored[f"map/{draw}/{number}"],
                         stored.get(f"mask/{number}"),
+                        *_defects(stored.get(f"defects/{number}"), stored.get(f"saturations/{number}")),
                     )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"the kept maps cannot be read: {error}", where=str(file), hint=_HINT) from error
+
+
+def _defects(
+    masks: NDArray[Any] | None, saturations: NDArray[Any] | None
+) -> tuple[list[DefectMask] | None, tuple[int, int] | None]:
+    if masks is None or saturations is None:
+        return None, None
+    pairs = [None if np.isnan(threshold) else (float(threshold), bool(share)) for threshold, share in saturations]
+    defects = [DefectMask(mask > 0, pair) for mask, pair in zip(masks, pairs, strict=True)]
+    return defects, (int(masks.shape[1]), int(masks.shape[2]))

@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adbench.data.saturation import DefectMask
 from adbench.metrics import ImageMetrics
 from adbench.metrics.inputs import Maps, Masks
 from adbench.metrics.metric import Level
 from adbench.metrics.registry import Column
+from adbench.metrics.spro import Channel, Saturation
 
 Thresholds = Mapping[tuple[Level, str], float]
 """Score thresholds by level and the rule that they come by; NaN where a class gives none."""
@@ -30,14 +32,32 @@ class OptionalMetrics:
         self._of_pixels = [column for column in columns if column.metric.of_pixels is not None]
         self._probabilities, self.thresholds = probabilities, dict(thresholds)
         makers = {self._shared(column): column.metric.of_pixels for column in self._of_pixels}
-        limit = memory_limit // max(1, len(makers))
+        self._of_defects = [column for column in columns if column.metric.of_defects is not None]
+        by_defects = {_source(column.metric.of_defects): column.metric.of_defects for column in self._of_defects}
+        limit = memory_limit // max(1, len(makers) + len(by_defects))
         numbers = {self._shared(column): self._number(column) for column in self._of_pixels}
         self._accumulators = {key: make(numbers[key], limit) for key, make in makers.items() if make is not None}
+        self._defects = {key: make(limit) for key, make in by_defects.items() if make is not None}
+        self._n_unsaturated = 0
 
     def update(self, maps: Maps, masks: Masks) -> None:
         """Take in maps (B, H, W) and masks (B, H, W), or lists of (H, W)."""
         for accumulator in self._accumulators.values():
             accumulator.update(maps, masks)
+
+    def update_defects(self, maps: Maps, defects: Sequence[Sequence[DefectMask]]) -> None:
+        """Take in maps, a list of (H, W) at the size of the images, and the defects of each image."""
+        if not self._defects:
+            return
+        unknown = [defect for image in defects for defect in image if defect.saturation is None]
+        self._n_unsaturated += len(unknown)
+        if not unknown:
+            channels = [
+                [Channel(defect.mask, Saturation(*defect.saturation)) for defect in image if defect.saturation]
+                for image in defects
+            ]
+            for accumulator in self._defects.values():
+                accumulator.update(maps, channels)
 
     def merge(self, other: OptionalMetrics) -> None:
         """Add another shard of the same class; `other` stays as it is. Thresholds come from one that has them."""
@@ -45,6 +65,9 @@ class OptionalMetrics:
         self.thresholds = {**other.thresholds, **defined}
         for key, accumulator in self._accumulators.items():
             accumulator.merge(other._accumulators[key])
+        for source, by_defects in self._defects.items():
+            by_defects.merge(other._defects[source])
+        self._n_unsaturated += other._n_unsaturated
 
     def of_images(self, images: ImageMetrics) -> tuple[dict[str, float], list[str]]:
         """Values by column, from the scores and labels that `images` holds, and notes."""
@@ -70,15 +93,27 @@ class OptionalMetrics:
         """Values by column, and notes."""
         computed = {key: accumulator.compute() for key, accumulator in self._accumulators.items()}
         values = {column.key: computed[self._shared(column)][column.metric.name] for column in self._of_pixels}
-        return values, [note for accumulator in self._accumulators.values() for note in accumulator.notes()]
+        notes = [note for accumulator in self._accumulators.values() for note in accumulator.notes()]
+        for column in self._of_defects:
+            accumulator = self._defects[_source(column.metric.of_defects)]
+            limit = None if column.parameter is None else column.value
+            values[column.key] = math.nan if self._n_unsaturated else accumulator.compute(limit)[column.metric.name]
+        if self._n_unsaturated and self._of_defects:
+            names = ", ".join(column.key for column in self._of_defects)
+            notes.append(f"{names} is undefined: of {self._n_unsaturated} masks no saturation is known")
+        return values, notes
 
     def _shared(self, column: Column) -> tuple[str, float | str | None]:
         """What columns that share an accumulator have in common."""
-        make: Any = column.metric.of_pixels
-        return f"{make.__module__}.{make.__qualname__}", column.parameter
+        return _source(column.metric.of_pixels), column.parameter
 
     def _number(self, column: Column) -> float | None:
         """The column's parameter as a number; None where it has none."""
         if isinstance(column.parameter, str):
             return self.thresholds.get((column.metric.level, column.parameter), math.nan)
         return column.parameter
+
+
+def _source(make: Any) -> str:
+    """The place of a function: the same for columns that share it."""
+    return f"{make.__module__}.{make.__qualname__}"

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch import Tensor
-from torch.nn import functional
-
 from adbench.data.contents import ContentTally
 from adbench.data.sample import Batch
 from adbench.engine.accumulators import as_array, image_scores, located
+from adbench.engine.image_size import resized, sees_all
 from adbench.engine.optional_metrics import OptionalMetrics
 from adbench.engine.settings import EvalSettings, MetricSet
 from adbench.errors import UserError
@@ -60,7 +58,7 @@ class RoadAccumulator:
                 self.image_metrics.update(as_array(prediction.scores)[known], labels[known])
                 self.has_scores = True
             if batch.truth is not None:
-                maps = [at_label_size(map_, mask) for map_, mask in zip(prediction.maps, batch.truth, strict=True)]
+                maps = [resized(map_, mask.shape) for map_, mask in zip(prediction.maps, batch.truth, strict=True)]
                 self.road_metrics.update([as_array(map_) for map_ in maps], list(batch.truth.cpu().numpy()))
         self.images += image_scores(prediction, batch)
         self.n_images += len(batch)
@@ -106,14 +104,6 @@ class RoadAccumulator:
         }
 
 
-def at_label_size(map_: Tensor, labels: Tensor) -> Tensor:
-    """A map (H, W) resized bilinearly (corners not aligned) to the size of its labels (h, w)."""
-    if map_.shape == labels.shape:
-        return map_
-    resized = functional.interpolate(map_[None, None].float(), size=labels.shape, mode="bilinear", align_corners=False)
-    return resized[0, 0]  # (h, w)
-
-
 def check_road(method: Method, metric_set: MetricSet, settings: EvalSettings, where: str) -> None:
     """Raise UserError where data set `where` cannot be measured with this method or these settings."""
     if metric_set.name != "road":
@@ -137,15 +127,9 @@ def check_road(method: Method, metric_set: MetricSet, settings: EvalSettings, wh
             where="eval.metrics_mode",
             hint="leave out eval.metrics_mode",
         )
-    if not _sees_all(method.transform.describe()):
+    if not sees_all(method):
         raise UserError(
             f"method {method.name} crops its pictures, so its maps do not cover the labels of {where}",
             where="method",
             hint="choose a method that sees the whole picture",
         )
-
-
-def _sees_all(described: dict[str, Any]) -> bool:
-    """Whether a transform keeps the whole picture: it squashes it, or resizes it to the size that is taken."""
-    resize = described.get("resize")
-    return resize in (None, "squash", described.get("image_size"))

@@ -35,6 +35,7 @@ Amp = Literal["off", "bf16", "fp16"]
 Cache = Literal["auto", "off", "ram", "disk"]
 Selection = Literal["last", "best_on_test"]
 Protocol = Literal["exact", "official", "smiyc"]
+PixelSize = Literal["map", "image"]
 MetricsMode = Literal["exact", "constant"]
 KeepMaps = Literal[False, True, "float32", "float16"]
 AuxNormals = Literal["test_only", "train_and_test"]
@@ -168,6 +169,8 @@ class EvalSettings:
                          pixel_aupro@0.05 to 0.05
     aupro200             AUPRO from 200 thresholds, as papers compute it, beside the exact integral
     metrics              further columns: names of metrics.md, with their parameter as in image_recall_at_fpr@0.05
+    pixel_size           pixels are counted at the size of the method's "map", to which masks are resized, as the papers
+                         of CLIP methods do; or of the "image" as it is stored, to which maps are scaled up
     heat_maps            pictures per class: the most anomalous images and, half as many, the most suspect normal ones
     maps                 keep all anomaly maps in the run's folder (see `kept_maps`): as float32 (true), or as float16
     metrics_mode         "exact", or "constant": little memory for any number of pixels, prints its error bound
@@ -183,6 +186,7 @@ class EvalSettings:
     aupro_limit: Annotated[tuple[Annotated[float, Range(0, 1, above=True)], ...], NonEmpty] = (AUPRO_LIMIT,)
     aupro200: bool = False
     metrics: tuple[str, ...] = ()
+    pixel_size: PixelSize = "map"
     heat_maps: NonNegativeInt = 0
     maps: KeepMaps = False
     metrics_mode: MetricsMode = "exact"
@@ -197,6 +201,11 @@ class EvalSettings:
             if column.metric.every_score and self.metrics_mode == "constant":
                 hint = "choose eval.metrics_mode=exact"
                 raise UserError(f"{column.key} needs every score", where="eval.metrics_mode=constant", hint=hint)
+
+    @property
+    def needs_defects(self) -> bool:
+        """Whether masks of single defects, at the size of the images, are to be loaded."""
+        return self.pixel_size == "image" or any(column.metric.of_defects is not None for column in self.columns())
 
     @property
     def needs_validation(self) -> bool:

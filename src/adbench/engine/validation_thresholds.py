@@ -11,6 +11,7 @@ from adbench.data.sample import Sample
 from adbench.engine.accumulators import as_array, as_arrays, located
 from adbench.engine.adapt import MemoryBank
 from adbench.engine.device import autocast
+from adbench.engine.image_size import at_image_size
 from adbench.engine.optional_metrics import Thresholds
 from adbench.engine.rng import seed_streams
 from adbench.engine.settings import EvalSettings
@@ -60,7 +61,8 @@ def validation_thresholds(
                 if prediction.scores is not None:
                     images.update(as_array(prediction.scores)[None])
                 if prediction.maps is not None:
-                    pixels.update(as_arrays(prediction.maps))
+                    whole = settings.pixel_size == "image"
+                    pixels.update(as_arrays(at_image_size(prediction.maps, batch) if whole else prediction.maps))
         moments: tuple[tuple[Level, ScoreMoments], ...] = (("image", images), ("pixel", pixels))
         thresholds.append({(level, VALIDATION_RULE): moment.threshold() for level, moment in moments})
     return thresholds

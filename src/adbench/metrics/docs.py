@@ -31,8 +31,10 @@ in: mean + 3 population standard deviations of all their scores. It stands in th
 (`pixel_{VALIDATION_RULE}`, `image_{VALIDATION_RULE}`); a data set without a validation split has none, and the figure
 is n/a.
 
-Pixels are counted at the size of the method's maps, to which masks are resized, as the papers of CLIP methods do;
-road scenes at the size of their labels, to which maps are resized. With other sizes AUPIMO, AUPRO at small limits and
+Pixels are counted at the size of the method's maps, to which masks are resized, as the papers of CLIP methods do.
+`eval.pixel_size=image` counts them at the size of the stored images, to which maps are scaled up (bilinear), as the
+papers of MVTec AD, MVTec AD 2 and MVTec LOCO AD ask for; rows say so. AUC-sPRO is always measured so, road scenes at
+the size of their labels. With other sizes AUPIMO, AUPRO at small limits and
 figures of small defects come out differently: compare within one size.
 
 What the figures do not say: F1-max, FPR at 95 % recall and recall at a rate choose their threshold by the test

@@ -39,6 +39,19 @@ class PixelAccumulator(Protocol):
         """What a reader of the values must know: why one is undefined, on what it rests."""
 
 
+class DefectAccumulator(Protocol):
+    """What measures the defects of a class one by one, image by image: picklable, mergeable in any order."""
+
+    def update(self, maps: Maps, channels: Any = None) -> Any:
+        """Add maps and, of each image, its defects (`spro.Channel`) at the map's size."""
+
+    def merge(self, other: Any) -> Any:
+        """Add what another of the same settings holds."""
+
+    def compute(self, limit: float | None = None) -> dict[str, float]:
+        """Values by the metrics' names for this parameter, NaN where undefined."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parameter:
     """What stands behind the "@" of a column's name: a number in `range`, or a rule by which the number comes.
@@ -68,6 +81,8 @@ class Metric:
     of_images        value from scores (N,), labels (N,) and, where there is one, the parameter
     of_pixels        accumulator from the parameter (None: it has none) and its share of the memory limit in bytes.
                      Metrics with the same function and parameter share an accumulator
+    of_defects       accumulator of maps and of the masks of single defects with their saturation, both at the size of
+                     the images, from its share of the memory limit in bytes; it computes values for any parameter
     probabilities    defined only for image scores that claim to be probabilities of an anomaly
     every_score      not to be had in constant memory
     least_images     with fewer images the value is biased, and a note says so
@@ -86,6 +101,7 @@ class Metric:
     parameter: Parameter | None = None
     of_images: Callable[..., float] | None = None
     of_pixels: Callable[[float | None, int], PixelAccumulator] | None = None
+    of_defects: Callable[[int], DefectAccumulator] | None = None
     probabilities: bool = False
     every_score: bool = False
     least_images: int = 0
@@ -93,4 +109,4 @@ class Metric:
     @property
     def is_choice(self) -> bool:
         """Whether eval.metrics takes it."""
-        return self.built_in or self.of_images is not None or self.of_pixels is not None
+        return self.built_in or any(by is not None for by in (self.of_images, self.of_pixels, self.of_defects))

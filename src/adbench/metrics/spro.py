@@ -162,6 +162,10 @@ def auc_spro(
     return SproMetrics(limit=limit).update(maps, channels).compute()["pixel_auspro"]
 
 
+def _accumulator(memory_limit: int) -> SproMetrics:
+    return SproMetrics(memory_limit=memory_limit)
+
+
 DEFINITIONS = (
     Metric(
         name="pixel_auspro",
@@ -169,7 +173,8 @@ DEFINITIONS = (
         level="pixel",
         formula="area under the mean saturated share found of every defect over FPR, up to a limit, divided by it",
         source="Bergmann et al., Beyond Dents and Scratches, IJCV 2022",
-        asked_by="Python: adbench.metrics.spro",
+        of_defects=_accumulator,
+        every_score=True,
         parameter=Parameter(what="FPR limit", range=Range(0, 1, above=True), default=LIMIT),
     ),
 )

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from adbench.data import catalogue
 from adbench.engine.accumulators import as_array
+from adbench.engine.image_size import resized
 from adbench.engine.kept_maps import KeptMap, maps_files, read_maps
 from adbench.engine.optional_metrics import OptionalMetrics
-from adbench.engine.road_accumulator import at_label_size
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import MetricsMode, Row
 from adbench.errors import UserError
@@ -88,8 +90,7 @@ def _measured(row: Row, maps: Iterable[KeptMap], mode: MetricsMode) -> dict[str,
         road, n_masks = RoadMetrics(protocol=protocol, min_pred=min_pred, min_gt=min_gt), 0
         for kept in maps:
             if kept.mask is not None:
-                map_ = at_label_size(torch.from_numpy(kept.map), torch.from_numpy(kept.mask))
-                road.update([as_array(map_)], [kept.mask])
+                road.update([_at_size(kept.map, kept.mask.shape)], [kept.mask])
                 n_masks += 1
         return road.compute() if n_masks else {}
     columns = [column for key in in_order(row) if (column := find(key)) is not None]
@@ -101,7 +102,15 @@ def _measured(row: Row, maps: Iterable[KeptMap], mode: MetricsMode) -> dict[str,
     n_masks = 0
     for kept in maps:
         if kept.mask is not None:
-            pixels.update(kept.map[None], kept.mask[None])
-            optional.update(kept.map[None], kept.mask[None])
+            measured = [_at_size(kept.map, kept.mask.shape)]
+            pixels.update(measured, [kept.mask])
+            optional.update(measured, [kept.mask])
             n_masks += 1
+        if kept.defects is not None and kept.size is not None:
+            optional.update_defects([_at_size(kept.map, kept.size)], [kept.defects])
     return {**pixels.compute(thresholds=True), **optional.of_pixels()[0]} if n_masks else {}
+
+
+def _at_size(map_: NDArray[np.floating[Any]], size: Sequence[int]) -> NDArray[np.floating[Any]]:
+    """A map (H, W) at the size (height, width) of what it is measured by."""
+    return as_array(resized(torch.from_numpy(map_), size))
