@@ -95,7 +95,8 @@ def test_shards_add_up(samples):
     method = build_method()
     settings = EvalSettings(pixel_size="image", metrics=("pixel_auspro",))
     whole, first, second = (
-        accumulate(method, part, settings, device=CPU, with_masks=True)[0] for part in (samples, samples[::2], samples[1::2])
+        accumulate(method, part, settings, device=CPU, with_masks=True)[0]
+        for part in (samples, samples[::2], samples[1::2])
     )
     merged, expected = first.merge(second).result()["metrics"], whole.result()["metrics"]
     assert merged == pytest.approx(expected)

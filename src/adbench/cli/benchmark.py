@@ -18,6 +18,8 @@ DEFAULT = "zeroshot14"
 EVERY_OTHER = "default"
 """The key, among checkpoints by data set, that serves the data sets that are not named."""
 
+MEASURES = ("metrics", "aupro_limit", "aupro200", "pixel_size")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
@@ -26,6 +28,7 @@ class Benchmark:
     checkpoint  one for all, or data set -> checkpoint, with "default" for those that are not named; None: latest run
     support     of methods that take support images: k, seed, source
     options     data set -> its own options (data.SET.OPTION=VALUE)
+    eval        what it is measured by: those of the settings of eval that decide figures (`MEASURES`)
     """
 
     name: str
@@ -34,12 +37,14 @@ class Benchmark:
     checkpoint: str | Mapping[str, str] | None = None
     support: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    eval: Mapping[str, Any] = field(default_factory=dict)
 
     def layer(self, method: str, data: Sequence[str], *, fitted: bool = False) -> Layer:
         """Its settings for a method and a part of its data sets; `fitted`: the weights have had their support."""
         from adbench.methods import method_class
 
-        values: dict[str, Any] = {"data": {name: self.options[name] for name in data if name in self.options}}
+        options = {name: self.options[name] for name in data if name in self.options}
+        values: dict[str, Any] = {"data": options, "eval": self.eval}
         if fitted or not method_class(method).adapts:
             return Layer(values=values)
         values["support"] = {key: value for key, value in self.support.items() if key != "source"}
@@ -67,6 +72,7 @@ def load_benchmark(name: str, where: str = "") -> Benchmark:
     served = benchmark.checkpoint if isinstance(benchmark.checkpoint, Mapping) else {}
     for kind, names, known in (
         ("setting of support", benchmark.support, ("source", "k", "seed")),
+        ("setting of eval that a benchmark has", benchmark.eval, MEASURES),
         ("data set", benchmark.data, choices("data")),
         ("data set of the benchmark", benchmark.options, benchmark.data),
         ("data set of the benchmark", served, (*benchmark.data, EVERY_OTHER)),
