@@ -15,12 +15,17 @@ from adbench.errors import UserError
 from adbench.interrupts import with_advice
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
+    from adbench.api.dataset import Dataset
     from adbench.cli.config import TrainConfig
     from adbench.engine.progress import Reporter
     from adbench.engine.run_folder import RunFolder
+    from adbench.engine.settings import TrainData
     from adbench.engine.train import TrainResult
+    from adbench.methods import Method
 
 SUMMARY = "fit a method's learnable part on auxiliary data"
 
@@ -164,6 +169,28 @@ def execute(overrides: Sequence[str], reporter: Reporter) -> Trained:
         return _train(config, overrides, device, reporter)
 
 
+def _announce(
+    config: TrainConfig,
+    method: Method,
+    data: Sequence[TrainData],
+    validation: Dataset | None,
+    device: torch.device,
+    folder: Path,
+    reporter: Reporter,
+) -> None:
+    from adbench.cli import components
+
+    learnable = sum(parameter.numel() for parameter in method.learnable_parameters().values())
+    reporter.say(f"method       {config.method}, {learnable:,} learnable parameters")
+    reporter.say(f"backbone     {components.clip_line(method.clip)}")
+    for dataset in data:
+        reporter.say(f"train on     {components.data_line(dataset.name, dataset.samples)}")
+    if validation is not None:
+        reporter.say(f"validate on  {components.data_line(validation.name, validation.test)}")
+    reporter.say(f"device       {components.device_line(device)}")
+    reporter.say(f"run          {folder}")
+
+
 def _train(config: TrainConfig, overrides: Sequence[str], device: torch.device, reporter: Reporter) -> Trained:
     from adbench.api.dataset import auxiliary_choice
     from adbench.cli import components
@@ -192,15 +219,7 @@ def _train(config: TrainConfig, overrides: Sequence[str], device: torch.device, 
         origin=origin("train", overrides),
     )
     with ranks.claimed(claim) as folder:
-        learnable = sum(parameter.numel() for parameter in method.learnable_parameters().values())
-        reporter.say(f"method       {config.method}, {learnable:,} learnable parameters")
-        reporter.say(f"backbone     {components.clip_line(clip)}")
-        for dataset in data:
-            reporter.say(f"train on     {components.data_line(dataset.name, dataset.samples)}")
-        if validation is not None:
-            reporter.say(f"validate on  {components.data_line(validation.name, validation.test)}")
-        reporter.say(f"device       {components.device_line(device)}")
-        reporter.say(f"run          {folder.path}")
+        _announce(config, method, data, validation, device, folder.path, reporter)
         try:
             result = train(
                 method,

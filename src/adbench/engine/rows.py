@@ -74,20 +74,7 @@ def build_rows(
     metrics = [column.key for column in settings.columns()]
     if metric_set is not None and metric_set.name == "road":
         metrics = in_order([*(metric for result in results.values() for metric in result["metrics"]), *ROAD_METRICS])
-    shown = backbone(method)
-    common = {
-        "method": method.name,
-        "weights": None if record is None else record.sha256,
-        "backbone": shown.get("name"),
-        "backbone_sha256": shown.get("weights_sha256"),
-        "trained_on": trained_on(record),
-        "dataset": dataset,
-        "support_seed": draw[1],
-        "support_source": next((drawn.source for drawn in (support or {}).values()), None),
-        "seed": settings.seed if record is None or record.seed is None else record.seed,
-        "eval_seed": settings.seed,
-        "protocol": settings.protocol,
-    }
+    common = _common(method, dataset, settings, record, draw, support or {})
     rows = []
     for name, result in {**results, MEAN: _total(results)}.items():
         classes = list(results) if name == MEAN else [name]
@@ -102,19 +89,37 @@ def build_rows(
                 "n_anomalous": result["n_anomalous"],
                 **{metric: table[name].get(metric, math.nan) for metric in metrics},
                 **{key: value for key, value in result.get("metrics", {}).items() if is_threshold(key)},
-                **_marks(
-                    dataset,
-                    classes,
-                    record,
-                    result,
-                    (*_transductive(method, results, classes), note),
-                    seen or Overlap(),
-                ),
+                **_marks(dataset, classes, record, result, (*_transductive(method, results, classes), note), seen),
                 "seconds": seconds,
                 "images_per_second": n_images / seconds if seconds else math.nan,
             }
         )
     return rows
+
+
+def _common(
+    method: Method,
+    dataset: str,
+    settings: EvalSettings,
+    record: WeightsRecord | None,
+    draw: Draw,
+    support: Mapping[str, SupportSet],
+) -> Row:
+    """What the rows of all classes say alike."""
+    shown = backbone(method)
+    return {
+        "method": method.name,
+        "weights": None if record is None else record.sha256,
+        "backbone": shown.get("name"),
+        "backbone_sha256": shown.get("weights_sha256"),
+        "trained_on": trained_on(record),
+        "dataset": dataset,
+        "support_seed": draw[1],
+        "support_source": next((drawn.source for drawn in support.values()), None),
+        "seed": settings.seed if record is None or record.seed is None else record.seed,
+        "eval_seed": settings.seed,
+        "protocol": settings.protocol,
+    }
 
 
 def image_records(data: EvalData, results: Mapping[Draw, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -191,14 +196,14 @@ def _marks(
     record: WeightsRecord | None,
     result: Mapping[str, Any],
     further: Sequence[str | None],
-    seen: Overlap,
+    seen: Overlap | None,
 ) -> dict[str, Any]:
     """What is known against these results. Without a record nothing was trained: all is well."""
     notes = [*result["notes"], *(note for note in further if note)]
     selected = bool(result.get("selected_on_test"))
     if record is None:
         return {"zero_shot": True, "selected_on_test": selected, "notes": notes}
-    marked = marks(dataset, classes, record, result["n_images"], seen)
+    marked = marks(dataset, classes, record, result["n_images"], seen or Overlap())
     return {
         "zero_shot": marked["zero_shot"],
         "selected_on_test": selected or marked["selected_on_test"],
