@@ -9,7 +9,7 @@ import pytest
 
 from adbench.cli.main import command_names, help_text, main
 
-COMMANDS = ("data", "demo", "eval", "list", "parity", "report", "train")
+COMMANDS = ("bench", "data", "demo", "eval", "list", "parity", "report", "train")
 
 
 def test_the_commands_are_found() -> None:

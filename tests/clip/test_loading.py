@@ -171,3 +171,15 @@ def test_towers_of_other_kinds_are_refused_clearly():
         config = {"embed_dim": 32, "vision_cfg": tower, "text_cfg": TINY["text_cfg"]}
         with pytest.raises(UserError, match=r"ViT .*or a ConvNeXt image tower"):
             clip_from_state(config, {}, name="c", source="-", quick_gelu=False)
+
+
+def test_random_weights_are_of_the_right_size_and_follow_the_seed(tiny_architecture):
+    torch.manual_seed(1)
+    first = load_clip("tiny", pretrained="random", image_size=48, quick_gelu=True)
+    torch.manual_seed(1)
+    second = load_clip("tiny", pretrained="random")
+    assert (first.source, first.image_size, first.quick_gelu) == ("random", 48, True)
+    assert first.weights_sha256 == second.weights_sha256
+    assert {key: value.shape for key, value in first.model.state_dict().items()} == {
+        key: value.shape for key, value in make_tiny_clip().model.state_dict().items()
+    }

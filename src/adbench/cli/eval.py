@@ -76,6 +76,7 @@ where
 
   -m, --multirun            a run for each combination of values: key=a,b (lists: [a,b]); all jobs in one sweep.csv;
                             hydra/launcher=joblib and others run them side by side or elsewhere
+  --profile                 trace.json beside the results: a Chrome trace of the first 20 images
   --show, --cfg job         print the settings that these words come to, and stop
   --info TOPIC              what Hydra says of them: defaults, defaults-tree, config, searchpath, plugins
   --debug                   a traceback instead of one line for an error
@@ -103,6 +104,7 @@ def settings(overrides: Sequence[str]) -> str:
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench eval` with these words."""
+    from adbench.engine.profile import Profile
     from adbench.engine.progress import make_reporter
     from adbench.report.results import console_tables
 
@@ -116,10 +118,12 @@ def run(argv: Sequence[str]) -> int:
     if options.show:
         print(settings(overrides), end="")
         return 0
-    evaluated = execute(overrides, make_reporter())
+    with Profile(make_reporter(), on=options.profile) as profile:
+        evaluated = execute(overrides, profile)
+        traces = profile.write(evaluated.folder / "trace.json")
     for table in console_tables(evaluated.rows):
         print_table(table)
-    for file in evaluated.files:
+    for file in (*evaluated.files, *traces):
         print(file)
     return 0
 

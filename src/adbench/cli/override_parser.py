@@ -15,7 +15,7 @@ from adbench.typed import Written
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override as HydraOverride
 
-OPTIONS = ("--cfg", "--debug", "--help", "--info", "--multirun", "--show", "-m")
+OPTIONS = ("--cfg", "--debug", "--help", "--info", "--multirun", "--profile", "--show", "-m")
 
 # Free text: taken as typed, whatever blanks, brackets, commas and signs are in it.
 _TEXTS = (

@@ -174,15 +174,16 @@ class Options:
     show: bool
     sweep: bool
     info: str | None
+    profile: bool
 
 
 def read_options(argv: Sequence[str]) -> Options:
-    """Take --show (or --cfg job), --multirun (or -m) and --info TOPIC out of the words, wherever they stand."""
+    """Take --show (or --cfg job), --multirun (or -m), --info TOPIC and --profile out of the words."""
     overrides, rest, values_of = [], list(argv), {"--cfg": "", "--info": ""}
     flags = set()
     while rest:
         word = rest.pop(0)
-        if word in ("--show", "-m", "--multirun"):
+        if word in ("--show", "-m", "--multirun", "--profile"):
             flags.add(word)
         elif word in values_of:
             values_of[word] = rest.pop(0) if rest else ""
@@ -191,7 +192,10 @@ def read_options(argv: Sequence[str]) -> Options:
         else:
             overrides.append(word)
     info = values_of["--info"] if "--info" in argv else None
-    return Options(overrides, "--show" in flags or bool(values_of["--cfg"]), bool(flags - {"--show"}), info)
+    sweep = bool(flags & {"-m", "--multirun"})
+    if sweep and "--profile" in flags:
+        raise UserError("--profile is of one run, and -m starts several", where="--profile", hint="leave out one")
+    return Options(overrides, "--show" in flags or bool(values_of["--cfg"]), sweep, info, "--profile" in flags)
 
 
 def check_choice(group: str, name: str, where: str) -> None:

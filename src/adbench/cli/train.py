@@ -74,6 +74,7 @@ where
 
   -m, --multirun            a run for each combination of values: key=a,b (lists: [a,b]); all jobs in one sweep.csv;
                             hydra/launcher=joblib and others run them side by side or elsewhere
+  --profile                 trace.json in the run's folder: a Chrome trace of the first 20 steps
   --show, --cfg job         print the settings that these words come to, and stop
   --info TOPIC              what Hydra says of them: defaults, defaults-tree, config, searchpath, plugins
   --debug                   a traceback instead of one line for an error
@@ -111,6 +112,7 @@ def settings(overrides: Sequence[str]) -> str:
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench train` with these words."""
+    from adbench.engine.profile import Profile
     from adbench.engine.progress import make_reporter
 
     options = read_options(argv)
@@ -123,7 +125,9 @@ def run(argv: Sequence[str]) -> int:
     if options.show:
         print(settings(overrides), end="")
         return 0
-    trained = execute(overrides, make_reporter())
+    with Profile(make_reporter(), on=options.profile) as profile:
+        trained = execute(overrides, profile)
+        traces = profile.write(trained.run.path / "trace.json")
     result, path = trained.result, trained.run.path
     if result.already_finished:
         print(f"this training had finished before: {path}")
@@ -131,6 +135,8 @@ def run(argv: Sequence[str]) -> int:
         print(f"trained {result.steps} steps in {result.seconds:.0f} s ({result.images_per_second:.3g} images/s)")
     print(f"weights      {trained.run.weights_path}")
     print(f"curves       tensorboard --logdir {path}")
+    for trace in traces:
+        print(f"trace        {trace}")
     print(f"evaluate it  python -m adbench eval checkpoint={shlex.quote(str(path))} data=NAME")
     return 0
 

@@ -18,6 +18,8 @@ from adbench.clip.presets import PRESETS
 from adbench.clip.stored import read_clip
 from adbench.errors import UserError, unknown
 
+RANDOM = "random"
+"""`pretrained` of a backbone whose weights are drawn: of the right size, without a download. For measuring time."""
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 
 
@@ -34,7 +36,8 @@ def load_clip(
 
     name        "demo", "toy_convnext" (tiny, random weights), or an open_clip model name such as "ViT-L-14-336" or
                 "convnext_large_d_320"
-    pretrained  an open_clip tag, downloaded by open_clip on first use; default: the preset's
+    pretrained  an open_clip tag, downloaded by open_clip on first use; default: the preset's. "random": drawn from
+                torch's global stream, for measuring time, without a download
     checkpoint  a local file instead: OpenAI's TorchScript .pt (no code of it is run), a file of open_clip or of Hugging
                 Face transformers' CLIP (.pt, .bin, .safetensors), or a larger model's that holds one CLIP, as FC-CLIP's
     quick_gelu  activation to build. None follows the model's configuration and raises UserError where the weights are
@@ -50,6 +53,11 @@ def load_clip(
     config = open_clip.get_model_config(name)
     if config is None:
         raise unknown("backbone", name, sorted({*open_clip.list_models(), *PRESETS}), where="clip")
+    if checkpoint is None and pretrained == RANDOM:
+        asked = bool(config.get("quick_gelu", False)) if quick_gelu is None else quick_gelu
+        return clip_from_state(config, None, name=name, source=RANDOM, quick_gelu=asked, image_size=image_size).to(
+            device
+        )
     mean, std = OPENAI_MEAN, OPENAI_STD
     if checkpoint is not None:
         file, source = Path(checkpoint), Path(checkpoint).name
@@ -70,7 +78,7 @@ def load_clip(
 
 def clip_from_state(
     config: Mapping[str, Any],
-    state: Mapping[str, Tensor],
+    state: Mapping[str, Tensor] | None,
     *,
     name: str,
     source: str,
@@ -79,7 +87,7 @@ def clip_from_state(
     mean: tuple[float, float, float] = OPENAI_MEAN,
     std: tuple[float, float, float] = OPENAI_STD,
 ) -> Clip:
-    """Build an open_clip CLIP from its configuration and load `state` strictly."""
+    """Build an open_clip CLIP from its configuration and load `state` strictly; None: weights stay as drawn."""
     import open_clip
 
     settings: dict[str, Any] = copy.deepcopy(dict(config))
@@ -89,6 +97,12 @@ def clip_from_state(
         raise UserError(f"backbone {name!r} is not a CLIP with a classic ViT or a ConvNeXt image tower", where="clip")
     settings["quick_gelu"] = quick_gelu
     model = open_clip.CLIP(**settings).float()
+    if state is not None:
+        _load(model, state, name, source)
+    return Clip(model, name=name, source=source, quick_gelu=quick_gelu, image_size=image_size, mean=mean, std=std)
+
+
+def _load(model: Any, state: Mapping[str, Tensor], name: str, source: str) -> None:
     expected = model.state_dict()
     given = {key: value for key, value in state.items() if key.rpartition(".")[2] not in _NOT_WEIGHTS}
     if "logit_scale" in given:
@@ -101,7 +115,6 @@ def clip_from_state(
             hint="name the model that the file was saved from (clip=...)",
         )
     model.load_state_dict(given)
-    return Clip(model, name=name, source=source, quick_gelu=quick_gelu, image_size=image_size, mean=mean, std=std)
 
 
 def misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:

@@ -85,6 +85,8 @@ def resize_bilinear_8bit(pixels: Bytes, side: int) -> Bytes:
     rows, only the indices are clamped.
     """
     height, width = pixels.shape[:2]
+    if height == width == side:
+        return pixels
     x, fx = _source_positions(width, side)
     inside = (x >= 0) & (x < width - 1)
     x, fx = np.clip(x, 0, width - 1), np.where(inside, fx, np.float32(0))
