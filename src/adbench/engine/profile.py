@@ -44,12 +44,12 @@ class Profile:
         self._reporter.say(text)
 
     @contextlib.contextmanager
-    def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+    def track(self, label: str, total: int, *, done: int = 0, closing: bool = True) -> Iterator[Advance]:
         """Show the progress, and record from the first on."""
         if self._on and self._recorder is None:
             self._recorder = _recorder()
             self._recorder.start()
-        with self._reporter.track(label, total, done=done) as advance:
+        with self._reporter.track(label, total, done=done, closing=closing) as advance:
 
             def counted(count: int, values: Mapping[str, float]) -> None:
                 advance(count, values)
