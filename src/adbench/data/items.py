@@ -12,11 +12,12 @@ from PIL.Image import Image
 from torch import Tensor
 
 from adbench.data.contents import Contents
+from adbench.data.defects import DefectMask
 from adbench.data.images import contents_of, open_mask, open_picture, read_masks
 from adbench.data.label_maps import open_labels
 from adbench.data.mosaic import paste
 from adbench.data.sample import Batch, Sample
-from adbench.data.saturation import DefectMask, defect_masks
+from adbench.data.saturation import defect_masks
 from adbench.data.transforms import PairTransform, SceneTransform, Transform
 from adbench.errors import UserError
 

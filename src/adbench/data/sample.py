@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench.data.contents import Contents
+from adbench.data.defects import DefectMask, Saturation
 from adbench.data.reading import AS_PUBLISHED, Reading
 
 if TYPE_CHECKING:
     import torch
-
-    from adbench.data.saturation import DefectMask
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Sample:
     label_ids: Mapping[int, int] | None = field(default=None, hash=False)
     overlay_path: Path | None = None
     further_masks: tuple[Path, ...] = ()
-    saturations: Mapping[int, tuple[float, bool]] | None = field(default=None, hash=False)
+    saturations: Mapping[int, Saturation] | None = field(default=None, hash=False)
 
     @property
     def annotated(self) -> bool:

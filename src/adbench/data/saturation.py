@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from adbench.data.defects import DefectMask, Saturation
 from adbench.data.mask_values import StoredMask
 from adbench.data.sample import Sample
 from adbench.data.stems import bare, numbered
@@ -22,16 +22,6 @@ from adbench.data.survey import Entry, Note
 from adbench.errors import UserError
 
 CONFIG_NAME = "defects_config.json"
-Saturation = tuple[float, bool]
-"""A threshold, and whether it is a share of the defect's own area, in (0, 1]; else it is a number of pixels."""
-
-
-@dataclass(frozen=True, slots=True)
-class DefectMask:
-    """One defect of an image: its mask (H, W) bool at the size of the stored image; its saturation, where known."""
-
-    mask: NDArray[np.bool_]
-    saturation: Saturation | None
 
 
 def with_saturations(samples: Iterable[Sample], folder: Path) -> Iterator[Entry]:

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench.atomic import naming, replacing
+from adbench.data.defects import DefectMask
 from adbench.data.sample import Batch
-from adbench.data.saturation import DefectMask
 from adbench.engine import ranks
 from adbench.engine.accumulators import as_arrays
 from adbench.engine.image_size import masks_at_image_size

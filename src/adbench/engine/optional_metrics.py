@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adbench.data.saturation import DefectMask
+from adbench.data.defects import DefectMask
 from adbench.metrics import ImageMetrics
 from adbench.metrics.inputs import Maps, Masks
 from adbench.metrics.metric import Level
