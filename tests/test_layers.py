@@ -27,7 +27,7 @@ RANKS = {
     "cli": 6,
 }
 # Modules that every layer may use; they use none.
-GROUND = ("errors", "atomic", "shipped", "weight_files")
+GROUND = ("errors", "atomic", "plugins", "shipped", "weight_files")
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from adbench.clip import load_clip
     from adbench.engine.train import TrainResult
     from adbench.methods import build
+    from adbench.plugins import load_plugin
 
 _PLACES = {
     "adbench.api.dataset": ("Dataset", "list_data", "open_dataset"),
@@ -35,6 +36,7 @@ _PLACES = {
     "adbench.clip": ("load_clip",),
     "adbench.engine.train": ("TrainResult",),
     "adbench.methods": ("build",),
+    "adbench.plugins": ("load_plugin",),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
@@ -51,6 +53,7 @@ __all__ = [
     "list_data",
     "list_methods",
     "load_clip",
+    "load_plugin",
     "load_results",
     "load_run",
     "open_dataset",

@@ -107,12 +107,12 @@ def make(cls: type[_Made], values: Mapping[str, Any], where: str) -> _Made:
 
     Raises UserError, naming the setting, for an unknown key and for a value of another type or out of range.
     """
-    return cls(**_checked(_annotations(cls), values, where))  # type: ignore[arg-type]
+    return cls(**_checked(hints_of(cls), values, where))  # type: ignore[arg-type]
 
 
 def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """`values` as the keyword-only arguments of `function` want them. Raises UserError as `make` does."""
-    return _checked(_annotations(function), values, where)
+    return _checked(hints_of(function), values, where)
 
 
 def check_value(wanted: Any, value: Any, where: str) -> Any:
@@ -126,20 +126,24 @@ def check_fields(instance: Any, where: str, **places: str) -> None:
     `places`: names of fields that are set elsewhere than in section `where`. Raises UserError as `make` does.
     """
     cls: Callable[..., Any] = type(instance)
-    for name, wanted in _annotations(cls).items():
+    for name, wanted in hints_of(cls).items():
         place = places.get(name, f"{where}.{name}")
         object.__setattr__(instance, name, _value(wanted, getattr(instance, name), place))
 
 
 @functools.cache
-def _annotations(owner: Callable[..., Any]) -> dict[str, Any]:
-    """The annotation of each field of a dataclass, or of each keyword-only parameter."""
+def hints_of(owner: Callable[..., Any]) -> dict[str, Any]:
+    """The annotation of each field of a dataclass, or of each keyword-only parameter; Any where there is none."""
     if dataclasses.is_dataclass(owner):
         hints = typing.get_type_hints(owner, include_extras=True)
         return {field.name: hints[field.name] for field in dataclasses.fields(owner)}
     function = owner.__init__ if isinstance(owner, type) else owner  # type: ignore[misc]
     parameters = inspect.signature(owner).parameters.values()
-    written = {one.name: one.annotation for one in parameters if one.kind is one.KEYWORD_ONLY}
+    written = {
+        one.name: Any if one.annotation is one.empty else one.annotation
+        for one in parameters
+        if one.kind is one.KEYWORD_ONLY
+    }
     bare = types.SimpleNamespace(__annotations__=written)
     return typing.get_type_hints(bare, function.__globals__, include_extras=True)
 

@@ -8,9 +8,9 @@ from adbench.api.detector import Detector
 from adbench.clip import load_clip
 from adbench.engine.device import resolve_device
 from adbench.engine.run_folder import RunFolder
-from adbench.engine.weights import load_weights, read_record
+from adbench.engine.weights import check_is_known, load_weights, read_record
 from adbench.errors import UserError
-from adbench.methods import build
+from adbench.methods import build, names
 
 
 def load_run(path: str | Path, *, device: str = "auto") -> Detector:
@@ -28,6 +28,7 @@ def load_run(path: str | Path, *, device: str = "auto") -> Detector:
     if record is None:
         hint = "build the method and load the weights: Detector(method, load_weights(method, path))"
         raise UserError("this file does not say which method it is of", where=str(path), hint=hint)
+    check_is_known(record, names(), 'first run adbench.load_plugin("PLACE")')
     used = RunFolder(place if place.is_dir() else place.parent).config().get("clip", {})
     if used.get("name") != record.backbone.get("name"):
         used = {"name": record.backbone.get("name")}

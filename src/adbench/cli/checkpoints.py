@@ -122,7 +122,7 @@ def _class(method: str) -> type[Method]:
 
 
 def _read(path: Path, method: str | None) -> ChosenCheckpoint:
-    from adbench.engine.weights import read_record
+    from adbench.engine.weights import check_is_known, read_record
 
     record = read_record(path)
     if record is None and method is None:
@@ -133,6 +133,8 @@ def _read(path: Path, method: str | None) -> ChosenCheckpoint:
             where=str(path),
             hint=f"use method={record.method}, or weights of {method}",
         )
+    if record is not None:
+        check_is_known(record, choices("method"), "add method=PLACE")
     return ChosenCheckpoint(record.method if record is not None else str(method), path, record)
 
 

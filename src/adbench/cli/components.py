@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from adbench.cli.config import ClipConfig, Config, DataConfig
 from adbench.data import catalogue
+from adbench.plugins import DATASETS, METHODS
 
 if TYPE_CHECKING:
     import torch
@@ -83,6 +84,13 @@ def build_method(config: Config, clip: Clip, device: torch.device) -> Method:
 
     torch.manual_seed(config.seed)
     return methods.build(config.method, clip, **config.hyperparameters).to(device)
+
+
+def plugins_of(config: Config) -> dict[str, dict[str, str]]:
+    """Where the method and the data sets that are not built in come from, for run.json: by setting and name."""
+    sources = {f"method {config.method}": METHODS.source(config.method)}
+    sources |= {f"data {data.name}": DATASETS.source(data.name) for data in config.data}
+    return {name: source.describe() for name, source in sources.items() if source is not None}
 
 
 def clip_line(clip: Clip) -> str:

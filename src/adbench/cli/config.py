@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from adbench.cli.layers import Layer, Tree, data_defaults, lay_over, settle
-from adbench.cli.override_parser import choices
+from adbench.cli.override_parser import choices, entry_name
 from adbench.cli.overrides import Overrides, check_choice, unknown_setting
 from adbench.data import catalogue
 from adbench.data.support import SupportSettings
@@ -126,7 +126,7 @@ def train_config(overrides: Overrides) -> TrainConfig:
         raise UserError(f"support.k is {shown}, and a training takes one K", where="support.k", hint="train once per K")
     tree["trainer"] = {**tree["trainer"], "seed": tree["seed"], "shots": support.k[0]}
     if tree["validation"] is not None:
-        name = str(read(tree["validation"]))
+        name = entry_name("data", str(read(tree["validation"])))
         check_choice("data", name, f"validation={name}")
         tree["validation"] = _data_config(name, data_defaults(name), "validation")
     return _typed(TrainConfig, tree)

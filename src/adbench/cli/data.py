@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adbench.cli.console import print_table
-from adbench.cli.override_parser import choices
+from adbench.cli.override_parser import choices, entry_name
 from adbench.cli.overrides import Overrides, check_choice
 from adbench.errors import UserError, unknown
 
@@ -34,6 +34,7 @@ usage  python -m adbench data list [NAME ...] [-v] [data_dir=DIR]
           set is not there
   show    a contact sheet: per class normal and anomalous images with their masks drawn in
 
+  NAME                      also FILE.py: a data set of your own (docs/plugins.md)
   data_dir=DIR              where data sets lie (./data, or $ADBENCH_DATA); one set lies in data_dir/NAME
   data.root=DIR             the folder of this one set            data.classes='[a,b]'      a part of the classes
   data.OPTION=VALUE         the set's own options (datasets.md)
@@ -84,7 +85,7 @@ def _named(overrides: Overrides, names: Sequence[str], *, one: bool = False) -> 
         raise UserError(f"{overrides.command} needs a data set", hint=f"name one: {', '.join(choices('data'))}")
     if len(names) > 1 and (one or any(key.startswith("data.") for key in overrides.by_key)):
         raise UserError(f"{len(names)} data sets are named", where=" ".join(names), hint="name one")
-    return [data_config(overrides, name) for name in names]
+    return [data_config(overrides, entry_name("data", name)) for name in names]
 
 
 def _list(overrides: Overrides, names: Sequence[str]) -> int:

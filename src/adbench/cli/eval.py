@@ -32,7 +32,8 @@ are named and left out. An interrupted benchmark goes on behind what is finished
 Without any setting, the weights of the latest training are evaluated on what there is of zeroshot14.
 
 what
-  method=NAME               adbench list methods; hyperparameters are method.KEY=VALUE
+  method=NAME               adbench list methods; hyperparameters are method.KEY=VALUE, as --help beside it shows
+  method=FILE.py            a method of your own, data=FILE.py a data set (docs/plugins.md)
   checkpoint=latest         the newest finished training run of the method (default); of a method that is fitted to
                             support images, the newest evaluation that has fitted it
   checkpoint=RUN|FILE       a run folder, a weights file, or a checkpoint published by the method's authors

@@ -135,12 +135,18 @@ def _prepared(plan: Plan, device: torch.device, reporter: Reporter) -> tuple[lis
 def _run_folder(plan: Plan, overrides: Sequence[str]) -> Iterator[RunFolder]:
     """The folder of the run: a new one, `out`, or that of the same benchmark where it was interrupted."""
     from adbench.atomic import write_json
+    from adbench.cli.components import plugins_of
     from adbench.engine.provenance import origin
     from adbench.engine.run_folder import RunFolder
 
     config = plan.config
     claim = RunFolder.claim(
-        "eval", config.method, plan.label, outputs=config.outputs, out=config.out, origin=origin("eval", overrides)
+        "eval",
+        config.method,
+        plan.label,
+        outputs=config.outputs,
+        out=config.out,
+        origin=origin("eval", overrides, plugins_of(config)),
     )
     if plan.benchmark is None:
         with claim as new:
@@ -241,6 +247,7 @@ def _described(prepared: _Ready) -> dict[str, Any]:
     return {
         "evaluated": [data.name for data in prepared.data],
         "hyperparameters": prepared.part.config.hyperparameters,
+        **({} if prepared.method.plugin is None else {"plugin": dict(prepared.method.plugin)}),
         "backbone": prepared.clip.describe(),
         "checkpoint": str(prepared.part.checkpoint.path or "untrained"),
         "supports": drawn or fitted,

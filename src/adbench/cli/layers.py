@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from adbench.errors import UserError
+from adbench.plugins import DATASETS, METHODS
 from adbench.shipped import configs_dir
 
 Tree = dict[str, Any]
@@ -80,9 +82,12 @@ def settle(command: str, layers: Sequence[Layer], data: Sequence[str]) -> Tree:
     What a method needs for particular data (configs/words) is that of the first data set.
     """
     choices = {group: name for layer in layers for group, name in layer.choices.items()}
+    defaults = {name: data_defaults(name) for name in data}
+    if choices.get("method") in METHODS.plugged():
+        _register_method(choices["method"])
     tree = _compose(command, {**choices, "data": data[0]})
     del tree["backbone"]  # what methods ask of backbones has arrived in `clip`
-    tree["data"] = {name: data_defaults(name) for name in data}
+    tree["data"] = defaults
     for layer in layers:
         tree = lay_over(tree, layer.values)
     return tree
@@ -141,10 +146,34 @@ def _register_groups() -> None:
     from adbench.data.support_sources import SOURCES
 
     store = ConfigStore.instance()
-    for name in catalogue.names():
+    catalogue.names()
+    for name in list(DATASETS.entries):  # installed ones that nobody has asked for stay unread
         store.store(group="data", name=name, node=_as_yaml({"name": name, **data_defaults(name)}))
     for source in SOURCES:
         store.store(group="support", name=source, node=_as_yaml(asdict(SupportSettings(source=source))))
+
+
+def _register_method(name: str) -> None:
+    """Tell Hydra of a plug-in method: the hyperparameters in its code, under what NAME.yaml beside its module says.
+
+    Of NAME_on_CLIP.yaml and NAME_for_DATA.yaml there too.
+    """
+    import inspect
+
+    from hydra.core.config_store import ConfigStore
+
+    from adbench.methods import method_class
+    from adbench.structured import read_yaml
+
+    cls, store = method_class(name), ConfigStore.instance()
+    folder = Path(inspect.getfile(cls)).parent
+    node: Tree = {"method": {"name": name, **_as_yaml(cls.hyperparameter_defaults())}}
+    if (folder / f"{name}.yaml").is_file():
+        node = lay_over(node, read_yaml(folder / f"{name}.yaml"))
+    store.store(group="method", name=name, node=node, package="_global_")
+    for group, mark in (("recipe", "_on_"), ("words", "_for_")):
+        for file in sorted(folder.glob(f"{name}{mark}*.yaml")):
+            store.store(group=group, name=file.stem, node=read_yaml(file), package="_global_")
 
 
 def _as_yaml(values: Mapping[str, Any]) -> Tree:

@@ -7,6 +7,7 @@ from typing import Any
 
 from adbench.cli.override_parser import choices
 from adbench.errors import UserError, unknown
+from adbench.plugins import METHODS
 from adbench.shipped import configs_dir
 
 SUMMARY = "show the methods and backbones there are"
@@ -62,7 +63,11 @@ def read_header(group: str, name: str) -> tuple[str, dict[str, Any]]:
 
 def _methods() -> list[list[str]]:
     rows = [["method", "backbone", "version", "what it is"]]
+    plugged = METHODS.plugged()
     for name in choices("method"):
+        if name in plugged:
+            rows.append([name, "", "", "of an installed package"])
+            continue
         about, values = read_header("method", name)
         overrides = [entry for entry in values.get("defaults", []) if isinstance(entry, dict)]
         backbone = next((entry["override /clip"] for entry in overrides if "override /clip" in entry), "")

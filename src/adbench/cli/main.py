@@ -113,9 +113,19 @@ def dispatch(argv: Sequence[str]) -> int:
         )
     if "--help" in rest or "-h" in rest:
         print(str(getattr(module, "HELP", module.__doc__)).strip())
+        _print_settings(rest)
         return 0
     run: Callable[[Sequence[str]], int] = module.run
     return run(rest)
+
+
+def _print_settings(words: Sequence[str]) -> None:
+    """After a command's help, the settings of the method and data sets that its words name."""
+    named = [word for word in words if word.startswith(("method=", "data="))]
+    if named:
+        from adbench.cli.own_settings import own_settings
+
+        print(own_settings(named))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from adbench.errors import UserError, unknown
+from adbench.plugins import DATASETS, METHODS, is_file
 from adbench.shipped import configs_dir
 from adbench.typed import Written
 
@@ -61,7 +62,19 @@ def choices(group: str) -> list[str]:
         from adbench.data.support_sources import SOURCES
 
         return sorted(SOURCES)
-    return sorted(file.stem for file in (configs_dir() / group).glob("*.yaml"))
+    names = {file.stem for file in (configs_dir() / group).glob("*.yaml")}
+    return sorted(names.union(METHODS.plugged()) if group == "method" else names)
+
+
+def entry_name(group: str, word: str) -> str:
+    """The name that a word stands for: of a plug-in file (`method=FILE.py`, `data=FILE.py`) what it registers.
+
+    Raises UserError for a file that is missing, fails, or registers nothing of the kind.
+    """
+    registry = {"method": METHODS, "data": DATASETS}.get(group)
+    if registry is None or not is_file(word):
+        return word
+    return registry.from_file(word)
 
 
 def parse(overrides: Sequence[str], command: str) -> list[Override]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adbench.cli.layers import KINDS, Deleted, Layer, Tree, dotted_keys, lay_over, nested
-from adbench.cli.override_parser import Override, choices, parse
+from adbench.cli.override_parser import Override, choices, entry_name, parse
 from adbench.errors import UserError, unknown
 from adbench.typed import Written, expanded, read
 
@@ -42,7 +42,9 @@ class Overrides:
             name = read(override.value)
             if not isinstance(name, str):
                 raise UserError(f"{override.word} names no {kind}", where=command, hint=f"write {group}=NAME")
+            name = entry_name(group, name)
             check_choice(group, name, override.word)
+            self.by_key[group] = replace(override, value=name)
 
     def __contains__(self, key: str) -> bool:
         return key in self.by_key
@@ -141,7 +143,7 @@ class Overrides:
         if "data" not in self:
             return []
         value, word = read(self.by_key["data"].value), self.word("data")
-        names = [str(name) for name in (value if isinstance(value, list) else [value])]
+        names = [entry_name("data", str(name)) for name in (value if isinstance(value, list) else [value])]
         if not names:
             raise UserError("no data set is named", where=word, hint="write data=NAME or 'data=[a,b]'")
         for name in names:

@@ -13,6 +13,7 @@ from adbench.cli.rerun import with_rerun
 from adbench.cli.sweep import show_sweep, sweep
 from adbench.errors import UserError
 from adbench.interrupts import with_advice
+from adbench.plugins import is_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,8 @@ TensorBoard events in outputs/train/METHOD/DATA/TIME. The method's YAML file hol
 can be set here. A run that was stopped goes on when the same command is given out=ITS_FOLDER.
 
 what
-  method=NAME               adbench list methods; hyperparameters are method.KEY=VALUE
+  method=NAME               adbench list methods; hyperparameters are method.KEY=VALUE, as --help beside it shows
+  method=FILE.py            a method of your own, data=FILE.py a data set (docs/plugins.md)
   data=NAME                 data to train on (adbench data list); 'data=[mvtec,visa]' for several
   data_dir=DIR              where data sets lie (./data, or $ADBENCH_DATA)
   data.root=DIR             the folder of this one set; of several: data.NAME.root=DIR
@@ -137,7 +139,9 @@ def run(argv: Sequence[str]) -> int:
     print(f"curves       tensorboard --logdir {path}")
     for trace in traces:
         print(f"trace        {trace}")
-    print(f"evaluate it  python -m adbench eval checkpoint={shlex.quote(str(path))} data=NAME")
+    file = [word for word in overrides if word.startswith("method=") and is_file(word)]  # a checkpoint runs no code
+    words = shlex.join(["python", "-m", "adbench", "eval", *file, f"checkpoint={path}", "data=NAME"])
+    print(f"evaluate it  {words}")
     return 0
 
 
@@ -222,7 +226,7 @@ def _train(config: TrainConfig, overrides: Sequence[str], device: torch.device, 
         config.data_names,
         outputs=config.outputs,
         out=config.out,
-        origin=origin("train", overrides),
+        origin=origin("train", overrides, components.plugins_of(config)),
     )
     with ranks.claimed(claim) as folder:
         _announce(config, method, data, validation, device, folder.path, reporter)

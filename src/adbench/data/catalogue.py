@@ -5,6 +5,9 @@ A data set is one module in a package of `PACKAGES`: a function that indexes its
     @register("widgets", title="Widgets 2020", classes=("bolt", "nut"), ...)
     def index(root: Path, classes: Sequence[str] | None) -> Iterable[Sample]: ...
 
+Data sets of others come from a file that the user names (`adbench.load_plugin`, `data=FILE.py`), or from installed
+packages by their entry points in the group "adbench.datasets".
+
 Keyword-only arguments of that function are the data set's own options (`open_dataset(..., options={...})`).
 """
 
@@ -26,10 +29,9 @@ from adbench.data.spec import Indexer
 from adbench.data.spec import Progress as Progress
 from adbench.data.survey import BROKEN, Survey
 from adbench.errors import UserError, unknown
+from adbench.plugins import DATASETS
 
 PACKAGES = ("adbench.data.sets", "adbench.demo.sets")
-
-_SPECS: dict[str, DatasetSpec] = {}
 
 
 def register(name: str, **facts: Any) -> Callable[[Indexer], Indexer]:
@@ -39,9 +41,11 @@ def register(name: str, **facts: Any) -> Callable[[Indexer], Indexer]:
     """
 
     def add(index_files: Indexer) -> Indexer:
-        if name in _SPECS:
-            raise ValueError(f"two data sets are called {name!r}")
-        _SPECS[name] = DatasetSpec(name=name, index_files=index_files, **facts)
+        spec = DatasetSpec(name=name, index_files=index_files, **facts)
+        if not index_files.__module__.startswith("adbench."):
+            _load_all()  # their names are taken
+        reserved = name in DATASETS.entries and DATASETS.source(name) is None
+        DATASETS.add(name, spec, index_files.__module__, reserved=reserved)
         return index_files
 
     return add
@@ -54,17 +58,18 @@ def _load_all() -> None:
 
 
 def names() -> list[str]:
-    """All data sets, sorted."""
+    """All data sets, those of installed packages too, sorted."""
     _load_all()
-    return sorted(_SPECS)
+    return sorted({*DATASETS.entries, *DATASETS.plugged()})
 
 
 def get(name: str) -> DatasetSpec:
     """The data set called `name`. Raises UserError with the nearest name for an unknown one."""
     _load_all()
-    if name not in _SPECS:
-        raise unknown("data set", name, _SPECS)
-    return _SPECS[name]
+    if name not in DATASETS.entries and not DATASETS.from_package(name):
+        raise unknown("data set", name, names())
+    spec: DatasetSpec = DATASETS.entries[name]
+    return spec
 
 
 def open_dataset(

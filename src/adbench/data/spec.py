@@ -55,14 +55,14 @@ class DatasetSpec:
 
     name: str
     title: str
-    domain: str
-    task: str
-    classes: tuple[str, ...]
-    licence: str
-    source: str
-    citation: str
-    how_to_get: str
-    layout: str
+    domain: str = "any"
+    task: str = "classification"
+    classes: tuple[str, ...] = ()
+    licence: str = "unknown"
+    source: str = ""
+    citation: str = ""
+    how_to_get: str = ""
+    layout: str = "images"
     index_files: Indexer
     quirks: tuple[str, ...] = ()
     expected: Mapping[str, Counts] = field(default_factory=dict)

@@ -54,6 +54,7 @@ class ClassResultCache:
         shown = backbone(method)
         self._common = {
             "method": method.name,
+            "plugin": (method.plugin or {}).get("sha256"),
             "hyperparameters": hyperparameters(method),
             "transform": method.transform.describe(),
             "backbone": {key: shown.get(key) for key in BACKBONE_KEYS},

@@ -33,6 +33,7 @@ def feature_facts(
     return {
         "version": VERSION,
         "method": method.name,
+        **({} if method.plugin is None else {"plugin": method.plugin["sha256"]}),
         "settings": hyperparameters(method) if deciding is None else deciding,
         "backbone": {key: described.get(key) for key in (*BACKBONE_KEYS, "image_size")},
         "transform": method.transform.describe(),

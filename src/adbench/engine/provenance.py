@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import adbench
+from adbench.plugins import DATASETS
 
 if TYPE_CHECKING:
     from adbench.data.sample import Sample
@@ -36,14 +37,15 @@ def describe_run(
     }
 
 
-def origin(command: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """Where a run comes from, for run.json: the command line, its words, source revision and versions."""
+def origin(command: str, overrides: Sequence[str], plugins: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Where a run comes from, for run.json: the command line, its words, source revision, versions and plug-ins."""
     return {
         "command_line": shlex.join(["python", "-m", "adbench", command, *overrides]),
         "overrides": list(overrides),
         "adbench": adbench.__version__,
         "git": git_revision(),
         "versions": versions(),
+        **({"plugins": dict(plugins)} if plugins else {}),
     }
 
 
@@ -51,8 +53,10 @@ def describe_data(name: str, samples: Sequence[Sample]) -> dict[str, Any]:
     """Name, classes, size and fingerprint of the samples used of one data set."""
     from adbench.data.fingerprint import fingerprint
 
+    source = DATASETS.source(name)
     return {
         "name": name,
+        **({} if source is None else {"plugin": source.describe()}),
         "classes": sorted({sample.class_name for sample in samples}),
         "n_images": len(samples),
         "fingerprint": fingerprint(samples),

@@ -96,6 +96,13 @@ class Adaptation(TypedDict):
     supports: list[Support]
 
 
+class Plugin(TypedDict):
+    """Where a method that is not built in came from."""
+
+    place: str
+    sha256: str
+
+
 class _Record(TypedDict):
     method: str
     hyperparameters: dict[str, Any]
@@ -115,6 +122,7 @@ class Record(_Record, total=False):
     adaptation: Adaptation | None
     start: Start | None
     remarks: list[str]
+    plugin: Plugin | None
     adbench_version: str
     sha256: str
     source: str

@@ -62,6 +62,7 @@ def training_record(
         seed=settings.seed,
         start=None if settings.init_from is None else _start(Path(settings.init_from).expanduser()),
         remarks=annotation_remarks(method, data, settings),
+        plugin=None if method.plugin is None else dict(method.plugin),
         adbench_version=adbench.__version__,
     )
 
@@ -110,10 +111,12 @@ def clear(run: RunFolder) -> None:
 def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a training this one, flat: "training.epochs" -> 5."""
     data = {
-        part["name"]: {k: v for k, v in part.items() if k not in ("name", "images")} for part in record["data"] or []
+        part["name"]: {k: v for k, v in part.items() if k not in ("name", "images", "plugin")}
+        for part in record["data"] or []
     }
     parts = {
         "method": record["method"],
+        "plugin": (record.get("plugin") or {}).get("sha256"),
         "hyperparameters": record["hyperparameters"],
         "backbone": {key: record["backbone"].get(key) for key in BACKBONE_KEYS},
         "transform": record["transform"],

@@ -37,6 +37,7 @@ class WeightsRecord:
                "images"}]}; of
                weights that their authors select on the images they report: {"rule": "best_on_test", "data": None}
     remarks    what must stand beside every result with these weights, in words
+    plugin     where a method that is not built in came from (`Method.plugin`): for people, never followed
     sha256     of the weights file
     source     the file that was read; not part of the record on disk
     """
@@ -54,6 +55,7 @@ class WeightsRecord:
     adaptation: dict[str, Any] | None = None
     start: dict[str, Any] | None = None
     remarks: list[str] = field(default_factory=list)
+    plugin: dict[str, Any] | None = None
     adbench_version: str = ""
     sha256: str = ""
     source: str = ""
@@ -81,6 +83,7 @@ def save_weights(method: Method, path: Path, record: WeightsRecord) -> WeightsRe
     The record is inside the safetensors file too, so a file moved elsewhere still knows itself. The JSON file comes
     last and holds the hash of the first: where it stands, the weights are complete.
     """
+    record = replace(record, plugin=None if method.plugin is None else dict(method.plugin))
     known = {key: value for key, value in asdict(record).items() if key not in ("sha256", "source")}
     write_tensors(path, method.learnable_state(), known)
     done = replace(record, sha256=file_sha256(path), source=str(path))
@@ -117,7 +120,24 @@ def load_weights(method: Method, path: Path) -> WeightsRecord:
     record = _record(header, file)
     check_fits(record, method)
     _load(method, tensors, file)
-    return record
+    if (record.plugin or {}).get("sha256") == (method.plugin or {}).get("sha256"):
+        return record
+    remark = "the code of the method's plug-in has changed since these weights were trained"
+    return replace(record, remarks=[*record.remarks, remark])
+
+
+def check_is_known(record: WeightsRecord, known: Iterable[str], hint: str) -> None:
+    """Raise UserError, with its plug-in, where the weights' method is not among the `known` ones.
+
+    `hint`: how a plug-in is given, "PLACE" standing for its place. The record is somebody's file: its code is not run.
+    """
+    if record.method in known or record.plugin is None:
+        return
+    place = str(record.plugin.get("place"))
+    how = hint.replace("PLACE", place) if place.endswith(".py") else f"install {place}"
+    raise UserError(
+        f"these are weights of method {record.method}, a plug-in that is not there", where=record.source, hint=how
+    )
 
 
 def check_fits(record: WeightsRecord, method: Method) -> None:

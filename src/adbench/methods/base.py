@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -95,10 +96,13 @@ class Method(nn.Module, ABC):
     memory_bank  class name -> what `adapt` has made of its support. Whoever evaluates may put another dictionary in
                  its place, to score the same features with several support sets
     hyperparameters  what `methods.build` made it with, defaults included: kept with its weights
+    plugin       where a method that is not built in comes from: its "place" and the "sha256" of its code; kept with
+                 weights, and part of what decides a result
     official_selects_on_test  True when the authors' code keeps the weights that do best on the very images it reports
     """
 
     name: ClassVar[str]
+    plugin: ClassVar[Mapping[str, str] | None] = None
     settings_class: ClassVar[type[Any] | None] = None
     supervision: ClassVar[Literal["anomaly", "segmentation", "none"]] = "anomaly"
     learns_from_masks: Literal["not", "also", "only"] = "not"
@@ -156,7 +160,10 @@ class Method(nn.Module, ABC):
     @classmethod
     def hyperparameter_defaults(cls) -> dict[str, Any]:
         """The hyperparameters with their defaults."""
-        parameters = inspect.signature(cls.settings_class or cls).parameters.values()
+        if cls.settings_class is not None:
+            blank = cls.settings_class()
+            return {field.name: getattr(blank, field.name) for field in dataclasses.fields(blank)}
+        parameters = inspect.signature(cls).parameters.values()
         return {
             parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
         }

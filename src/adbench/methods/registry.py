@@ -1,6 +1,8 @@
 """Name -> method class. A method registers itself by decorating its class; nothing else lists it.
 
 Method NAME lies in the module or package `adbench.methods.NAME`, so that the others need not be imported for it.
+Methods of others come from a file that the user names (`adbench.load_plugin`, `method=FILE.py`), or from installed
+packages by their entry points in the group "adbench.methods".
 """
 
 from __future__ import annotations
@@ -12,12 +14,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from adbench.errors import UserError, unknown
+from adbench.plugins import METHODS
 
 if TYPE_CHECKING:
     from adbench.clip import Clip
     from adbench.methods.base import Method
 
-_CLASSES: dict[str, type[Method]] = {}
 _MethodClass = TypeVar("_MethodClass", bound="type[Method]")
 
 
@@ -25,13 +27,17 @@ def register(name: str) -> Callable[[_MethodClass], _MethodClass]:
     """Class decorator: make the method available as `name`, the name of its YAML file too."""
 
     def add(cls: _MethodClass) -> _MethodClass:
-        if name in _CLASSES:
-            raise ValueError(f"two methods are called {name!r}: {_CLASSES[name].__module__} and {cls.__module__}")
+        METHODS.add(name, cls, cls.__module__, reserved=_is_built_in(name))
         cls.name = name
-        _CLASSES[name] = cls
+        source = METHODS.source(name)
+        cls.plugin = None if source is None else source.describe()
         return cls
 
     return add
+
+
+def _is_built_in(name: str) -> bool:
+    return name.isidentifier() and find_spec(f"adbench.methods.{name}") is not None
 
 
 def _load_all() -> None:
@@ -41,19 +47,22 @@ def _load_all() -> None:
 
 
 def names() -> list[str]:
-    """All registered methods, sorted."""
+    """All registered methods, those of installed packages too, sorted."""
     _load_all()
-    return sorted(_CLASSES)
+    return sorted({*METHODS.entries, *METHODS.plugged()})
 
 
 def method_class(name: str) -> type[Method]:
-    """The class registered as `name`. Raises UserError with the nearest name for an unknown one."""
-    if name not in _CLASSES and name.isidentifier() and find_spec(f"adbench.methods.{name}"):
+    """The class registered as `name`. Raises UserError with the nearest name for an unknown one.
+
+    Names come from records of others too: a path is no name, and no file is run for one.
+    """
+    if name not in METHODS.entries and _is_built_in(name):
         importlib.import_module(f"adbench.methods.{name}")
-    if name not in _CLASSES:
-        _load_all()
-        raise unknown("method", name, _CLASSES)
-    return _CLASSES[name]
+    if name not in METHODS.entries and not METHODS.from_package(name):
+        raise unknown("method", name, names())
+    cls: type[Method] = METHODS.entries[name]
+    return cls
 
 
 def build(name: str, clip: Clip, **hyperparameters: Any) -> Method:
