@@ -50,10 +50,10 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         catalogue.get("Mvtek".lower())
 
 
-def test_registering_a_name_twice_is_a_programming_error() -> None:
+def test_the_name_of_a_built_in_set_is_taken() -> None:
     catalogue.names()
-    with pytest.raises(ValueError, match="mvtec"):
-        catalogue.register("mvtec")(lambda root, classes: [])
+    with pytest.raises(UserError, match="'mvtec', as one of adbench itself"):
+        catalogue.register("mvtec", title="another")(lambda root, classes: [])
 
 
 def test_the_order_does_not_depend_on_the_file_system(tmp_path: Path, tree: Callable[..., Path], mvtec: Path) -> None:
