@@ -1,4 +1,4 @@
-"""Data sets with rules of their own, from their folders to the table: MVTec LOCO AD."""
+"""Data sets with rules of their own, from their folders to the table: MVTec LOCO AD, MVTec AD 2."""
 
 from __future__ import annotations
 
@@ -48,6 +48,25 @@ def write_loco(root: Path) -> None:
         (place / "defects_config.json").write_text(json.dumps(SATURATIONS))
 
 
+def write_ad2(root: Path, classes: tuple[str, ...] = ("can", "vial"), n_private: int = 2) -> None:
+    """Classes of MVTec AD 2 with all their splits."""
+    for number, name in enumerate(classes):
+        place, seed = root / name, 1000 + 100 * number
+        for split, light in (
+            ("train/good", "regular"),
+            ("validation/good", "regular"),
+            ("test_public/good", "shift_1"),
+        ):
+            for image in range(2):
+                write_picture(place / split / f"{image:03d}_{light}.png", seed := seed + 1)
+        for image in range(2):
+            mask = place / "test_public" / "ground_truth" / "bad" / f"{image:03d}_regular_mask.png"
+            write_picture(place / "test_public" / "bad" / f"{image:03d}_regular.png", seed := seed + 1, {mask: 255})
+        for split, light in (("test_private", "regular"), ("test_private_mixed", "mixed")):
+            for image in range(n_private):
+                write_picture(place / split / f"{image:03d}_{light}.png", seed := seed + 1)
+
+
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -90,3 +109,36 @@ def test_support_is_the_same_for_either_kind(data: Path, capsys: pytest.CaptureF
         (row["class_name"], row["support_id"]) for row in read_results(Path("run"))[1] if row["class_name"] != "mean"
     }
     assert len(ids) == 2
+
+
+def test_mvtec2_is_measured_at_full_size_with_a_threshold_of_validation_images(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_ad2(data / "mvtec_ad2")
+    assert main([*CLIP, "benchmark=mvtec2", "eval.maps=true"]) == 0, capsys.readouterr().err
+    rows = {row["class_name"]: row for row in read_results(Path("run"))[1] if row["dataset"] == "mvtec_ad2"}
+    assert list(rows) == ["can", "vial", "mean"]
+    for key in ("pixel_aupro@0.05", "segf1@val3sigma", "classf1@val3sigma"):
+        assert rows["mean"][key] == pytest.approx((rows["can"][key] + rows["vial"][key]) / 2)
+    assert rows["can"]["pixel_val3sigma"] != rows["vial"]["pixel_val3sigma"]
+    assert rows["can"]["n_images"] == 4
+    assert "pixels counted at the size of the images" in rows["can"]["notes"]
+    assert main(["verify", "run"]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("split", ["test_private", "test_private_mixed"])
+def test_without_labels_there_are_scores_and_no_figures(
+    data: Path, capsys: pytest.CaptureFixture[str], split: str
+) -> None:
+    write_ad2(data / "mvtec_ad2", ("can",))
+    words = [f"data.split={split}", "eval.metrics=segf1@val3sigma,image_fpr95", "eval.heat_maps=2"]
+    assert main([*CLIP, "data=mvtec_ad2", *words]) == 0, capsys.readouterr().err
+    row = read_results(Path("run"))[1][0]
+    assert row["n_images"] == 2
+    assert row["n_anomalous"] is None
+    assert all(np.isnan(row[key]) for key in ("image_auroc", "pixel_aupro", "segf1@val3sigma", "image_fpr95"))
+    assert any("MVTec's server alone measures this split" in note for note in row["notes"])
+    assert len(Path("run/scores.csv").read_text().splitlines()) == 3
+    assert "labels held back" in capsys.readouterr().err
+    assert main(["verify", "run"]) == 0, capsys.readouterr().out
+    assert main(["data", "show", "mvtec_ad2", "out=sheet.png"]) == 0

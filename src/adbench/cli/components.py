@@ -46,7 +46,8 @@ def data_line(name: str, samples: Sequence[Sample]) -> str:
     classes = list(dict.fromkeys(sample.class_name for sample in samples))
     shown = ", ".join(classes[:4]) + (f" and {len(classes) - 4} more" if len(classes) > 4 else "")
     labels = [sample.label for sample in samples]
-    kinds = "label maps" if -1 in labels else f"{labels.count(1)} anomalous"
+    held_back = all(sample.label < 0 and sample.mask_path is None for sample in samples)
+    kinds = "labels held back" if held_back else "label maps" if -1 in labels else f"{labels.count(1)} anomalous"
     return f"{name}: {len(samples)} images, {kinds}, {len(classes)} classes ({shown})"
 
 

@@ -17,8 +17,9 @@ from adbench.data.tree import listing, mask_files, named, select, through
 
 TRUTH = "ground_truth"
 SPLITS = {"train": "train", "test": "test"}
-VALIDATED = {**SPLITS, **dict.fromkeys(("validation", "validate", "valid", "val"), "validation")}
-"""The same with a split of normal images from which thresholds come, by all names that copies give it."""
+VALIDATION = dict.fromkeys(("validation", "validate", "valid", "val"), "validation")
+"""A split of normal images from which thresholds come, by all names that copies give it."""
+VALIDATED = {**SPLITS, **VALIDATION}
 
 
 def class_folders(root: Path, names: Collection[str]) -> dict[str, str]:
@@ -50,24 +51,29 @@ def index_class(
     normal: str = "good",
     masks: bool = True,
     splits: Mapping[str, str] = SPLITS,
+    truth_within: Collection[str] = (),
 ) -> Iterator[Sample]:
     """Yield the samples of one class; `folder` is its place below `root`, with forward slashes.
 
     Names of folders are compared without case, blanks, `_` and `-`; `normal` is the name of those of normal images, and
     others that mean the same are understood (see `folder_layout.role`). `masks` says whether anomalous images must have
-    masks; `splits` maps folders to splits, and such folders may be missing or empty. Raises UserError where it is not
+    masks; `splits` maps folders to splits, and such folders may be missing or empty;
+    of those in `truth_within` the masks lie in the split's own folder, not beside it. Raises UserError where it is not
     clear which mask is meant.
     """
     folder = class_place(root, folder, splits)
     place = root / folder
     for split_folder, split in _folders(place, splits).items():
+        within = split in truth_within
         for kind in listing(place / split_folder).folders:
+            if within and role(kind) == "masks":
+                continue
             images = listing(place / split_folder / kind)
             anomalous = plain(kind) != plain(normal) and role(kind) != "normal"
             truth = place / TRUTH / kind
             paired: dict[str, tuple[str, ...]] = {}
             if anomalous and masks and images.images:
-                truth = _truth(place, kind)
+                truth = _truth(place / split_folder if within else place, kind)
                 paired = pair_masks(images.images, mask_files(truth) if truth.is_dir() else (), where=truth)
             for name in images.images:
                 files = [truth / mask for mask in paired.get(name, ())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ class DatasetSpec:
 
     classes         in the official order, which tables follow; empty: whatever the folder holds
     expected        class -> published counts (train, normal test, anomalous test), where they are known for certain
+    held_back       split -> class -> number of images as published, of splits whose labels are not public
     sizes           class -> published (width, height) of the images, where all have one and it is known for certain
     metric_set      "industrial": a table per class; "road": pixels pooled over the set, unknown ones ignored, and
                     components (see `metrics.road`)
@@ -66,6 +68,7 @@ class DatasetSpec:
     index_files: Indexer
     quirks: tuple[str, ...] = ()
     expected: Mapping[str, Counts] = field(default_factory=dict)
+    held_back: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     metric_set: Literal["industrial", "road"] = "industrial"
     component_sizes: tuple[int, int] = (500, 100)
@@ -244,11 +247,16 @@ class DatasetSpec:
         """
         if self._changed(options or {}):
             return []
-        lines = []
+        lines, samples = [], list(samples)
         for class_name, counted in count_images(samples).items():
             expected = self.expected.get(class_name)
             if expected is not None and expected != counted:
                 lines.append(f"{self.name}/{class_name} has {counted} images; published: {expected}")
+        found = Counter((sample.split, sample.class_name) for sample in samples)
+        for (split, class_name), n in found.items():
+            published = self.held_back.get(split, {}).get(class_name, n)
+            if n != published:
+                lines.append(f"{self.name}/{class_name} has {n} images in {split}; published: {published}")
         return lines
 
     def is_raw(self, root: Path) -> bool:

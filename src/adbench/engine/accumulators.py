@@ -48,7 +48,7 @@ class ClassAccumulator:
         self.contents = ContentTally()
         self.images: list[dict[str, Any]] = []
         self.n_images = 0
-        self.n_anomalous = 0
+        self.n_anomalous = self.n_unknown = 0
         self.seconds = 0.0
         self.has_scores = self.has_maps = self.has_masks = False
 
@@ -57,7 +57,8 @@ class ClassAccumulator:
         labels = batch.labels.cpu().numpy()
         with located(batch):
             if prediction.scores is not None:
-                self.image_metrics.update(as_array(prediction.scores), labels)
+                known = labels >= 0
+                self.image_metrics.update(as_array(prediction.scores)[known], labels[known])
                 self.has_scores = True
             if prediction.maps is not None:
                 self.has_maps = True
@@ -66,7 +67,8 @@ class ClassAccumulator:
                     self.has_masks = True
         self.images += image_scores(prediction, batch)
         self.n_images += len(batch)
-        self.n_anomalous += int(labels.sum())
+        self.n_anomalous += int((labels == 1).sum())
+        self.n_unknown += int((labels < 0).sum())
         for key, contents in zip(batch.paths, batch.contents or (), strict=False):
             self.contents.add(key, contents)
 
@@ -91,6 +93,7 @@ class ClassAccumulator:
         self.images += other.images
         self.n_images += other.n_images
         self.n_anomalous += other.n_anomalous
+        self.n_unknown += other.n_unknown
         self.seconds += other.seconds
         self.has_scores |= other.has_scores
         self.has_maps |= other.has_maps
@@ -119,10 +122,12 @@ class ClassAccumulator:
                 notes.append(f"pixel metrics in constant memory: exact to {max(bounds, default=0.0):.1e}")
         elif self.has_maps:
             metrics |= {column.key: math.nan for column in self._columns if column.metric.level == "pixel"}
+        if self.n_unknown:
+            notes.append(f"the labels of {self.n_unknown} of {self.n_images} images are held back")
         return {
             "metrics": metrics,
             "n_images": self.n_images,
-            "n_anomalous": self.n_anomalous,
+            "n_anomalous": None if self.n_unknown else self.n_anomalous,
             "seconds": self.seconds,
             "notes": notes,
             "images": sorted(self.images, key=lambda image: str(image["path"])),
