@@ -1,6 +1,7 @@
 # make demo    set up .venv, train and evaluate on built-in data (a few minutes on two cores)
 # make test    set up .venv, run the whole test suite
 # make cover   the same, and which lines and branches of adbench no test reaches
+# make docs    build the documentation into build/site, strictly
 # make check   everything that must pass before a commit: format, lint, types, import layers, tests
 # make clean   remove .venv and caches (outputs/ and data/ stay)
 #
@@ -11,17 +12,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test cover fast lint types layers check clean
+.PHONY: setup demo test cover fast docs lint types layers check clean
 
 setup: $(STAMP)
 
 # Installed again only when the lock file or the package's metadata change.
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "adbench: error: the locked versions need Python 3.11 or newer, this is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing the $$(grep -c == requirements.lock) packages of requirements.lock; torch with its CUDA libraries is several GB"
+	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
+	@echo "ready: . $(BIN)/activate"
 
 demo: $(STAMP)
 	$(BIN)/python -m adbench demo
@@ -36,6 +39,10 @@ cover:
 fast:
 	$(MAKE) test PYTEST='-m "not slow"'
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -46,7 +53,7 @@ types: $(STAMP)
 layers: $(STAMP)
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
-check: lint types layers test
+check: lint types layers docs test
 
 clean:
 	rm -rf $(VENV) .pytest_cache .hypothesis .ruff_cache .mypy_cache .coverage build dist

@@ -179,10 +179,3 @@ def test_settings_are_checked(clip: object, gloss: adbench.Dataset) -> None:
         adbench.evaluate(method, gloss, batchsize=2)
     with pytest.raises(UserError, match="is not trained"):
         adbench.train(method, gloss)
-
-
-def test_the_readmes_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = Path(__file__).parents[1] / "README.md"
-    code = readme.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, str(readme), "exec"), {})

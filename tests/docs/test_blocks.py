@@ -1,0 +1,142 @@
+"""Every code block of README.md and docs/ runs on the demo, or where it needs more than that, is known to compose."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adbench.cli import demo
+from adbench.cli.main import command_names, main
+from cli.composing import MISSING, compose
+from docs.blocks import REPOSITORY, SHELLS, Block, adbench_words, blocks_of, pages
+from docs.prepared import make_small, prepare, shorten
+
+SHELL_COMMANDS = ("mkdir", "cp", "ls", "cat", "head")
+"""What else a page may run; anything else needs a marker."""
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(REPOSITORY))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        make_small(patch)
+        yield
+
+
+@pytest.fixture(scope="module")
+def prepared(small: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reader")
+    prepare(folder)
+    return folder
+
+
+@pytest.fixture
+def reader(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder of the page's own; rendered data are shared."""
+    folder = tmp_path / "work"
+    shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns("data"))
+    (prepared / "data").mkdir(exist_ok=True)
+    (folder / "data").symlink_to(prepared / "data")
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("ADBENCH_DATA", raising=False)
+    return folder
+
+
+def runnable(page: Path) -> list[Block]:
+    return [b for b in blocks_of(page) if not b.needs and (b.title or b.language in (*SHELLS, "python"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in pages() if runnable(page)], ids=name_of)
+def test_blocks_run(page: Path, reader: Path) -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in runnable(page):
+        if block.title:
+            (reader / block.title).parent.mkdir(parents=True, exist_ok=True)
+            (reader / block.title).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            exec(compile("\n" * (block.line - 1) + block.text, page, "exec"), names)
+        for command in block.commands:
+            run(command, block)
+
+
+def run(command: str, block: Block) -> None:
+    """Run it in this process where it is ours. It must end with status 0."""
+    words = adbench_words(command)
+    if words is None:
+        program = shlex.split(command)[0]
+        assert program in SHELL_COMMANDS, f"{block.place}: {program}: give the block a marker <!-- needs: ... -->"
+        subprocess.run(["bash", "-ec", command], check=True)
+    else:
+        assert main(shorten(words)) == 0, f"{block.place}: {command}"
+
+
+MARKED = [
+    (command, block) for page in pages() for block in blocks_of(page) if block.needs for command in block.commands
+]
+
+
+@pytest.mark.parametrize(("command", "block"), MARKED, ids=[f"{b.place} {c}" for c, b in MARKED])
+def test_marked_commands_are_understood(
+    command: str, block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their settings compose; other commands miss a file, but no word of them is unknown."""
+    monkeypatch.chdir(tmp_path)
+    words = adbench_words(command)
+    if words is None:
+        check_other(command)
+    elif words[0] in ("train", "eval"):
+        assert compose(words).data
+    elif words[0] != "demo":
+        monkeypatch.chdir(REPOSITORY if words[0] == "parity" else tmp_path)
+        status = main(words)
+        said = capsys.readouterr().err
+        assert status == 0 or re.search(MISSING, said), said
+
+
+def check_other(command: str) -> None:
+    """Targets of make and extras of pip exist."""
+    words = shlex.split(command, comments=True)
+    if words[0] == "make":
+        makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+        assert set(words[1:]) <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    for extra in re.findall(r"\[([\w,]+)\]", command) if words[0] == "pip" else []:
+        assert re.search(rf"^{extra} = \[", (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_no_command_stands_outside_of_a_block(page: Path) -> None:
+    """Indented code is not executed, so commands stand in fences."""
+    text = page.read_text(encoding="utf-8")
+    shown = re.findall(r"^ *(?:\$ )?(?:python -m adbench|torchrun) .*$", text, re.MULTILINE)
+    fenced = "\n".join(block.text for block in blocks_of(page) if block.language in SHELLS or block.title)
+    assert [line for line in shown if line.strip() not in fenced] == []
+
+
+def test_every_command_shown_exists() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages())
+    assert set(re.findall(r"python -m adbench ([a-z-]+)", text)) <= set(command_names())
+
+
+def test_the_quick_start_shows_what_the_demo_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_demo = [f"train {demo.TRAIN}"] + [f"eval {step} {demo.DATA}" for step in demo.STEPS.values()]
+    expected = {frozenset(shorten(line.replace("TRAINED", "latest").split())) for line in by_demo}
+    quick_start = REPOSITORY / "docs" / "quick_start.md"
+    block = next(b for b in blocks_of(quick_start) if "checkpoint=untrained" in b.text)
+    assert {frozenset(shorten(adbench_words(command) or [])) for command in block.commands} == expected
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_linked_files_exist(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).is_file(), target
