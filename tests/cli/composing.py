@@ -8,7 +8,9 @@ from adbench.cli.config import EvalConfig, TrainConfig, train_config
 from adbench.cli.overrides import Overrides
 from adbench.cli.plan import preview
 
-MISSING = "is missing|no readable results|no finished eval run|no eval run|no scores of single|no such file|no pictures"
+MISSING = (
+    "(?i)is missing|no readable results|no finished eval run|no eval run|no scores of single|no such file|no pictures"
+)
 """What other commands say where they are understood but find no data or runs."""
 
 

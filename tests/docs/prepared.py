@@ -14,7 +14,7 @@ from adbench.cli.main import main
 from adbench.demo import pictures, roads
 from adbench.demo.synthetic import render
 
-SHORT = {"train": "trainer.epochs=1"}
+SHORT = {"train": "trainer.epochs=1", "bench": "repeats=1"}
 """What is added to a command to make it short, unless it says so itself."""
 
 
