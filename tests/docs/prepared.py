@@ -14,13 +14,16 @@ from adbench.cli.main import main
 from adbench.demo import pictures, roads
 from adbench.demo.synthetic import render
 
-SHORT = {"train": "trainer.epochs=1", "bench": "repeats=1"}
+SHORT = {
+    "train": ("trainer.epochs=1", "trainer.steps_per_epoch=2"),
+    "bench": ("repeats=1", "images=2", "picture=64"),
+}
 """What is added to a command to make it short, unless it says so itself."""
 
 
 def shorten(words: list[str]) -> list[str]:
     """The words of a command, shortened."""
-    added = [SHORT[words[0]]] if words[0] in SHORT else []
+    added = [*SHORT.get(words[0], ())]
     if "method=promptad" in words and "checkpoint=latest" not in words:
         added.append("method.epochs=1")
     given = {word.partition("=")[0] for word in words}
@@ -28,11 +31,11 @@ def shorten(words: list[str]) -> list[str]:
 
 
 def make_small(patch: pytest.MonkeyPatch) -> None:
-    """Let the rendered worlds have a few pictures of each class, and the demo train one epoch."""
+    """Let the rendered worlds have a few pictures of each class, and the demo train two steps."""
     few = partial(pictures.DemoCounts, train=4, normal=2, defective=3, auxiliary_normal=1, auxiliary_defective=1)
     patch.setattr(pictures, "DemoCounts", few)
     patch.setattr(roads, "RoadCounts", partial(roads.RoadCounts, train=8, val=2, test=2))
-    patch.setattr(demo, "TRAIN", f"{demo.TRAIN} {SHORT['train']}")
+    patch.setattr(demo, "TRAIN", " ".join(shorten(["train", *demo.TRAIN.split()])[1:]))
 
 
 def prepare(folder: Path) -> None:
@@ -43,7 +46,7 @@ def prepare(folder: Path) -> None:
     _draw(folder / "labelled" / "bad", first_seed=300, n=4, kinds=("hole",), masks=folder / "labelled" / "masks")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert main(["train", "method=adaclip", "data=demo", "clip=demo", SHORT["train"]]) == 0
+        assert main(shorten(["train", "method=adaclip", "data=demo", "clip=demo"])) == 0
 
 
 def _draw(folder: Path, *, first_seed: int, n: int, kinds: tuple[str | None, ...], masks: Path | None = None) -> None:
