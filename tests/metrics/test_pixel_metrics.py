@@ -272,3 +272,20 @@ def test_bad_settings_are_named(settings):
 def test_modes_do_not_mix():
     with pytest.raises(UserError, match="merge"):
         PixelMetrics().merge(PixelMetrics(mode="constant"))
+
+
+@pytest.mark.parametrize("order", ["falling", "rising", "mixed"])
+def test_counts_of_a_shard_in_slices_equal_counts_of_the_whole(monkeypatch, order):
+    monkeypatch.setattr(store_module, "_SLICE", 64)
+    rng = np.random.default_rng(3)
+    scores = rng.integers(0, 300, 5000).astype(np.float32)
+    thresholds = rng.integers(-2, 303, 700).astype(np.float32)
+    if order != "mixed":
+        thresholds = np.sort(thresholds)[:: 1 if order == "rising" else -1]
+    store = store_module.ScoreStore(1 << 30)
+    store.add(scores)
+
+    above, at_or_above = store.count(thresholds)
+
+    np.testing.assert_array_equal(above, (scores[:, None] > thresholds).sum(0))
+    np.testing.assert_array_equal(at_or_above, (scores[:, None] >= thresholds).sum(0))

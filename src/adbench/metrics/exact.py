@@ -109,16 +109,22 @@ class ExactPixels:
         """Sort the anomalous pixels by falling score, then by area."""
         if not self._positives:
             return np.zeros(0, np.float32), np.zeros(0, np.uint32)
-        scores, areas = np.concatenate(self._positives), np.concatenate(self._areas)
-        if scores.dtype == np.float32:
+        if all(scores.dtype == np.float32 for scores in self._positives):
             # one 64-bit key per pixel: NumPy sorts integers with SIMD, far faster than it can argsort
-            keys = (~ordered_bits(scores)).astype(np.uint64)
-            keys <<= _AREA_BITS
-            keys |= areas
+            keys = np.empty(sum(map(len, self._positives)), np.uint64)
+            start = 0
+            for scores, areas in zip(self._positives, self._areas, strict=True):  # image by image: in the cache
+                part = keys[start : start + len(scores)]
+                part[:] = ~ordered_bits(scores)
+                part <<= _AREA_BITS
+                part |= areas
+                start += len(scores)
             keys.sort()
             areas = keys.astype(np.uint32)
-            scores = from_ordered_bits(~(keys >> _AREA_BITS).astype(np.uint32))
+            keys >>= _AREA_BITS
+            scores = from_ordered_bits(~keys.astype(np.uint32))
         else:
+            scores, areas = np.concatenate(self._positives), np.concatenate(self._areas)
             order = np.lexsort((areas, -scores))
             scores, areas = scores[order], areas[order]
         self._positives, self._areas = [scores], [areas]

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from adbench.errors import UserError
 from adbench.metrics.inputs import Scores
 
-SHARD_BYTES = 1 << 27  # large: each shard is searched for every threshold
+SHARD_BYTES = 1 << 30  # large: each shard is searched for every threshold
 SMALLEST_SHARD_BYTES = 1 << 16
+_SLICE = 1 << 16  # scores searched at a time: they stay in the processor's cache
 
 
 class Stored(NamedTuple):
@@ -94,11 +95,14 @@ class ScoreStore:
         self._keep_below_limit()
 
     def count(self, thresholds: Scores) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return how many scores lie strictly above each threshold, and how many at or above it."""
+        """Return how many scores lie strictly above each threshold, and how many at or above it.
+
+        Many thresholds are counted fastest in falling order.
+        """
         above = np.full(len(thresholds), self.size, np.int64)
         at_or_above = above.copy()
         for scores in self._sorted():
-            below = np.searchsorted(scores, thresholds, "left")
+            below = _n_below(scores, thresholds)
             at_or_above -= below
             # a second search only where the shard holds the threshold more than once: rare unless scores repeat
             final = len(scores) - 1
@@ -152,3 +156,21 @@ class ScoreStore:
         resident = sum(shard.n_bytes for shard in self._shards)
         if resident and resident + self._shard_bytes > self.memory_limit:
             self._shards = spilled(self._shards, "adbench-metrics-", self.memory_limit, self.spill_dir)
+
+
+def _n_below(scores: Scores, thresholds: Scores) -> NDArray[np.int64]:
+    """How many of the sorted `scores` lie below each threshold: `np.searchsorted`, slice by slice for falling ones.
+
+    A search of the whole shard starts far from where the one before it ended: twice to three times the time.
+    """
+    if len(scores) <= _SLICE or len(thresholds) < len(scores) // _SLICE or np.any(thresholds[1:] > thresholds[:-1]):
+        return np.searchsorted(scores, thresholds, "left")
+    rising = thresholds[::-1]
+    below = np.empty(len(rising), np.int64)
+    starts = range(0, len(scores), _SLICE)
+    cuts = [0, *np.searchsorted(rising, scores[_SLICE - 1 : -1 : _SLICE], "right").tolist(), len(rising)]
+    for start, first, last in zip(starts, cuts[:-1], cuts[1:], strict=True):
+        if first < last:
+            below[first:last] = np.searchsorted(scores[start : start + _SLICE], rising[first:last], "left")
+            below[first:last] += start
+    return below[::-1]
