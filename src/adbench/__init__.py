@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from adbench.api.dataset import Dataset, list_data, open_dataset
     from adbench.api.detector import Detector
+    from adbench.api.export import export_onnx
     from adbench.api.image_prediction import ImagePrediction
     from adbench.api.load_run import load_run
     from adbench.api.running import Results, evaluate, list_clips, list_methods, load_results, train
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "adbench.api.dataset": ("Dataset", "list_data", "open_dataset"),
     "adbench.api.detector": ("Detector",),
+    "adbench.api.export": ("export_onnx",),
     "adbench.api.image_prediction": ("ImagePrediction",),
     "adbench.api.load_run": ("load_run",),
     "adbench.api.running": ("Results", "evaluate", "list_clips", "list_methods", "load_results", "train"),
@@ -49,6 +51,7 @@ __all__ = [
     "__version__",
     "build",
     "evaluate",
+    "export_onnx",
     "list_clips",
     "list_data",
     "list_methods",

@@ -146,7 +146,7 @@ class Clip(nn.Module):
         patches = visual.conv1(images.to(self.dtype))  # (B, V, h, w)
         grid = (patches.shape[-2], patches.shape[-1])
         tokens = patches.flatten(2).transpose(1, 2)
-        class_token = visual.class_embedding.to(tokens.dtype).expand(len(tokens), 1, -1)
+        class_token = visual.class_embedding.to(tokens.dtype).expand(tokens.shape[0], 1, -1)
         return torch.cat([class_token, tokens], dim=1) + self.positions(grid, interpolation)
 
     def image_blocks(

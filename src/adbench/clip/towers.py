@@ -82,7 +82,7 @@ class _Rows:
             return x[:, self.first :]
         if isinstance(self.one, int):
             return x[:, self.one : self.one + 1]
-        return x[torch.arange(len(x), device=x.device), self.one].unsqueeze(1)
+        return x[torch.arange(x.shape[0], device=x.device), self.one].unsqueeze(1)
 
     def seen(self, x: Tensor, n_earlier: int) -> Tensor | None:
         """Which positions each picked row may look at under causal attention, (B or 1, 1, rows, n_earlier + T).
@@ -116,7 +116,7 @@ def _project(attention: Any, h: Tensor, rows: _Rows) -> tuple[Tensor, Tensor, Te
 
 def _after(earlier: tuple[Tensor, Tensor], key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     """Keys and values with those of earlier positions before them, each copy repeated for the sequences it serves."""
-    times = len(key) // len(earlier[0])
+    times = key.shape[0] // earlier[0].shape[0]
     if len(earlier[0]) == 1:
         old_key, old_value = (part.expand(times, -1, -1, -1) for part in earlier)
     else:
@@ -166,7 +166,7 @@ def run_blocks(
         if edit is not None:
             x = edit(number, x)
         if number in overwrite:
-            fresh = overwrite[number].to(x.dtype).expand(len(x), -1, -1)
+            fresh = overwrite[number].to(x.dtype).expand(x.shape[0], -1, -1)
             x = torch.cat([fresh, x[:, fresh.shape[1] - n_dropped :]], dim=1)
         n_dropped = overwrite[number + 1].shape[1] if number + 1 in overwrite and number < final else 0
         rows = _Rows(n_dropped, last_row if one_row and number == final else None)

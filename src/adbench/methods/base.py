@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -91,6 +91,7 @@ class Method(nn.Module, ABC):
     loss_mixes_batch  True when a term of `loss` is neither a mean nor a sum over things that each belong to one image:
                   several processes then compute it on the whole batch each
     mixes_batch  True when a prediction depends on the other images of its batch: evaluation takes one at a time
+    graph_obstacle  why no graph of tensor operations (ONNX) gives its predictions; None: one does
     transform    the method's own preprocessing
     map_size     side of its anomaly maps in pixels
     memory_bank  class name -> what `adapt` has made of its support. Whoever evaluates may put another dictionary in
@@ -121,6 +122,7 @@ class Method(nn.Module, ABC):
     divides_by_label: bool = False
     loss_mixes_batch: bool = False
     mixes_batch: bool = False
+    graph_obstacle: str | None = None
     transform: Transform
     map_size: int
     memory_bank: dict[str, Any]
@@ -288,6 +290,14 @@ class Method(nn.Module, ABC):
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """All learnable parameters, in the groups that the optimiser treats differently: one, unless said otherwise."""
         return [ParameterGroup(names=tuple(self.learnable_parameters()))]
+
+
+def rows_by_class(names: Sequence[str]) -> Iterator[tuple[str, Tensor | slice]]:
+    """The classes of a batch, each with its rows: a slice of all where it is the only one."""
+    classes = list(dict.fromkeys(names))
+    for name in classes:
+        rows = [row for row, other in enumerate(names) if other == name]
+        yield name, slice(None) if len(classes) == 1 else torch.tensor(rows)
 
 
 def beside(features: Features, support: Features) -> Features:

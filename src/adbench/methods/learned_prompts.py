@@ -90,7 +90,12 @@ class ValueCache:
         self._value: Any = None
 
     def get(self, tensors: Iterable[Tensor], compute: Callable[[], Any]) -> Any:
-        """The value for the tensors' present contents: whatever changed them, they are compared number by number."""
+        """The value for the tensors' present contents: whatever changed them, they are compared number by number.
+
+        In a graph that is being exported it is a constant: the value of the last call before.
+        """
+        if torch.compiler.is_exporting():
+            return self._value
         key = torch.cat([tensor.detach().flatten() for tensor in tensors])
         autocast = torch.is_autocast_enabled(key.device.type)
         same = self._key is not None and (self._key.device, self._key.dtype) == (key.device, key.dtype)

@@ -15,5 +15,7 @@ def nearest_distance(queries: Tensor, normal: Tensor, scale: float) -> Tensor:
     """
     flat = queries.flatten(0, -2)  # (B * N, D)
     rows = max(1, _MAX_PRODUCTS // len(normal))
-    nearest = torch.cat([(part @ normal.mT).amax(dim=-1) for part in flat.split(rows)])
+    # A graph has no loop over a number of images that is not known: it is not tiled.
+    parts = (flat,) if torch.compiler.is_exporting() else flat.split(rows)
+    nearest = torch.cat([(part @ normal.mT).amax(dim=-1) for part in parts])
     return scale * (1 - nearest).reshape(queries.shape[:-1])

@@ -81,6 +81,11 @@ class AdaClip(Method):
         self.prompts_text = bool(chosen.prompting_type) and "L" in chosen.prompting_branch
         self.map_size = clip.image_size
         self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="before")
+        self.graph_obstacle = (
+            "k-means (method.use_hsf) clusters the patches of each picture outside the graph"
+            if chosen.use_hsf
+            else "its prompted text pass groups sentences by their lengths, which torch.export cannot trace"
+        )
         is_running = chosen.kmeans_stream == "running"
         self.random_state = np.random.RandomState(chosen.kmeans_seed) if is_running else None
         if chosen.use_hsf and is_running:

@@ -123,7 +123,7 @@ class FaPrompt(Method):
         if torch.is_grad_enabled():
             raw = passes_in_training(self.clip, learner, len(patches), prior)
         else:
-            raw = passes_in_testing(self.clip, learner, len(patches), prior, self._text_cache)
+            raw = passes_in_testing(self.clip, learner, patches.shape[0], prior, self._text_cache)
         text = _directions(raw.normal[0], raw.abnormal)
         text_prior = _directions(raw.normal[1:], raw.abnormal_prior)
         return FaPromptOutputs(

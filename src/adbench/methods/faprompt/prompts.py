@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adbench.clip import Clip
+from adbench.clip import Clip, TextInput
 from adbench.clip.towers import KeysValues
 from adbench.methods.faprompt.copies import for_equal
 from adbench.methods.faprompt.settings import FaPromptSettings
@@ -92,7 +92,7 @@ class PromptLearner(nn.Module):
         abnormal = self.ctx_neg[0].to(frozen.dtype)  # (K, E', W)
         if prior is not None:
             abnormal = abnormal + prior[:, None, None, :]  # (B, K, E', W)
-            frozen = frozen.expand(len(prior), -1, -1, -1)
+            frozen = frozen.expand(prior.shape[0], -1, -1, -1)
         shared = self.ctx_pos[0].to(frozen.dtype).expand(*abnormal.shape[:-2], -1, -1)
         behind = 1 + self.words.n_shared + self.words.n_own
         return torch.cat([frozen[..., :1, :], shared, abnormal, frozen[..., behind:, :]], dim=-2)
@@ -131,9 +131,8 @@ class PromptLearner(nn.Module):
     def _continue(self, clip: Clip, ids: Tensor, embeddings: Tensor, beginnings: KeysValues) -> Tensor:
         """Text features (n, C) of prompts of these words with embeddings (n, T, W)."""
         n, length = embeddings.shape[:2]
-        text = clip.embed_text(
-            ids[:1].expand(n, -1), embeddings=embeddings[:, self.n_common :], first=self.n_common, min_length=length
-        )
+        tokens = embeddings[:, self.n_common :] + clip.model.positional_embedding[self.n_common : length]
+        text = TextInput(tokens, ids[:1].to(clip.device).argmax(dim=-1).expand(n) - self.n_common)
         deep = from_second_block(self._deep(clip, n)) if self.n_common == 1 else None
         return clip.text_blocks(text, earlier=beginnings, overwrite=deep)
 

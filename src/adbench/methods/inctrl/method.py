@@ -14,7 +14,7 @@ from adbench.clip.prompts import INCTRL_ENSEMBLE, NATURAL_ENSEMBLE, NATURAL_OBJE
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
 from adbench.errors import UserError
-from adbench.methods.base import SUPPORT, Features, Method, Prediction, beside, not_adapted
+from adbench.methods.base import SUPPORT, Features, Method, Prediction, beside, not_adapted, rows_by_class
 from adbench.methods.blocks import check_blocks
 from adbench.methods.inctrl.heads import Adapter, Head
 from adbench.methods.inctrl.layout import regroup, regroup_prompt_patches
@@ -191,9 +191,8 @@ class InCtrl(Method):
         query = features["patches"]  # (B, L, P, V)
         layer_maps = query.new_empty(query.shape[:-1])
         adapted = torch.empty_like(features["class"])
-        for name in dict.fromkeys(batch.class_names):
+        for name, rows in rows_by_class(batch.class_names):
             memory_bank = self._memory(name)
-            rows = torch.tensor([i for i, other in enumerate(batch.class_names) if other == name])
             adapted[rows] = self.adapter(memory_bank["class"]).mean(dim=0).to(adapted)
             for number, normal in enumerate(memory_bank["patches"]):
                 distances = nearest_distance(query[rows, number], normal.flatten(0, 1), self.settings.residual_scale)

@@ -13,7 +13,7 @@ from torch import Tensor
 from adbench.clip import Clip
 from adbench.data.sample import Batch
 from adbench.errors import UserError
-from adbench.methods.base import Features, Method, Prediction, not_adapted
+from adbench.methods.base import Features, Method, Prediction, not_adapted, rows_by_class
 from adbench.methods.maps import to_grid
 from adbench.methods.promptad.fitting import Job, fit
 from adbench.methods.promptad.memory_bank import ClassMemory, FittedPrompts, as_tensors, first_contexts, from_tensors
@@ -148,13 +148,12 @@ class PromptAd(Method):
 
     def score(self, features: Features, batch: Batch) -> Prediction:
         """Image scores of the task cls, maps of the task seg; None where the other task alone was fitted."""
-        names, side = batch.class_names, self.map_size
-        local = features["local"]
-        scores = local.new_empty(len(names), dtype=torch.float32) if "cls" in self.tasks else None
-        maps = local.new_empty(len(names), side, side, dtype=torch.float32) if "seg" in self.tasks else None
-        for name in dict.fromkeys(names):
-            rows = [i for i, other in enumerate(names) if other == name]
-            part = features if len(rows) == len(names) else {key: value[rows] for key, value in features.items()}
+        local, side = features["local"], self.map_size
+        n = local.shape[0]
+        scores = local.new_empty(n, dtype=torch.float32) if "cls" in self.tasks else None
+        maps = local.new_empty(n, side, side, dtype=torch.float32) if "seg" in self.tasks else None
+        for name, rows in rows_by_class(batch.class_names):
+            part = {key: value[rows] for key, value in features.items()}
             visual = self.visual_grid(part, name)
             if scores is not None:
                 scores[rows] = image_score(visual, self.text_score(part, name), self.settings).float()

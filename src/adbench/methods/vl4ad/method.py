@@ -36,6 +36,7 @@ class VL4AD(Method):
 
     supervision = "segmentation"
     towers = frozenset({"vit", "convnext"})
+    graph_obstacle = "pictures keep their aspect, and windows and maps follow the size of each"
     loss_mixes_batch = True  # points are drawn for all masks of a batch at once
     scoring_only = frozenset(
         {

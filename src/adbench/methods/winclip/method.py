@@ -13,7 +13,7 @@ from adbench.clip import Clip
 from adbench.clip.prompts import INCTRL_ENSEMBLE, WINCLIP_ENSEMBLE, state_means
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
-from adbench.methods.base import Features, Method, Prediction, not_adapted
+from adbench.methods.base import Features, Method, Prediction, not_adapted, rows_by_class
 from adbench.methods.maps import resize_bilinear
 from adbench.methods.registry import register
 from adbench.methods.residuals import nearest_distance
@@ -113,13 +113,12 @@ class WinClip(Method):
         Raises UserError for a class without memory.
         """
         distances: dict[str, Tensor] = {}
-        for name in dict.fromkeys(batch.class_names):
+        for name, rows in rows_by_class(batch.class_names):
             if name not in self.memory_bank:
                 raise not_adapted(self, name)
-            rows = torch.tensor([i for i, other in enumerate(batch.class_names) if other == name])
             for key, vectors in self.memory_bank[name].items():
                 values = nearest_distance(F.normalize(features[key][rows], dim=-1), vectors, 0.5).float()
-                distances.setdefault(key, values.new_empty(len(batch), values.shape[1]))[rows] = values
+                distances.setdefault(key, values.new_empty(batch.images.shape[0], values.shape[1]))[rows] = values
         return distances
 
     def few_shot_map(self, features: Features, batch: Batch) -> Tensor:

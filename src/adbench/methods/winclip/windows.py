@@ -28,13 +28,18 @@ def window_features(clip: Clip, tokens: Tensor, scale: int, max_tokens: int) -> 
     masks = window_masks(clip.grid, scale).to(tokens.device)
     n_windows = masks.shape[1]
     places = torch.cat([masks.new_zeros(n_windows, 1), masks.T + 1], dim=1)  # (windows, 1 + scale^2)
+
+    def project(sequences: Tensor) -> Tensor:
+        return clip.project(clip.image_blocks(sequences, class_token_only=True).tokens[:, 0])
+
+    if torch.compiler.is_exporting():  # a graph has no loop over a number of images that is not known
+        return project(tokens[:, places].flatten(0, 1)).unflatten(0, (-1, n_windows))
     at_once = max(1, max_tokens // places.shape[1])
     features = []
     for start in range(0, len(tokens) * n_windows, at_once):
         numbers = torch.arange(start, min(start + at_once, len(tokens) * n_windows), device=tokens.device)
         image, window = numbers // n_windows, numbers % n_windows
-        sequences = tokens[image[:, None], places[window]]  # (at once, 1 + scale^2, V)
-        features.append(clip.project(clip.image_blocks(sequences, class_token_only=True).tokens[:, 0]))
+        features.append(project(tokens[image[:, None], places[window]]))  # of (at once, 1 + scale^2, V)
     return torch.cat(features).reshape(len(tokens), n_windows, -1)
 
 
@@ -45,7 +50,7 @@ def harmonic_to_patches(scores: Tensor, side: int, scale: int) -> Tensor:
     """
     n = side - scale + 1
     inverse = scores.reciprocal().reshape(-1, n, n)
-    total = inverse.new_zeros(len(inverse), side, side)
+    total = inverse.new_zeros(inverse.shape[0], side, side)
     count = inverse.new_zeros(side, side)
     for row in range(scale):
         for column in range(scale):
