@@ -15,19 +15,27 @@ TINY = {
 }
 
 
-def make_tiny_clip(*, image_size: int | None = None, seed: int = 0, quick_gelu: bool = False):
-    """A classic CLIP of a few thousand weights, reproducible from its seed."""
+def make_tiny_clip(
+    *, image_size: int | None = None, seed: int = 0, quick_gelu: bool = False, n_layers: int | None = None
+):
+    """A classic CLIP of a few thousand weights, reproducible from its seed; `n_layers` of both towers, or 4 and 3."""
     import open_clip
 
     from adbench.clip import Clip
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = open_clip.CLIP(**TINY, quick_gelu=quick_gelu)
+        model = open_clip.CLIP(**_with_layers(n_layers), quick_gelu=quick_gelu)
         for parameter in model.parameters():
             if parameter.dim() == 1:
                 torch.nn.init.normal_(parameter, mean=float(parameter.detach().mean()), std=0.2)
     return Clip(model, name="tiny", source="random", quick_gelu=quick_gelu, image_size=image_size)
+
+
+def _with_layers(n_layers):
+    if n_layers is None:
+        return TINY
+    return TINY | {tower: TINY[tower] | {"layers": n_layers} for tower in ("vision_cfg", "text_cfg")}
 
 
 def tiny_convnext_config(depths=(1, 1, 1, 1), dims=(16, 24, 32, 40), head="mlp"):

@@ -16,7 +16,7 @@ from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings
 from adbench.engine.weights import WeightsRecord, load_weights, read_record, weights_file
 from adbench.errors import UserError
-from adbench.methods.base import not_adapted
+from adbench.methods.memories import not_adapted
 from adbench.metrics.registry import shown
 from engine.tiny_engine import TinyMethod, fake_clip, write_dataset
 

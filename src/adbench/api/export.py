@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -27,7 +27,7 @@ from adbench.atomic import replacing, write_json
 from adbench.data.sample import Batch
 from adbench.engine.borrowed import borrowed
 from adbench.engine.provenance import versions
-from adbench.engine.weights import file_sha256
+from adbench.engine.weights import file_sha256, hyperparameters
 from adbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,12 +52,14 @@ _LICENCES = (
 class _Graph(nn.Module):
     """uint8 pictures (B, S, S, 3) of one class -> score (B,), and map (B, M, M) where the method gives one."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, method: Method, class_name: str) -> None:
         super().__init__()
         self.method, self.clip, self.class_name = method, method.clip, class_name
-        facts = method.transform.describe()
-        self.register_buffer("mean", torch.tensor(facts.get("mean", method.clip.mean)))
-        self.register_buffer("std", torch.tensor(facts.get("std", method.clip.std)))
+        for name, values in _normalisation(method).items():
+            self.register_buffer(name, values)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         pixels = ((image.float() / 255 - self.mean) / self.std).permute(0, 3, 1, 2)  # (B, 3, S, S)
@@ -65,28 +67,17 @@ class _Graph(nn.Module):
         batch = Batch(pixels.contiguous(), torch.full((1,), -1), [self.class_name], [""], "")
         prediction = self.method.predict(batch)
         maps = prediction.maps
-        assert maps is None or isinstance(maps, Tensor)  # as `check_exportable` has seen to
+        assert maps is None or isinstance(maps, Tensor)  # lists are for pictures of several sizes
         score = maps.flatten(1).amax(dim=1) if prediction.scores is None and maps is not None else prediction.scores
         outputs = {"score": score, "map": maps}
         return {name: values for name, values in outputs.items() if values is not None}
 
 
-def check_exportable(detector: Detector) -> None:
-    """Raise UserError where a detector cannot be exported, or the packages are missing that it takes."""
-    method = detector.method
-    where = f"method {method.name}"
-    if method.transductive:
-        raise UserError(
-            "it scores the pictures of a class together: no graph of one picture gives its scores", where=where
-        )
-    if method.mixes_batch:
-        raise UserError("a prediction depends on the other pictures of its batch", where=where)
-    if method.graph_obstacle is not None:
-        raise UserError(f"it cannot be exported: {method.graph_obstacle}", where=where)
+def check_exportable(method: type[Method], hyperparameters: Mapping[str, Any]) -> None:
+    """Raise UserError where a method cannot be exported (why), or the packages are missing that it takes."""
+    method.require_graph({**method.hyperparameter_defaults(), **hyperparameters})
     if missing := [name for name in _TOOLS if importlib.util.find_spec(name) is None]:
         raise UserError(f"export needs {', '.join(missing)}", hint="pip install 'adbench-clip[export]'")
-    if detector.device.type != "cpu":
-        raise UserError(f"the detector is on {detector.device}", hint="export it from the CPU: device=cpu")
 
 
 def export_onnx(
@@ -105,7 +96,9 @@ def export_onnx(
     Raises UserError for what cannot be exported (why), and where the file's scores or maps would differ by more than
     `TOLERANCE`: nothing is written then.
     """
-    check_exportable(detector)
+    check_exportable(type(detector.method), hyperparameters(detector.method))
+    if detector.device.type != "cpu":
+        raise UserError(f"the detector is on {detector.device}", hint="export it from the CPU: device=cpu")
     path = Path(path).expanduser()
     if path.suffix != ".onnx":
         raise UserError("the file's name does not end in .onnx", where=str(path), hint="out=model.onnx")
@@ -159,9 +152,18 @@ def _shipped() -> list[Path]:
 def _as_seen(method: Method, pictures: Sequence[Picture]) -> Tensor:
     """Pictures as the graph takes them, (n, S, S, 3) uint8: resized and cropped by the method, not yet normalised."""
     pixels = torch.stack([prepare(picture, method.transform).pixels for picture in pictures]).permute(0, 2, 3, 1)
+    facts = _normalisation(method)
+    values = (pixels * facts["std"] + facts["mean"]) * 255
+    if (values - values.round()).abs().max() > 0.02:
+        what = "its preprocessing gives no picture of 8 bits, which the graph takes"
+        raise UserError(what, where=f"method {method.name}")
+    return values.round().to(torch.uint8)
+
+
+def _normalisation(method: Method) -> dict[str, Tensor]:
+    """Mean and standard deviation (3,) of the channels in [0, 1], as the method's preprocessing takes them."""
     facts = method.transform.describe()
-    mean, std = (torch.tensor(facts.get(key, getattr(method.clip, key))) for key in ("mean", "std"))
-    return ((pixels * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+    return {name: torch.tensor(facts.get(name, getattr(method.clip, name))) for name in ("mean", "std")}
 
 
 def _batches(images: Tensor) -> list[Tensor]:
@@ -171,18 +173,23 @@ def _batches(images: Tensor) -> list[Tensor]:
 
 def _write(graph: nn.Module, images: Tensor, path: Path) -> int:
     """Write the graph with a batch of any size; returns its opset."""
+    from onnx_ir.passes.common import NameFixPass
+
     example = torch.cat([images, images])[:2]  # of a batch of 1 torch would think that it is always 1
     sizes = {"image": {0: torch.export.Dim("batch")}}
     with _quiet():
         try:
             program = torch.export.export(graph, (example,), dynamic_shapes=sizes)
             onnx = torch.onnx.export(program, dynamo=True, verbose=False, optimize=False, input_names=["image"])
-        except RuntimeError as error:  # what torch.export and the exporter raise
+        except (RuntimeError, torch.onnx.OnnxExporterError) as error:  # what torch.export and the exporter raise
             first = str(error).strip().splitlines()[0]
             raise UserError(f"torch cannot write the predictions as a graph: {first}", where="export") from error
-    assert onnx is not None
-    for value, name in zip(onnx.model.graph.outputs, graph(example), strict=True):
-        value.name = name
+        assert onnx is not None
+        for value, name in zip(onnx.model.graph.outputs, graph(example), strict=True):
+            value.name = name
+        # The exporter names a buffer `mean` and the result of a mean alike, over which its own optimiser stumbles.
+        NameFixPass()(onnx.model)
+        onnx.optimize()
     n_bytes = sum(value.const_value.nbytes for value in onnx.model.graph.initializers.values() if value.const_value)
     if n_bytes >= 2**31 - 2**20:
         raise UserError(f"the model has {n_bytes / 2**30:.1f} GiB", where="export", hint="ONNX files hold up to 2 GiB")

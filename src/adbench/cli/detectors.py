@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from adbench.cli.overrides import Overrides
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from adbench.api.detector import Detector
     from adbench.data.inputs import NamedPictures
     from adbench.engine.progress import Reporter
+    from adbench.methods import Method
 
 KEYS = (
     *("checkpoint", "method", "method.*", "clip", "clip.*", "device", "seed", "outputs"),
@@ -32,9 +34,12 @@ detector
 """
 
 
-def open_detector(overrides: Overrides) -> Detector:
+def open_detector(
+    overrides: Overrides, *, check: Callable[[type[Method], Mapping[str, Any]], object] | None = None
+) -> Detector:
     """The detector, on its device, with the thresholds that lie beside its weights.
 
+    check  called with the method and its hyperparameters before anything large is loaded
     Raises UserError where weights are missing, do not fit, or the method needs training.
     """
     import torch
@@ -60,11 +65,14 @@ def open_detector(overrides: Overrides) -> Detector:
     tree = settle("eval", [checkpoint.layer(overrides), Layer(typed.choices)], ["folder"])
     tree = lay_over(tree, given)
     hyperparameters = {key: value for key, value in tree["method"].items() if key != "name"}
+    hyperparameters = chosen.check_hyperparameters(hyperparameters)
+    if check is not None:
+        check(chosen, hyperparameters)
     device = resolve_device(str(overrides.get("device", "auto")))
     clip = load_backbone(make(ClipConfig, tree["clip"], "clip"), device)
     seed = whole_number(overrides, "seed", 111, least=0)
     torch.manual_seed(seed)
-    method = build(checkpoint.method, clip, **chosen.check_hyperparameters(hyperparameters))
+    method = build(checkpoint.method, clip, **hyperparameters)
     record = None if checkpoint.path is None else load_weights(method, checkpoint.path)
     detector = Detector(method, record, device=str(device))
     seed_streams(seed, method)

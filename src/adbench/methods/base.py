@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -82,8 +82,8 @@ class Method(nn.Module, ABC):
     features_suffice  True when loss and score read no images: features can be kept and used again, masks and labels
                   beside them
     towers       kinds of image towers that it works on
-    scoring_only  names of hyperparameters that only `encode` in testing, `score` and `select_on_test` read: weights fit
-                  whatever they are
+    scoring_only  names of hyperparameters that may be others in testing than in training: weights fit whatever they
+                  are, and what is scored with them is named by them
     scores_are_probabilities  True when an image score claims to be the probability that the image is anomalous
     remarks      what must stand beside every result, in words
     transductive  True when a prediction depends on all test images of its class: `relate` is given them first
@@ -91,7 +91,6 @@ class Method(nn.Module, ABC):
     loss_mixes_batch  True when a term of `loss` is neither a mean nor a sum over things that each belong to one image:
                   several processes then compute it on the whole batch each
     mixes_batch  True when a prediction depends on the other images of its batch: evaluation takes one at a time
-    graph_obstacle  why no graph of tensor operations (ONNX) gives its predictions; None: one does
     transform    the method's own preprocessing
     map_size     side of its anomaly maps in pixels
     memory_bank  class name -> what `adapt` has made of its support. Whoever evaluates may put another dictionary in
@@ -122,7 +121,6 @@ class Method(nn.Module, ABC):
     divides_by_label: bool = False
     loss_mixes_batch: bool = False
     mixes_batch: bool = False
-    graph_obstacle: str | None = None
     transform: Transform
     map_size: int
     memory_bank: dict[str, Any]
@@ -169,6 +167,13 @@ class Method(nn.Module, ABC):
         return {
             parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
         }
+
+    @classmethod
+    def require_graph(cls, hyperparameters: Mapping[str, Any]) -> None:
+        """Raise UserError (why) where no graph of tensor operations, as ONNX is, gives the predictions."""
+        if cls.transductive:
+            what = "it scores the pictures of a class together: no graph of one picture gives its scores"
+            raise UserError(what, where=f"method {cls.name}")
 
     @abstractmethod
     def encode(self, batch: Batch) -> Features:
@@ -292,24 +297,6 @@ class Method(nn.Module, ABC):
         return [ParameterGroup(names=tuple(self.learnable_parameters()))]
 
 
-def rows_by_class(names: Sequence[str]) -> Iterator[tuple[str, Tensor | slice]]:
-    """The classes of a batch, each with its rows: a slice of all where it is the only one."""
-    classes = list(dict.fromkeys(names))
-    for name in classes:
-        rows = [row for row, other in enumerate(names) if other == name]
-        yield name, slice(None) if len(classes) == 1 else torch.tensor(rows)
-
-
 def beside(features: Features, support: Features) -> Features:
     """Features of queries together with those of their support images (`Batch.support`), as `loss` expects them."""
     return {**features, **{f"{SUPPORT}{name}": value for name, value in support.items()}}
-
-
-def not_adapted(method: Method, class_name: str) -> UserError:
-    """The error for a class that is to be scored and has no memory."""
-    known = ", ".join(sorted(method.memory_bank)) or "none"
-    return UserError(
-        f"method {method.name} has no normal images of class {class_name!r} to compare with",
-        where=f"adapted to: {known}",
-        hint="call adapt(class_name, support) first, or give support.k to `eval`",
-    )

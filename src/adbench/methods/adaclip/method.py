@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from adbench.clip import Clip, TextInput
 from adbench.clip.prompts import ADACLIP_ENSEMBLE, encode_ensemble, state_directions
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
+from adbench.errors import UserError
 from adbench.methods.adaclip.fusion import fuse, stream_of
 from adbench.methods.adaclip.learnables import Learnables, Prompter
 from adbench.methods.adaclip.prompting import Prompts, text_pass, visual_pass
@@ -59,7 +61,7 @@ class AdaClip(Method):
 
     settings_class = AdaClipSettings
     scores_are_probabilities = True
-    scoring_only = frozenset({"gaussian_sigma"})
+    scoring_only = frozenset({"gaussian_sigma", "use_hsf"})
     learns_from_masks = "also"
 
     def __init__(self, clip: Clip, settings: AdaClipSettings) -> None:
@@ -81,17 +83,13 @@ class AdaClip(Method):
         self.prompts_text = bool(chosen.prompting_type) and "L" in chosen.prompting_branch
         self.map_size = clip.image_size
         self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="before")
-        self.graph_obstacle = (
-            "k-means (method.use_hsf) clusters the patches of each picture outside the graph"
-            if chosen.use_hsf
-            else "its prompted text pass groups sentences by their lengths, which torch.export cannot trace"
-        )
         is_running = chosen.kmeans_stream == "running"
         self.random_state = np.random.RandomState(chosen.kmeans_seed) if is_running else None
         if chosen.use_hsf and is_running:
             self.remarks = ("k-means draws from one running stream: scores depend on the order of the images",)
         self._token_ids: dict[str, Tensor] = {}
         self._plain_text: dict[str, Tensor] = {}
+        self._begun: TextInput | None = None  # what the first text block has last given
         # The attribute's name is the prefix of every key in the authors' checkpoints.
         self.clip_model = Learnables(
             depth=chosen.prompting_depth,
@@ -117,6 +115,14 @@ class AdaClip(Method):
         if not self.prompts_text:
             features["text"] = torch.stack([self._text_without_prompts(name) for name in batch.class_names])
         return features
+
+    @classmethod
+    def require_graph(cls, hyperparameters: Mapping[str, Any]) -> None:
+        """None with k-means of the patches. Without it maps are the same, and image scores others."""
+        if hyperparameters["use_hsf"]:
+            what = "its k-means (method.use_hsf) clusters the patches of each picture, which no graph does"
+            hint = "add method.use_hsf=false: the same maps, and image scores without the feature of the clusters"
+            raise UserError(what, where=f"method {cls.name}", hint=hint)
 
     def prompt_words(self, class_name: str) -> str:
         """The class name with spaces for hyphens."""
@@ -193,11 +199,13 @@ class AdaClip(Method):
         place = torch.tensor([unique.index(name) for name in class_names], device=self.clip.device)
         ids = torch.stack([self.token_ids(name) for name in unique])  # (U, 48, 77)
         n_sentences = ids.shape[1]
-        with torch.no_grad():  # the first text block is never prompted
-            text = self.clip.embed_text(ids.flatten(0, 1), min_length=self.settings.prompting_length + 2)
-            first = self.clip.first_text_blocks(text, 1)
-        tokens, end = first.tokens, first.end
+        if self._begun is None or not torch.compiler.is_exporting():  # in a graph it is a constant
+            with torch.no_grad():  # the first text block is never prompted
+                text = self.clip.embed_text(ids.flatten(0, 1), min_length=self.settings.prompting_length + 2)
+                self._begun = self.clip.first_text_blocks(text, 1)
+        tokens, end = self._begun.tokens, self._begun.end
         if dynamic is not None:
+            place = place.expand(dynamic.shape[0])
             tokens = tokens.unflatten(0, (len(unique), n_sentences))[place].flatten(0, 1)  # (B * 48, T, C)
             end = end.unflatten(0, (len(unique), n_sentences))[place].flatten()
         prompts = self._prompts(self.clip_model.text_prompter, dynamic)

@@ -48,7 +48,7 @@ def visual_pass(clip: Clip, images: Tensor, layers: Sequence[int], prompts: Prom
     def edit(block: int, tokens: Tensor) -> Tensor:
         if prompts is None or block > prompts.depth:
             return tokens
-        return torch.cat([tokens[:, :n_tokens], prompts.before(block, tokens).expand(len(tokens), -1, -1)], dim=1)
+        return torch.cat([tokens[:, :n_tokens], prompts.before(block, tokens).expand(tokens.shape[0], -1, -1)], dim=1)
 
     streams = clip.image_blocks(embedded, edit=edit, collect=layers)
     patch_tokens = torch.stack([streams.blocks[layer][:, :n_tokens] for layer in layers], dim=1)
@@ -64,13 +64,14 @@ def text_pass(clip: Clip, first: TextInput, prompts: Prompts) -> Tensor:
     n_begun = 1 + prompts.length
     if prompts.depth < 2:
         return clip.text_blocks(first, start=2)
-    if int(first.end.min()) < n_begun:  # a sentence that ends among the prompts
+    # A sentence that ends among the prompts; and a graph, to which no length of a sentence is known.
+    if torch.compiler.is_exporting() or int(first.end.min()) < n_begun:
 
         def edit(block: int, tokens: Tensor) -> Tensor:
             if block > prompts.depth:
                 return tokens
             fresh = prompts.before(block, tokens)
-            fresh = fresh.repeat_interleave(len(tokens) // len(fresh), dim=0)
+            fresh = fresh.repeat_interleave(tokens.shape[0] // fresh.shape[0], dim=0)
             return torch.cat([tokens[:, :1], fresh, tokens[:, n_begun:]], dim=1)
 
         return clip.text_blocks(first, edit=edit, start=2)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +16,7 @@ from adbench.clip.prompts import INCTRL_ENSEMBLE, NATURAL_ENSEMBLE, NATURAL_OBJE
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
 from adbench.errors import UserError
-from adbench.methods.base import SUPPORT, Features, Method, Prediction, beside, not_adapted, rows_by_class
+from adbench.methods.base import SUPPORT, Features, Method, Prediction, beside
 from adbench.methods.blocks import check_blocks
 from adbench.methods.inctrl.heads import Adapter, Head
 from adbench.methods.inctrl.layout import regroup, regroup_prompt_patches
@@ -22,6 +24,7 @@ from adbench.methods.inctrl.official import split_checkpoint, with_towers
 from adbench.methods.inctrl.settings import BY_VARIANT, InCtrlSettings
 from adbench.methods.losses import score_focal
 from adbench.methods.maps import patch_maps
+from adbench.methods.memories import not_adapted, rows_by_class
 from adbench.methods.registry import register
 from adbench.methods.residuals import nearest_distance
 from adbench.methods.variants import by_variant
@@ -93,6 +96,13 @@ class InCtrl(Method):
         normalisation = {"eps": chosen.batchnorm_eps, "momentum": chosen.batchnorm_momentum}
         self.diff_head = Head(clip.grid**2, chosen.head_hidden, **normalisation)
         self.diff_head_ref = Head(clip.embed_dim, chosen.head_hidden, **normalisation)
+
+    @classmethod
+    def require_graph(cls, hyperparameters: Mapping[str, Any]) -> None:
+        """None of the layout that mixes the images of a batch."""
+        if hyperparameters["batch_layout"] == "official":
+            what = "it mixes the pictures of a batch: no graph of any number of pictures gives its scores"
+            raise UserError(what, where="method.batch_layout=official")
 
     # Frozen stage
 

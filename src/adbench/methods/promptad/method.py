@@ -13,8 +13,9 @@ from torch import Tensor
 from adbench.clip import Clip
 from adbench.data.sample import Batch
 from adbench.errors import UserError
-from adbench.methods.base import Features, Method, Prediction, not_adapted, rows_by_class
+from adbench.methods.base import Features, Method, Prediction
 from adbench.methods.maps import to_grid
+from adbench.methods.memories import not_adapted, rows_by_class
 from adbench.methods.promptad.fitting import Job, fit
 from adbench.methods.promptad.memory_bank import ClassMemory, FittedPrompts, as_tensors, first_contexts, from_tensors
 from adbench.methods.promptad.official import read_files, write_file

@@ -89,7 +89,7 @@ class VisualAd(Method):
         tokens = features["tokens"]
         pair = torch.stack([self.anomaly_token, self.normal_token]).to(tokens.dtype)
         pair = pair + self.clip.model.visual.positional_embedding[:1]  # the class token's position, frozen
-        tokens = torch.cat([pair.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = torch.cat([pair.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         last = self.clip.n_layers
         streams = self.clip.image_blocks(tokens, collect={*self.layers, last})
         rows = {layer: self._ln_post(x, trained=trained_ln_post) for layer, x in streams.blocks.items()}

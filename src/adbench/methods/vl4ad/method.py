@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,6 @@ class VL4AD(Method):
 
     supervision = "segmentation"
     towers = frozenset({"vit", "convnext"})
-    graph_obstacle = "pictures keep their aspect, and windows and maps follow the size of each"
     loss_mixes_batch = True  # points are drawn for all masks of a batch at once
     scoring_only = frozenset(
         {
@@ -46,6 +46,12 @@ class VL4AD(Method):
     )
 
     settings_class = Vl4adSettings
+
+    @classmethod
+    def require_graph(cls, hyperparameters: Mapping[str, Any]) -> None:
+        """There is none: windows and maps have the proportions of each scene."""
+        what = "its windows and maps follow the proportions of each picture: one graph has one size"
+        raise UserError(what, where=f"method {cls.name}")
 
     def __init__(self, clip: Clip, settings: Vl4adSettings) -> None:
         super().__init__(clip)

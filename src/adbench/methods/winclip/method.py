@@ -13,8 +13,9 @@ from adbench.clip import Clip
 from adbench.clip.prompts import INCTRL_ENSEMBLE, WINCLIP_ENSEMBLE, state_means
 from adbench.data.sample import Batch
 from adbench.data.transforms import ClipTransform
-from adbench.methods.base import Features, Method, Prediction, not_adapted, rows_by_class
+from adbench.methods.base import Features, Method, Prediction
 from adbench.methods.maps import resize_bilinear
+from adbench.methods.memories import not_adapted, rows_by_class
 from adbench.methods.registry import register
 from adbench.methods.residuals import nearest_distance
 from adbench.methods.winclip.windows import harmonic_mean, harmonic_to_patches, window_features

@@ -33,7 +33,8 @@ def window_features(clip: Clip, tokens: Tensor, scale: int, max_tokens: int) -> 
         return clip.project(clip.image_blocks(sequences, class_token_only=True).tokens[:, 0])
 
     if torch.compiler.is_exporting():  # a graph has no loop over a number of images that is not known
-        return project(tokens[:, places].flatten(0, 1)).unflatten(0, (-1, n_windows))
+        of_all: Tensor = project(tokens[:, places].flatten(0, 1)).unflatten(0, (-1, n_windows))
+        return of_all
     at_once = max(1, max_tokens // places.shape[1])
     features = []
     for start in range(0, len(tokens) * n_windows, at_once):
@@ -50,13 +51,14 @@ def harmonic_to_patches(scores: Tensor, side: int, scale: int) -> Tensor:
     """
     n = side - scale + 1
     inverse = scores.reciprocal().reshape(-1, n, n)
-    total = inverse.new_zeros(inverse.shape[0], side, side)
-    count = inverse.new_zeros(side, side)
-    for row in range(scale):
-        for column in range(scale):
-            total[:, row : row + n, column : column + n] += inverse
-            count[row : row + n, column : column + n] += 1
-    return _finite(count / total)
+    return _finite(_at_patches(torch.ones_like(inverse[:1]), scale) / _at_patches(inverse, scale))
+
+
+def _at_patches(windows: Tensor, scale: int) -> Tensor:
+    """Sum, for each patch, of the values (B, n, n) of the windows that contain it: (B, side, side)."""
+    places = [(row, column) for row in range(scale) for column in range(scale)]
+    last = scale - 1
+    return sum(F.pad(windows, (column, last - column, row, last - row)) for row, column in places)  # type: ignore[return-value]
 
 
 def harmonic_mean(maps: Tensor) -> Tensor:
