@@ -21,6 +21,7 @@ from adbench.errors import UserError
 from adbench.methods.base import Prediction
 from adbench.metrics import ImageMetrics, PixelMetrics
 from adbench.metrics.inputs import Maps, Masks
+from adbench.metrics.pro_curve import Point
 
 
 class ClassAccumulator:
@@ -101,19 +102,19 @@ class ClassAccumulator:
         return self
 
     def result(self) -> dict[str, Any]:
-        """What `rows.build_rows` takes: metrics, counts, seconds, notes; and the scores of single images.
+        """What `rows.build_rows` takes: metrics, counts, seconds, notes; the PRO curve and the scores of images.
 
         A metric is left out where the method gives no scores or maps; it is NaN where the data lack masks or a label.
         """
         metrics = {f"{level}_{rule}": threshold for (level, rule), threshold in self.optional.thresholds.items()}
-        notes = self.contents.notes()
+        notes, pro = self.contents.notes(), list[Point]()
         if self.has_scores:
             values, remarks = self.optional.of_images(self.image_metrics)
             metrics |= {**self.image_metrics.compute(thresholds=True), **values}
             notes += remarks
         if self.has_maps and self.has_masks:
             values, remarks = self.optional.of_pixels()
-            metrics |= {**self.pixel_metrics.compute(thresholds=True), **values}
+            metrics |= {**self.pixel_metrics.compute(thresholds=True, pro=pro), **values}
             notes += remarks
             if self._image_size:
                 notes.append("pixels counted at the size of the images")
@@ -130,6 +131,7 @@ class ClassAccumulator:
             "n_anomalous": None if self.n_unknown else self.n_anomalous,
             "seconds": self.seconds,
             "notes": notes,
+            "pro": pro,
             "images": sorted(self.images, key=lambda image: str(image["path"])),
         }
 

@@ -139,6 +139,9 @@ def tidy(run: RunFolder, rows: Sequence[Row], *, keeps_maps: bool = False) -> No
                 stale = path.name.removesuffix(ending) not in folders.get(path.parent.name, ())
             if stale:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in run.curves_dir.glob("*.json"):
+        if path.stem not in folders:
+            path.unlink()
     for path in run.path.glob("weights_*"):
         if path.suffix in (".safetensors", ".json") and path.stem not in fitted:
             path.unlink()

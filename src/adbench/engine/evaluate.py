@@ -19,6 +19,7 @@ from adbench.engine.borrowed import borrowed
 from adbench.engine.class_features import Encoded, encoded, relate
 from adbench.engine.class_results import ClassResultCache, FinishedClass, restored_supports, save_fitted
 from adbench.engine.class_shares import Accumulator, Share, put_together, share_of, takes_whole_classes
+from adbench.engine.curves import write_curves
 from adbench.engine.device import autocast, check_amp
 from adbench.engine.image_size import check_sees_all
 from adbench.engine.kept_maps import MapWriter, maps_files
@@ -86,6 +87,8 @@ def evaluate(
             for by_class in results.values():
                 by_class |= {name: {**result, "shots": method.shots(name)} for name, result in by_class.items()}
         records = image_records(data, results)
+        if run:
+            write_curves(run, data.name, results)
         for draw, sets in supports.items():
             rows += build_rows(
                 method,

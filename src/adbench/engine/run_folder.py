@@ -12,6 +12,7 @@ outputs/<command>/<method>/<data>/<time>/
     weights_*.safetensors   what a method has fitted to support images, with weights_*.json (evaluation only)
     scores.csv              a row per image and draw
     results.json/.csv/.md, report.html, heatmaps/
+    curves/<data set>.json  PRO curves of its classes, thinned for drawing
     maps/<data set>/<class>.npz   anomaly maps, where they are kept
     predictions.csv, settings.json, maps/, overlays/   what `predict` writes instead
 """
@@ -43,7 +44,7 @@ _LOCK = ".lock"
 # What may lie in a folder that no run was begun in yet: the lock, and what a sweep writes of a job that failed before.
 _OURS = (_LOCK, "job.json", "traceback.txt")
 # Folders of a run that files are written into, at any depth.
-_WITH_TEMPORARY_FILES = ("classes", "heatmaps", "maps", "overlays")
+_WITH_TEMPORARY_FILES = ("classes", "curves", "heatmaps", "maps", "overlays")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -202,6 +203,11 @@ class RunFolder:
     def classes_dir(self) -> Path:
         """classes/: where an unfinished evaluation goes on."""
         return self.path / "classes"
+
+    @property
+    def curves_dir(self) -> Path:
+        """curves/: one file per data set."""
+        return self.path / "curves"
 
     @property
     def heatmaps_dir(self) -> Path:

@@ -16,6 +16,7 @@ from adbench.metrics.binned import BinnedPixels
 from adbench.metrics.exact import ExactPixels
 from adbench.metrics.inputs import Maps, Mask, Masks, Scores, scored_images
 from adbench.metrics.metric import Metric, Parameter
+from adbench.metrics.pro_curve import Point, noting
 from adbench.metrics.ranking import Inside, ranking_metrics
 from adbench.metrics.regions import find_regions
 from adbench.typed import Range
@@ -79,13 +80,15 @@ class PixelMetrics:
                 raise UserError(f"cannot merge mode={other.mode!r} into mode={self.mode!r}", hint="use one mode")
         return self
 
-    def compute(self, *, thresholds: bool = False) -> dict[str, float]:
+    def compute(self, *, thresholds: bool = False, pro: list[Point] | None = None) -> dict[str, float]:
         """Return the metrics in [0, 1]; NaN where only one label occurs. Further updates may follow.
+
+        `pro` gets the points of the curve behind pixel_aupro, thinned (`metrics.pro_curve`).
 
         With `thresholds` pixel_f1max_threshold too: pixel_f1max is that of `score >= threshold` (in constant mode the
         lower edge of a bin).
         """
-        values = self._measure("tied")
+        values = self._measure("tied", pro)
         if not thresholds:
             del values["pixel_f1max_threshold"]
         if self.aupro200:
@@ -128,9 +131,10 @@ class PixelMetrics:
         negatives = flat[~masks.reshape(-1)] if len(regions.pixels) else flat
         self._pixels.add(negatives, flat[regions.pixels], regions.areas, regions.n_regions)
 
-    def _measure(self, inside: Inside) -> dict[str, float]:
+    def _measure(self, inside: Inside, pro: list[Point] | None = None) -> dict[str, float]:
         limits = (self.aupro_limit, *self.further_aupro_limits)
-        values = ranking_metrics(self._pixels.stretches(), limits, inside)
+        stretches = self._pixels.stretches()
+        values = ranking_metrics(stretches if pro is None else noting(stretches, self.aupro_limit, pro), limits, inside)
         return {f"pixel_{name}": value for name, value in values.items()}
 
 
