@@ -136,12 +136,13 @@ def printed(comparison: Comparison) -> Iterator[list[str]]:
         yield [
             *(place if place != before else [""] * 3),
             line.name,
-            *(_printed(line, key) for key in comparison.metrics),
+            *(shown(line, key) for key in comparison.metrics),
         ]
         before = place
 
 
-def _printed(line: Line, metric: str) -> str:
+def shown(line: Line, metric: str) -> str:
+    """What stands in the column of a metric; nothing where the line has no value for it."""
     if metric not in line.values:
         return ""
     if line.kind == "ours":

@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from PIL import Image
 from adbench.engine.names import file_names
 from adbench.engine.pictures import FACTS
 from adbench.engine.settings import Row
+from adbench.report.page import Gallery, Part, Picture, Text
 from adbench.report.table import is_mean
 
 WIDTH = 960  # the widest panel of a gallery stands so wide on the page
@@ -42,34 +42,28 @@ class Panel:
     margin: float
 
 
-def galleries(rows: Sequence[Row], folder: Path) -> str:
-    """HTML of the heat maps of one data set in the table's order; empty where none were drawn."""
+def galleries(rows: Sequence[Row], folder: Path) -> list[Part]:
+    """The heat maps of one data set in the table's order; nothing where none were drawn."""
     files = file_names(dict.fromkeys(row["class_name"] for row in rows if not is_mean(row)))
     by_class = {name: [_panel(path) for path in sorted((folder / file).glob("*.png"))] for name, file in files.items()}
     panels = [panel for panels in by_class.values() for panel in panels]
     if not panels:
-        return ""
+        return []
     anomalous = [panel for panel in panels if panel.label == 1]
     chosen = {
         "Most confident mistakes": sorted((p for p in panels if p.margin > 0), key=lambda p: -p.margin),
         "Best: anomalous with the highest scores": sorted(anomalous, key=lambda p: -p.score),
         "Worst: anomalous with the lowest scores": sorted(anomalous, key=lambda p: p.score),
     }
-    parts = [f"<p class=faint>{ABOUT}</p>"]
-    if len(panels) > N_SHOWN:
-        parts += [_gallery(name, some[:N_SHOWN]) for name, some in chosen.items() if some]
-    parts += [_gallery(name, some) for name, some in by_class.items() if some]
-    return "".join(parts)
+    shown = {name: some[:N_SHOWN] for name, some in chosen.items()} if len(panels) > N_SHOWN else {}
+    return [Text(ABOUT), *(_gallery(name, some) for name, some in [*shown.items(), *by_class.items()] if some)]
 
 
-def _gallery(name: str, panels: Sequence[Panel]) -> str:
+def _gallery(name: str, panels: Sequence[Panel]) -> Gallery:
     """Panels at one scale under a heading."""
     scale = min(1.0, WIDTH / max(panel.width for panel in panels))
-    return f"<h3>{escape(name)}</h3>" + "".join(
-        f'<figure><label><input type="checkbox"><img alt="heat map of {escape(panel.key)}" '
-        f'style="width:{round(scale * panel.width)}px" src="{_embedded(panel.path)}"></label></figure>'
-        for panel in panels
-    )
+    pictures = [Picture(f"heat map of {p.key}", _embedded(p.path), round(scale * p.width)) for p in panels]
+    return Gallery(name, pictures)
 
 
 def _panel(path: Path) -> Panel:

@@ -4,93 +4,101 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from adbench.engine.means import is_over_datasets
 from adbench.engine.settings import Row
-from adbench.metrics.registry import is_metric, title
-from adbench.report.comparison import Run, compare, printed
+from adbench.metrics.registry import find, is_metric, title
+from adbench.report.comparison import Comparison, Line, printed, shown
+from adbench.report.page import Cell, Table
 from adbench.report.results import about_intervals
 from adbench.report.table import build_interval_table, build_table, is_mean
 
 TEXTS = ("class_name", "dataset", "method")
+_STARTS = (99.5, 99, 98, 95, *range(90, 0, -10), 0)  # where bars may begin, in percent
+LEGEND = "Bold: the best of a column; underlined: the second. Bars run from and to what the header says."
 
 
-def result_table(rows: Sequence[Row], by: str = "class") -> str:
-    """The table of `rows` of one data set by class, the best marked, or of means by data set."""
+def result_table(rows: Sequence[Row], beside: Mapping[int, Sequence[Line]], by: str = "class") -> Table:
+    """The table of `rows` of one data set by class, or of means by data set, best and second marked; `beside`: what is
+    published of a row, by its id.
+    """
     table = build_table(rows)
-    if by == "class":
-        hidden, strong = {"method", "dataset"}, is_mean
-    else:
-        hidden, strong = {"class_name"}, is_over_datasets
-        if len({row["method"] for row in rows}) == 1:
-            hidden.add("method")
-    shown = [index for index, key in enumerate(table.keys) if key not in hidden]
-    best = _best([row for row in rows if not strong(row)]) if by == "class" else {}
-
-    def cell(index: int, row: Row, text: str) -> str:
-        key = table.keys[index]
-        value = row.get(key)
-        if key in TEXTS or not is_metric(key) or value is None or math.isnan(value):
-            return f"<td{_text_class(key)}>{escape(text)}</td>"
-        style = "metric best" if not strong(row) and value == best.get(key) else "metric"
-        return f'<td class="{style}" style="--share:{100 * value:.1f}%">{escape(text)}</td>'
-
-    head = "".join(f"<th{_text_class(table.keys[index])}>{escape(table.headers[index])}</th>" for index in shown)
-    body = [
-        f"<tr{' class=mean' if strong(row) else ''}>{''.join(cell(index, row, cells[index]) for index in shown)}</tr>"
-        for row, cells in zip(table.rows, table.lines, strict=True)
+    hidden, is_strong = ({"method", "dataset"}, is_mean) if by == "class" else ({"class_name"}, is_over_datasets)
+    if by != "class" and len({row["method"] for row in rows}) == 1:
+        hidden.add("method")
+    columns = [index for index, key in enumerate(table.keys) if key not in hidden]
+    keys = [table.keys[index] for index in columns]
+    single = [row for row in rows if not is_strong(row)]
+    marks = {key: ranked([row.get(key) for row in single], key) for key in keys if is_metric(key)}
+    starts = {key: bar_start([row.get(key) for row in rows]) for key in keys if is_metric(key)}
+    head = [
+        Cell(table.headers[index], _text_class(key), small=f"{starts[key]:g}–100" if key in starts else "")
+        for index, key in zip(columns, keys, strict=True)
     ]
-    return _table(f"<tr>{head}</tr>", body, [f"* {note}" for note in table.notes])
+    body: list[tuple[str, list[Cell]]] = []
+    for row, texts in zip(table.rows, table.lines, strict=True):
+        cells = []
+        for index, key in zip(columns, keys, strict=True):
+            mark = "" if is_strong(row) else marks.get(key, {}).get(row.get(key), "")
+            cells.append(
+                metric_cell(texts[index], row.get(key), mark, starts[key])
+                if key in starts
+                else Cell(texts[index], _text_class(key))
+            )
+        body.append(("mean" if is_strong(row) else "", cells))
+        for line in beside.get(id(row), ()):
+            names = {keys[0]: line.name}
+            texts_beside = [shown(line, key) if is_metric(key) else names.get(key, "") for key in keys]
+            cells = [Cell(text, _text_class(key)) for key, text in zip(keys, texts_beside, strict=True)]
+            body.append(("difference" if line.kind == "difference" else "published", cells))
+    return Table(head, body, [f"* {note}" for note in table.notes], LEGEND)
 
 
-def interval_table(rows: Sequence[Row], intervals: Mapping[str, Any]) -> str:
+def metric_cell(text: str, value: float | None, mark: str, start: float) -> Cell:
+    """A metric with its bar, which begins at `start` percent."""
+    if value is None or math.isnan(value):
+        return Cell(text)
+    return Cell(text, f"metric {mark}".strip(), max(0.0, 100 * (100 * value - start) / (100 - start)))
+
+
+def bar_start(values: Sequence[float | None]) -> float:
+    """Where the bars of a column begin, in percent: at a round number below all values, so that differences show."""
+    known = [100 * value for value in values if value is not None and not math.isnan(value)]
+    return next((start for start in _STARTS if start <= min(known)), 0) if known and min(known) < max(known) else 0
+
+
+def ranked(values: Sequence[float | None], key: str) -> dict[float | None, str]:
+    """Which values of a metric are "best" and "second", where they differ."""
+    known = {value for value in values if value is not None and not math.isnan(value)}
+    column = find(key)
+    order = sorted(known, reverse=column is None or not column.metric.lower_is_better)
+    return dict(zip(order[:2], ("best", "second"), strict=True)) if len(order) > 1 else {}
+
+
+def interval_table(rows: Sequence[Row], intervals: Mapping[str, Any]) -> Table:
     """The table of image metrics with their intervals."""
     table = build_interval_table(rows)
     shared = {key for key in ("method", "dataset") if len({row.get(key) for row in rows}) == 1}
+    columns = [index for index, key in enumerate(table.keys) if key not in shared]
     head, *body = [
-        "".join(
-            f"<{tag}{_text_class(key)}>{escape(cell)}</{tag}>"
-            for key, cell in zip(table.keys, cells, strict=True)
-            if key not in shared
-        )
-        for tag, cells in [("th", table.headers), *(("td", cells) for cells in table.lines)]
+        [Cell(cells[index], _text_class(table.keys[index])) for index in columns]
+        for cells in [table.headers, *table.lines]
     ]
-    shown = _table(f"<tr>{head}</tr>", [f"<tr>{line}</tr>" for line in body], [f"* {note}" for note in table.notes])
-    return f"<p class=faint>{escape(about_intervals(intervals))}</p>{shown}"
+    styles = ["mean" if is_mean(row) else "" for row in table.rows]
+    notes = [f"* {note}" for note in table.notes]
+    return Table(head, list(zip(styles, body, strict=True)), notes, about_intervals(intervals))
 
 
-def published_table(rows: Sequence[Row]) -> str:
-    """The results beside the published figures of the same setting; empty where none are known."""
-    comparison = compare([Run("this run", rows)])
-    if all(line.kind == "ours" for line in comparison.lines):
-        return ""
+def published_table(comparison: Comparison) -> Table:
+    """Results beside the published figures of the same setting."""
     heads = ["data", "class", "shots", "", *(title(key) for key in comparison.metrics)]
-    head = "".join(f"<th{' class=text' if index < 4 else ''}>{escape(text)}</th>" for index, text in enumerate(heads))
     body = [
-        "<tr>"
-        + "".join(f"<td{' class=text' if index < 4 else ''}>{escape(text)}</td>" for index, text in enumerate(cells))
-        + "</tr>"
-        for cells in printed(comparison)
+        ("" if line.kind == "ours" else line.kind, [Cell(text, "text" * (i < 4)) for i, text in enumerate(cells)])
+        for line, cells in zip(comparison.lines, printed(comparison), strict=True)
     ]
-    return _table(f"<tr>{head}</tr>", body, comparison.notes)
-
-
-def _best(rows: Sequence[Row]) -> dict[str, float]:
-    """The largest value of each metric, where rows differ in it."""
-    values: dict[str, list[float]] = {}
-    for row in rows:
-        for key, value in row.items():
-            if is_metric(key) and value is not None and not math.isnan(value):
-                values.setdefault(key, []).append(value)
-    return {key: max(numbers) for key, numbers in values.items() if min(numbers) < max(numbers)}
-
-
-def _table(head: str, body: Sequence[str], notes: Sequence[str]) -> str:
-    below = "".join(f"<p class=note>{escape(note)}</p>" for note in notes)
-    return f"<div class=scroll><table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table></div>{below}"
+    return Table([Cell(text, "text" * (i < 4)) for i, text in enumerate(heads)], body, comparison.notes)
 
 
 def _text_class(key: str) -> str:
-    return " class=text" if key in TEXTS else ""
+    return "text" if key in TEXTS else ""
