@@ -51,7 +51,7 @@ def test_several_runs_and_files(
     lines = list(csv.DictReader((tmp_path / "new" / "report.csv").read_text().splitlines()))
     assert {line["run"] for line in lines} == {"winclip", "median_colour"}
     assert {line["published"] for line in lines if line["run"] == "median_colour"} == {""}
-    assert "| published [1] |" in (tmp_path / "new" / "report.md").read_text()
+    assert re.search(r"\| published \[\d\] \| mvtec", (tmp_path / "new" / "report.md").read_text())
 
 
 def test_runs_of_one_method_are_told_apart(
@@ -76,6 +76,8 @@ def test_the_latest_run(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         (["latest"], "no eval run"),
         (["a", "output=b"], "Did you mean out?"),
         (["a", "--out=b"], "unknown option"),
+        (["a", "format=pdf"], "Known: csv, html, latex, markdown"),
+        (["a", "format=csv", "out=b.html"], "the file's name says html, the format csv"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -86,3 +88,35 @@ def test_bad_input_is_one_line(
     line = capsys.readouterr().err
     assert said in line.replace("finished ", "")
     assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "begin"), [("r.html", "<!doctype"), ("r.md", "| run |"), ("r.tex", "%"), ("r.csv", "run,")]
+)
+def test_a_files_name_says_its_format(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, begin: str
+) -> None:
+    monkeypatch.chdir(runs)
+    assert main(["report", "outputs", f"out={tmp_path / name}"]) == 0  # a folder of runs
+    text = (tmp_path / name).read_text()
+    assert text.lstrip().startswith(begin)
+    assert all(method in text for method in ("winclip", "median"))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_format_alone_is_printed(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(runs)
+    assert main(["report", "outputs/winclip", "outputs/median_colour", "format=latex"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("% \\usepackage{booktabs}")
+    assert r"median\_colour & mvtec" in out
+
+
+def test_a_folder_gets_the_format_that_is_asked_for(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    assert main(["report", "outputs/winclip", f"out={tmp_path / 'new'}", "format=markdown"]) == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.md"]

@@ -12,8 +12,11 @@ from adbench.cli.override_parser import choices
 from adbench.data import catalogue
 from adbench.metrics.registry import is_metric
 from adbench.report import published
-from adbench.report.comparison import FIELDS, Run, compare, printed, to_csv, to_markdown
+from adbench.report.comparison import Run, compare, printed
+from adbench.report.comparison_csv import FIELDS, to_csv
+from adbench.report.html_tables import published_table
 from adbench.report.published import KINDS, by_reliability, load_published
+from adbench.report.renderings import to_markdown
 
 FILE = Path(published.__file__).with_name("published.csv")
 
@@ -100,15 +103,15 @@ def test_sources_that_disagree_are_all_shown_with_their_range() -> None:
     (less,) = differences(comparison)
     assert less["image_auroc"] == pytest.approx(83.0 - 82.1)  # to the paper's own table
     assert any(note.startswith("difference: to the paper's own table") for note in comparison.notes)
-    lines = [line for line in csv.DictReader(to_csv(comparison).splitlines()) if line["metric"] == "image_auroc"]
-    assert {line["kind"] for line in lines} == {"", "own table", "authors' log", "rerun"}
-    assert len(lines) == 1 + len(figures)
+    lines = [line for line in csv.DictReader(to_csv([], comparison).splitlines()) if line["metric"] == "image_auroc"]
+    assert {line["kind"] for line in lines} == {"own table", "authors' log", "rerun"}
+    assert len(lines) == len(figures)
 
 
 def test_the_deviation_of_a_figure_stands_beside_it() -> None:
     comparison = compare([Run("mine", [row("winclip", "mvtec", shots=2, image_auroc=0.9)])])
-    assert "94.4 ± 1.3" in to_markdown(comparison)
-    line = next(line for line in csv.DictReader(to_csv(comparison).splitlines()) if line["published"] == "0.944")
+    assert "94.4 ± 1.3" in to_markdown([published_table(comparison)])
+    line = next(line for line in csv.DictReader(to_csv([], comparison).splitlines()) if line["published"] == "0.944")
     assert line["deviation"] == "0.013"
 
 
@@ -188,8 +191,8 @@ def test_rows_may_say_less() -> None:
     bare = {"method": "winclip", "dataset": "mvtec", "class_name": "mean", "shots": 1, "image_auroc": 0.9}
     comparison = compare([Run("mine", [bare])])
     assert differences(comparison) == [{"image_auroc": pytest.approx(90.0 - 93.1)}]
-    assert to_csv(comparison)
-    assert to_markdown(comparison)
+    assert to_csv([], comparison)
+    assert to_markdown([published_table(comparison)])
 
 
 def test_runs_stand_side_by_side() -> None:
@@ -216,13 +219,13 @@ def test_several_draws_are_shown_as_mean_and_deviation() -> None:
 
 def test_the_renderings_hold_the_same() -> None:
     comparison = compare([Run("mine", [row("winclip", "mvtec", image_auroc=0.9, pixel_auroc=math.nan)])])
-    markdown = to_markdown(comparison)
+    markdown = to_markdown([published_table(comparison)])
     heads, _, ours, *_ = [line.strip("| ").split(" | ") for line in markdown.splitlines() if line.startswith("|")]
     assert heads[:5] == ["data", "class", "shots", "", "image AUROC"]
     assert (ours[:5], ours[heads.index("pixel AUROC")]) == (["mvtec", "mean", "0", "mine", "90.0"], "n/a")
     assert "|  |  |  | difference | -1.8 |" in markdown
     assert "[1] WinCLIP (CVPR 2023), own table: the paper's abstract" in markdown
-    lines = list(csv.DictReader(to_csv(comparison).splitlines()))
+    lines = list(csv.DictReader(to_csv([], comparison).splitlines()))
     assert tuple(lines[0]) == FIELDS
     compared = {line["metric"]: line for line in lines if line["kind"] == "own table"}
     assert float(compared["image_auroc"]["difference"]) == pytest.approx(-0.018)

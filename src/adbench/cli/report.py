@@ -7,63 +7,120 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adbench.cli.console import print_table
+from adbench.cli.overrides import Overrides
 from adbench.cli.runs import out_folder, run_labels, split_runs
-from adbench.errors import UserError
+from adbench.errors import UserError, unknown
+from adbench.typed import expanded
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from adbench.report.comparison import Comparison, Run
+    from adbench.report.comparison import Comparison
+    from adbench.report.seeds import FinishedRun
+    from adbench.report.side_by_side import Beside
 
 SUMMARY = "compare runs with each other and with published figures"
 
 HELP = """\
-usage  python -m adbench report RUN [RUN ...] [out=DIR]
+usage  python -m adbench report RUN [RUN ...] [out=FILE|DIR] [format=html|markdown|latex|csv]
 
-Prints the results of evaluations (their folders, or results.json files; latest: the newest one) beside what is
-published of the same method on the same data set in the same setting (shots, data trained on), and the difference in
-points. Where the figures come from stands below the table: the papers' own tables, their authors' logs, leaderboards,
-others who quote them or have run the method again. Where sources disagree, each has its line and "all sources" says
-from where to where they go; the difference is to the most reliable of them. Results with another backbone than theirs,
-such as clip=demo, are marked and have no difference: it would say nothing about a method.
+Prints the results of evaluations (their folders, results.json files, or folders of such folders; latest: the newest
+one) beside what is published of the same method on the same data set in the same setting (shots, data trained on), and
+the difference in points. Where the figures come from stands below the table: few could be checked in the papers
+themselves. Results with another backbone than theirs, such as clip=demo, are marked and have no difference: it would
+say nothing about a method. Runs that differ in nothing but the seed of their training become one: mean ± standard
+deviation.
 
-  out=DIR                   also write report.md and report.csv there
+  out=FILE.html             one page: means with published figures, classes with differences to the first run and
+                            paired 95 % intervals, curves, how each run was made; or FILE.md, FILE.tex, FILE.csv
+  out=DIR                   report.html, report.md, report.tex and report.csv there
+  format=FORMAT             only this one; without out it is printed
 
 examples
   python -m adbench report latest
-  python -m adbench report outputs/eval/adaclip/visa/A outputs/eval/anomalyclip/visa/B out=comparison
+  python -m adbench report outputs/eval/adaclip/visa/A outputs/eval/anomalyclip/visa/B out=comparison.html
+  python -m adbench report outputs/eval/adaclip format=latex
 """
+
+_ENDINGS = {"html": ".html", "markdown": ".md", "latex": ".tex", "csv": ".csv"}
 
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench report` with these words."""
     from adbench.atomic import write_text
-    from adbench.report.comparison import compare, to_csv, to_markdown
+    from adbench.report.side_by_side import put_beside
 
-    folders, overrides = split_runs("report", argv, "out")
-    if not folders:
+    words, overrides = split_runs("report", argv, "out", "format")
+    if not words:
         raise UserError(
             "report needs a run", hint="name folders of evaluations: python -m adbench report RUN, or latest"
         )
-    out = out_folder(overrides)
-    comparison = compare(_runs(folders))
-    print_table(_table(comparison))
-    for note in comparison.notes:
+    formats, out = _asked(overrides)
+    runs = _runs([folder for word in words for folder in _evaluations(word)])
+    beside = put_beside(runs)
+    if out is None and formats:
+        print(_text(formats[0], runs, beside), end="")
+        return 0
+    print_table(_table(beside.comparison))
+    for note in [*beside.comparison.notes, *beside.notes]:
         print(note)
-    if out is not None:
-        for name, text in (("report.md", to_markdown(comparison)), ("report.csv", to_csv(comparison))):
-            write_text(out / name, text)
-            print(out / name)
+    if out is None:
+        return 0
+    for name in formats:
+        path = out if out.suffix == _ENDINGS[name] else out / f"report{_ENDINGS[name]}"
+        write_text(path, _text(name, runs, beside))
+        print(path)
     return 0
 
 
-def _runs(folders: Sequence[Path]) -> list[Run]:
-    from adbench.report.comparison import Run
-    from adbench.report.results import read_results
+def _asked(overrides: Overrides) -> tuple[list[str], Path | None]:
+    """The formats that are asked for, and the file or folder. Raises UserError where they contradict each other."""
+    asked = overrides.get("format")
+    if asked is not None and asked not in _ENDINGS:
+        raise unknown("format", str(asked), _ENDINGS, where=overrides.word("format"))
+    formats = list(_ENDINGS) if asked is None else [asked]
+    if "out" not in overrides:
+        return [asked] if asked else [], None
+    out = expanded(str(overrides.get("out")))
+    of_file = next((name for name, ending in _ENDINGS.items() if out.suffix == ending), None)
+    if of_file is None or out.is_dir():
+        return formats, out_folder(overrides)
+    if asked not in (None, of_file):
+        hint = f"name it {out.with_suffix(_ENDINGS[asked])}, or leave out format"
+        raise UserError(f"the file's name says {of_file}, the format {asked}", where=f"out={out}", hint=hint)
+    return [of_file], out
 
-    rows = [read_results(folder)[1] for folder in folders]
-    methods = ["+".join(dict.fromkeys(str(row["method"]) for row in of_run)) for of_run in rows]
-    return [Run(label, of_run) for label, of_run in zip(run_labels(methods, folders), rows, strict=True)]
+
+def _evaluations(path: Path) -> list[Path]:
+    """The run that a path names, or all below a folder that is none itself."""
+    if not path.is_dir() or (path / "results.json").is_file():
+        return [path]
+    return sorted(file.parent for file in path.rglob("results.json")) or [path]
+
+
+def _runs(paths: Sequence[Path]) -> list[FinishedRun]:
+    from adbench.report.results import read_results
+    from adbench.report.seeds import FinishedRun
+
+    contents = [read_results(path) for path in paths]
+    methods = ["+".join(dict.fromkeys(str(row["method"]) for row in rows)) for _, rows in contents]
+    return [
+        FinishedRun(label, rows, path if path.is_dir() else path.parent, provenance)
+        for label, path, (provenance, rows) in zip(run_labels(methods, paths), paths, contents, strict=True)
+    ]
+
+
+def _text(name: str, runs: Sequence[FinishedRun], beside: Beside) -> str:
+    """The report in a format."""
+    from adbench.report import renderings, side_by_side
+    from adbench.report.comparison_csv import to_csv
+
+    if name == "html":
+        return side_by_side.page(runs, beside)
+    if name == "csv":
+        return to_csv(beside.runs, beside.comparison, beside.gains)
+    tables = side_by_side.tables(beside)
+    return renderings.to_markdown(tables) if name == "markdown" else renderings.to_latex(tables)
 
 
 def _table(comparison: Comparison) -> Table:

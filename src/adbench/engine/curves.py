@@ -21,8 +21,10 @@ Place = tuple[str, int | None, int | None]
 """Class, K and seed of support sets."""
 
 
-def write_curves(run: RunFolder, dataset: str, results: Mapping[Draw, Mapping[str, Mapping[str, Any]]]) -> None:
-    """Write the curves of a data set's results per draw and class; where there are none, no file is left."""
+def write_curves(run: RunFolder | None, dataset: str, results: Mapping[Draw, Mapping[str, Mapping[str, Any]]]) -> None:
+    """Write the curves of a data set's results per draw and class, where there is a run and are any."""
+    if run is None:
+        return
     content: dict[str, list[dict[str, Any]]] = {}
     for (shots, seed), by_class in results.items():
         for name, result in by_class.items():

@@ -60,8 +60,7 @@ def evaluate(
     behind them; what the method fits is written there as weights. With `run` and `painter`, heat maps go to
     run.path/heatmaps/<data set>/. To `scores`, where a list is given, one record per image and draw is appended:
     dataset, class_name, path, defect, label, score, map_max, shots, support_seed.
-    Raises UserError for missing support, for support that is to be scored too, for a precision that the device lacks,
-    for NaN predictions.
+    Raises UserError for missing support, support that is to be scored too, a precision the device lacks, NaN.
     """
     check_amp(settings.amp, device)
     check_support(method, data)
@@ -76,8 +75,7 @@ def evaluate(
     seen = find_overlap(record, data.samples)
     cache = ClassResultCache(run, method, data, settings, record) if run and ranks.is_first() else None
     finished = _finished_classes(work, cache, reporter or Quiet(), painter if run else None)
-    rows: list[Row] = []
-    records: list[dict[str, Any]] = []
+    rows, records = list[Row](), list[dict[str, Any]]()
     if ranks.is_first():
         if run and method.fits and drawn:
             banks = {draw: [c.memory_banks[i] for c in finished.values()] for i, draw in enumerate(supports)}
@@ -87,8 +85,7 @@ def evaluate(
             for by_class in results.values():
                 by_class |= {name: {**result, "shots": method.shots(name)} for name, result in by_class.items()}
         records = image_records(data, results)
-        if run:
-            write_curves(run, data.name, results)
+        write_curves(run, data.name, results)
         for draw, sets in supports.items():
             rows += build_rows(
                 method,
@@ -130,9 +127,9 @@ class _Work:
         """What the method makes of each support set of a class; empty ones where there is nothing to score."""
         if self.supports is None:
             return None
-        sets = [by_class.get(class_name) for by_class in self.supports.values()]
         if not samples:
-            return [{} for _ in sets]
+            return [{} for _ in self.supports]
+        sets = [by_class.get(class_name) for by_class in self.supports.values()]
         return build_memory_banks(self.method, sets, self.settings, device=self.device)
 
     def draws_of(self, class_name: str) -> list[tuple[int | None, int | None]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +11,7 @@ from adbench.data import catalogue
 from adbench.engine.settings import Row
 from adbench.metrics.registry import find, in_order, title
 from adbench.report.published import Published, by_reliability, load_published
-from adbench.report.results import guarded, markdown_line
 from adbench.report.table import cell, condensed, is_mean, percent
-
-FIELDS = (
-    *("run", "method", "dataset", "class_name", "shots", "trained_on", "backbone"),
-    *("metric", "ours", "published", "deviation", "difference", "kind", "paper", "setting", "source", "note"),
-)
 
 _Source = tuple[str, str, str]
 """Paper, kind and source of figures."""
@@ -83,45 +75,6 @@ def compare(runs: Sequence[Run]) -> Comparison:
         found.notes.append(_DIFFERENCE)
     found.notes += _remarks(runs, found.lines)
     return found
-
-
-def to_markdown(comparison: Comparison) -> str:
-    """The table in Markdown, percent with one decimal; notes below."""
-    metrics = comparison.metrics
-    heads = ["data", "class", "shots", "", *(title(key) for key in metrics)]
-    lines = [markdown_line(heads), markdown_line([":--"] * 4 + ["--:"] * len(metrics))]
-    lines += [markdown_line(cells) for cells in printed(comparison)]
-    return "\n".join([*lines, "", *(f"- {note}" for note in comparison.notes)]) + "\n"
-
-
-def to_csv(comparison: Comparison) -> str:
-    """One line per run, row, metric and published figure, under FIELDS; values in [0, 1] as in results.csv."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    for line in comparison.lines:
-        row = line.row
-        facts = {
-            "run": line.run.label,
-            **{key: row.get(key) for key in ("method", "dataset", "class_name", "shots", "backbone")},
-            "trained_on": "+".join(row["trained_on"]) if row.get("trained_on") is not None else "?",
-        }
-        facts = {key: guarded(value) for key, value in facts.items()}
-        if line.kind == "ours":
-            for metric in line.values:
-                value = float(row[metric])
-                writer.writerow({**facts, "metric": metric, "ours": "" if math.isnan(value) else repr(value)})
-        for figure in line.published if line.kind == "published" else ():
-            own, published = (
-                float(row.get(figure.metric, math.nan)),
-                round(figure.value / 100, 6),
-            )  # papers give percent
-            compared = {} if math.isnan(own) else {"ours": repr(own), "difference": repr(own - published)}
-            if figure.deviation is not None:
-                compared["deviation"] = repr(round(figure.deviation / 100, 6))
-            told = {key: getattr(figure, key) for key in ("metric", "kind", "paper", "setting", "source", "note")}
-            writer.writerow({**facts, **told, "published": published, **compared})
-    return text.getvalue()
 
 
 def printed(comparison: Comparison) -> Iterator[list[str]]:

@@ -16,7 +16,7 @@ from adbench.report.table import build_interval_table, build_table, is_mean
 
 TEXTS = ("class_name", "dataset", "method")
 _STARTS = (99.5, 99, 98, 95, *range(90, 0, -10), 0)  # where bars may begin, in percent
-LEGEND = "Bold: the best of a column; underlined: the second. Bars run from and to what the header says."
+ABOUT_BARS = "Bars run from and to what the header says."
 
 
 def result_table(rows: Sequence[Row], beside: Mapping[int, Sequence[Line]], by: str = "class") -> Table:
@@ -30,7 +30,8 @@ def result_table(rows: Sequence[Row], beside: Mapping[int, Sequence[Line]], by: 
     columns = [index for index, key in enumerate(table.keys) if key not in hidden]
     keys = [table.keys[index] for index in columns]
     single = [row for row in rows if not is_strong(row)]
-    marks = {key: ranked([row.get(key) for row in single], key) for key in keys if is_metric(key)}
+    ranks = by == "class"  # data sets do not compete
+    marks = {key: ranked([row.get(key) for row in single], key) for key in keys if is_metric(key) and ranks}
     starts = {key: bar_start([row.get(key) for row in rows]) for key in keys if is_metric(key)}
     head = [
         Cell(table.headers[index], _text_class(key), small=f"{starts[key]:g}–100" if key in starts else "")
@@ -52,7 +53,8 @@ def result_table(rows: Sequence[Row], beside: Mapping[int, Sequence[Line]], by: 
             texts_beside = [shown(line, key) if is_metric(key) else names.get(key, "") for key in keys]
             cells = [Cell(text, _text_class(key)) for key, text in zip(keys, texts_beside, strict=True)]
             body.append(("difference" if line.kind == "difference" else "published", cells))
-    return Table(head, body, [f"* {note}" for note in table.notes], LEGEND)
+    legend = "Bold: the best of a column; underlined: the second. " if any(marks.values()) else ""
+    return Table(head, body, [f"* {note}" for note in table.notes], legend + ABOUT_BARS)
 
 
 def metric_cell(text: str, value: float | None, mark: str, start: float) -> Cell:

@@ -1,0 +1,83 @@
+"""A comparison of runs as CSV: a line per run, class and metric, and one per published figure beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from adbench.engine.rows import STD
+from adbench.engine.settings import Row
+from adbench.metrics.registry import in_order
+from adbench.report.comparison import Comparison, Run
+from adbench.report.paired import Line as PairedLine
+from adbench.report.results import guarded
+from adbench.report.table import condensed
+
+FIELDS = (
+    *("run", "method", "dataset", "class_name", "shots", "trained_on", "backbone"),
+    *("metric", "ours", "std", "to_first", "to_first_low", "to_first_high", "to_first_p"),
+    *("published", "deviation", "difference", "kind", "paper", "setting", "source", "note"),
+)
+"""Values in [0, 1]. to_first: ours minus that of the first run, its 95 % interval and p (see `report.paired`)."""
+
+Place = tuple[str, str, int | None, str]
+"""Data set, class, K, metric."""
+
+
+def to_csv(runs: Sequence[Run], comparison: Comparison, gains: Sequence[Mapping[Place, PairedLine]] = ()) -> str:
+    """All lines under FIELDS; empty where a value is undefined. `gains`: per run, over the first one."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FIELDS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for number, run in enumerate(runs):
+        writer.writerows(_ours(run, runs[0], gains[number] if gains else {}))
+    writer.writerows(_published(comparison))
+    return text.getvalue()
+
+
+def _ours(run: Run, first: Run, gains: Mapping[Place, PairedLine]) -> Iterator[dict[str, Any]]:
+    firsts = {_place(row): row for row in condensed(first.rows)}
+    for row in condensed(run.rows):
+        for metric in in_order(row):
+            line = {"metric": metric, "ours": row[metric], "std": row.get(metric + STD)}
+            if run is not first and metric in (other := firsts.get(_place(row), {})):
+                line["to_first"] = row[metric] - other[metric]
+            if gain := gains.get((*_place(row), metric)):
+                line |= {"to_first_low": gain.low, "to_first_high": gain.high, "to_first_p": gain.p}
+            yield _facts(run, row) | {key: _cell(value) for key, value in line.items()}
+
+
+def _published(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """The figures beside a run's; without a difference where the backbone is another."""
+    for line in comparison.lines:
+        for figure in line.published if line.kind == "published" else ():
+            own, published = line.row.get(figure.metric), round(figure.value / 100, 6)  # papers give percent
+            compares = own is not None and line.row.get("backbone") in (None, figure.backbone)
+            told = {key: getattr(figure, key) for key in ("metric", "kind", "paper", "setting", "source", "note")}
+            values = {
+                "ours": own,
+                "published": published,
+                "deviation": None if figure.deviation is None else round(figure.deviation / 100, 6),
+                "difference": own - published if compares and own is not None else None,
+            }
+            yield _facts(line.run, line.row) | told | {key: _cell(value) for key, value in values.items()}
+
+
+def _place(row: Row) -> tuple[str, str, int | None]:
+    return row["dataset"], row["class_name"], row.get("shots")
+
+
+def _facts(run: Run, row: Row) -> dict[str, Any]:
+    facts = {key: row.get(key) for key in ("method", "dataset", "class_name", "shots", "backbone")}
+    trained_on = row.get("trained_on")
+    facts |= {"run": run.label, "trained_on": "?" if trained_on is None else "+".join(trained_on)}
+    return {key: guarded(value) for key, value in facts.items()}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else repr(value)
+    return "" if value is None else value

@@ -1,0 +1,73 @@
+"""Runs that differ in nothing but the seed of their training, as one: mean and sample standard deviation over them."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adbench.engine.rows import STD, is_share
+from adbench.engine.settings import Row
+from adbench.metrics.registry import in_order, is_threshold
+from adbench.report.comparison import Run
+
+_SAME = (
+    "method",
+    "backbone",
+    "backbone_sha256",
+    "trained_on",
+    "dataset",
+    "class_name",
+    "shots",
+    "support_seed",
+    "support_id",
+    "protocol",
+    "eval_seed",
+    "n_images",
+)
+
+
+@dataclass(frozen=True)
+class FinishedRun(Run):
+    """A finished evaluation with its folder and what was recorded of it."""
+
+    folder: Path
+    provenance: Mapping[str, Any]
+
+
+def over_seeds(runs: Sequence[FinishedRun]) -> list[Run]:
+    """`runs` in their order, those of several training seeds as one run at the place of the first."""
+    groups: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        groups.setdefault(_identity(run), []).append(run)
+    found: list[Run] = []
+    for group in groups.values():
+        seeds = [run.rows[0].get("seed") for run in group]
+        if len(group) > 1 and len(set(seeds)) == len(seeds):
+            name = f"{group[0].rows[0]['method']} ({len(seeds)} seeds)"
+            note = f"mean ± sample standard deviation over the training seeds {', '.join(map(str, seeds))}"
+            found.append(Run(name, [_mean(rows, note) for rows in zip(*(run.rows for run in group), strict=True)]))
+        else:
+            found += group
+    return found
+
+
+def _identity(run: FinishedRun) -> str:
+    """The same for runs that differ in nothing but the seed."""
+    parts = run.provenance.get("parts", [run.provenance])
+    rows = [[row.get(key) for key in _SAME if key != "eval_seed"] for row in run.rows]
+    return json.dumps([rows, [part.get("hyperparameters") for part in parts]], sort_keys=True, default=str)
+
+
+def _mean(rows: Sequence[Row], note: str) -> Row:
+    """The row of all seeds; what is not the same in all, and no metric, is left out."""
+    mean = {key: value for key, value in rows[0].items() if all(row.get(key) == value for row in rows)}
+    mean = {key: value for key, value in mean.items() if not (is_share(key) or is_threshold(key))}
+    for key in in_order(rows[0]):
+        values = [float(row.get(key, math.nan)) for row in rows]
+        mean[key], mean[key + STD] = statistics.fmean(values), statistics.stdev(values)
+    return {**mean, "notes": [*rows[0].get("notes", ()), note], "n_training_seeds": len(rows)}

@@ -1,0 +1,111 @@
+"""Several runs beside each other: means over seeds, differences with intervals, the same in every format."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+
+import numpy as np
+import pytest
+
+from adbench.report.comparison_csv import to_csv
+from adbench.report.paired import compare_scores
+from adbench.report.renderings import to_latex, to_markdown
+from adbench.report.scores import write_scores
+from adbench.report.seeds import FinishedRun, over_seeds
+from adbench.report.side_by_side import page, put_beside, tables
+from report.test_results import make_row
+
+
+def made(folder, label, *, seed=111, shift=1.0, classes=("nut", "bolt"), **values):
+    """A run with scores of ten normal and ten anomalous images a class."""
+    random = np.random.default_rng(seed)
+    folder.mkdir()
+    scores = [
+        {"dataset": "demo", "class_name": name, "path": f"{name}/{i}.png", "defect": "d", "label": int(i >= 10)}
+        | {"score": random.normal() + shift * (i >= 10), "map_max": 1.0, "shots": 0, "support_seed": None}
+        for name in classes
+        for i in range(20)
+    ]
+    write_scores(folder, scores)
+    rows = [make_row(name, seed=seed, **values) for name in (*classes, "mean")]
+    return FinishedRun(label, rows, folder, {"hyperparameters": {"depth": 9}}), scores
+
+
+def test_runs_of_several_seeds_become_their_mean_and_deviation(tmp_path):
+    values = [0.9, 0.8, 0.7]
+    runs = [made(tmp_path / str(n), f"run {n}", seed=n, image_auroc=value)[0] for n, value in enumerate(values)]
+    (one,) = over_seeds(runs)
+    assert one.label == "adaclip (3 seeds)"
+    assert [row["class_name"] for row in one.rows] == ["nut", "bolt", "mean"]
+    assert one.rows[0]["image_auroc"] == pytest.approx(0.8)
+    assert one.rows[0]["image_auroc_std"] == pytest.approx(statistics.stdev(values))
+    assert "seed" not in one.rows[0]
+    assert one.rows[0]["notes"] == ["mean ± sample standard deviation over the training seeds 0, 1, 2"]
+    assert "80.0 ± 10.0" in to_markdown(tables(put_beside(runs)))
+
+
+@pytest.mark.parametrize("other", [{"method": "winclip"}, {"seed": 111}, {"backbone": "ViT-B-16"}, {"shots": 1}])
+def test_other_runs_stay_apart(tmp_path, other):
+    first, _ = made(tmp_path / "a", "a")
+    second, _ = made(tmp_path / "b", "b", **{"seed": 5, **other})
+    assert over_seeds([first, second]) == [first, second]
+
+
+def test_other_hyperparameters_stay_apart(tmp_path):
+    first, second = made(tmp_path / "a", "a")[0], made(tmp_path / "b", "b", seed=5)[0]
+    second.provenance["hyperparameters"]["depth"] = 3
+    assert over_seeds([first, second]) == [first, second]
+
+
+def test_differences_have_the_intervals_of_the_paired_comparison(tmp_path):
+    (first, ours), (second, theirs) = (
+        made(tmp_path / "a", "first", image_auroc=0.75),
+        made(tmp_path / "b", "second", seed=7, shift=3.0, method="winclip", image_auroc=0.95),
+    )
+    beside = put_beside([first, second])
+    expected = {line.class_name: line for line in compare_scores(ours, theirs).lines}
+    low, high = (f"{100 * value:+.1f}" for value in (expected["nut"].low, expected["nut"].high))
+    shown = f"+20.0 [{low}, {high}]"
+    assert shown in to_markdown(tables(beside))
+    assert shown in to_latex(tables(beside))
+    assert shown in page([first, second], beside)
+    lines = [line for line in csv.DictReader(to_csv(beside.runs, beside.comparison, beside.gains).splitlines())]
+    line = next(x for x in lines if (x["run"], x["class_name"], x["metric"]) == ("second", "nut", "image_auroc"))
+    assert float(line["to_first"]) == pytest.approx(0.2)
+    assert float(line["to_first_low"]) == expected["nut"].low
+    assert float(line["to_first_p"]) == expected["nut"].p
+    assert line["difference"] == ""
+    pixel = next(x for x in lines if (x["run"], x["metric"]) == ("second", "pixel_ap"))
+    assert (pixel["to_first"], pixel["to_first_low"]) == ("0.0", "")
+
+
+def test_runs_on_other_images_have_no_intervals_and_say_so(tmp_path):
+    first, second = made(tmp_path / "a", "a")[0], made(tmp_path / "b", "b", method="winclip", classes=("gear",))[0]
+    beside = put_beside([first, second])
+    assert beside.gains == [{}, {}]
+    assert beside.notes == ["b − a: without intervals: the two runs have no image in common"]
+
+
+def test_best_and_second_are_marked_in_every_format(tmp_path):
+    runs = [
+        made(tmp_path / name, name, method=name, image_auroc=value)[0]
+        for name, value in (("a", 0.75), ("b", 0.95), ("c", 0.85))
+    ]
+    beside = put_beside(runs)
+    means = tables(beside)[:1]
+    assert "| a | demo | 0 | 75.0 |" in to_markdown(means)
+    assert "| b | demo | 0 | **95.0** |" in to_markdown(means)
+    assert "| c | demo | 0 | <u>85.0</u> |" in to_markdown(means)
+    assert r"b & demo & 0 & \textbf{95.0} &" in to_latex(means)
+    assert r"c & demo & 0 & \underline{85.0} &" in to_latex(means)
+    text = page(runs, beside)
+    assert '<td class="metric best" style="--share:83.3%">95.0</td>' in text  # from 70 to 100
+    assert "image AUROC<small>70–100</small>" in text
+
+
+def test_latex_is_escaped(tmp_path):
+    run, _ = made(tmp_path / "a", "a_b & 100 % {x}^2~$\\", classes=("[nut]",))
+    text = to_latex(tables(put_beside([run])))
+    assert r"a\_b \& 100 \% \{x\}\^{}2\textasciitilde{}\$\textbackslash{} & demo" in text
+    assert "\n{}[nut] &" in text  # behind a line's end a bracket would be its argument
