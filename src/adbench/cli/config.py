@@ -102,12 +102,14 @@ class EvalConfig(Config):
     checkpoint  a run, a file, "latest" or "untrained"; several by the data sets that they serve
     benchmark   the benchmark that named the data sets, if one did
     missing     what becomes of data sets that are not there
+    submission  folder of the archive for the data set's server; None: no archive
     """
 
     eval: EvalSettings
     checkpoint: str | Mapping[str, str]
     benchmark: str | None
     missing: Missing
+    submission: str | None
 
     def to_tree(self) -> Tree:
         """As of any command; the seed stands where it is given."""

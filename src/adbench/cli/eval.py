@@ -71,6 +71,9 @@ how
   eval.maps=true            keep all anomaly maps, one maps/DATA/CLASS.npz per class (float16: half as large)
   device=auto|cpu|cuda
 
+  submission=DIR            MVTec AD 2: also score the private test sets and write DIR and DIR.tar.gz for its server
+                            (float16 maps of full size, thresholded at mean + 3 sigma of the validation images)
+
 where
   out=DIR                   this folder instead of a new one
   outputs=DIR               instead of ./outputs

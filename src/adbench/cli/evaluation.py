@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adbench.atomic import write_json
 from adbench.cli.config import ClipConfig
 from adbench.cli.plan import CheckpointPlan, Plan
+from adbench.cli.submission import planned_submission
 from adbench.errors import UserError
 from adbench.interrupts import with_advice
 
@@ -74,6 +76,8 @@ def _carry_out(plan: Plan, overrides: Sequence[str], device: torch.device, repor
     for name, place in plan.absent.items():
         reporter.say(f"not there    {name}: looked for {place}")
     ready, left_out = _prepared(plan, device, reporter)
+    evaluated = [(one.method, *pair) for one in ready for pair in zip(one.opened, one.data, strict=True)]
+    submission = planned_submission(plan.config.submission, evaluated)
     with ranks.claimed(_run_folder(plan, overrides)) as folder:
         config = plan.to_yaml()
         # Finished results keep their settings until there are new ones.
@@ -95,7 +99,12 @@ def _carry_out(plan: Plan, overrides: Sequence[str], device: torch.device, repor
         if not ranks.is_first():
             return Evaluated(rows, folder.path, [])
         folder.write_config(config)
-        return _written(rows, scores, _provenance(plan, ready, left_out, overrides, device), ready, folder)
+        result = _written(rows, scores, _provenance(plan, ready, left_out, overrides, device), ready, folder)
+        if submission is not None:
+            about = submission.write(plan.config.eval, device=device, reporter=reporter)
+            write_json(folder.path / "submission.json", about)
+            result.files.append(submission.archive)
+        return result
 
 
 def _prepared(plan: Plan, device: torch.device, reporter: Reporter) -> tuple[list[_Ready], dict[str, str]]:
@@ -134,7 +143,6 @@ def _prepared(plan: Plan, device: torch.device, reporter: Reporter) -> tuple[lis
 @contextlib.contextmanager
 def _run_folder(plan: Plan, overrides: Sequence[str]) -> Iterator[RunFolder]:
     """The folder of the run: a new one, `out`, or that of the same benchmark where it was interrupted."""
-    from adbench.atomic import write_json
     from adbench.cli.components import plugins_of
     from adbench.engine.provenance import origin
     from adbench.engine.run_folder import RunFolder

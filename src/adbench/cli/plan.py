@@ -18,7 +18,7 @@ from adbench.data.tree import is_occupied
 from adbench.errors import UserError, unknown
 
 # What may differ between a run and the one that goes on behind it.
-_FREE = ("data", "out", "outputs", "device", "workers", "heat_maps")
+_FREE = ("data", "out", "submission", "outputs", "device", "workers", "heat_maps")
 
 
 @dataclass(frozen=True)

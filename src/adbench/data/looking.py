@@ -56,7 +56,8 @@ def _look(sample: Sample, decode: bool) -> Looked:
     elif sample.label == 1 and sample.mask_path is not None:
         try:
             masks = read_masks(sample, None if image.size is None else (image.size[1], image.size[0]))
-            defect_masks(sample, masks)
+            if sample.saturations is not None:
+                defect_masks(sample, masks)
             looked.marked = float(marks(sample, masks).mean()) if image.size is not None else None
             looked.faint = max(mask.faint for mask in masks)
         except UserError as error:

@@ -36,6 +36,7 @@ class DatasetSpec:
     classes         in the official order, which tables follow; empty: whatever the folder holds
     expected        class -> published counts (train, normal test, anomalous test), where they are known for certain
     held_back       split -> class -> number of images as published, of splits whose labels are not public
+    submitted       split -> what follows the number in its images' names, of splits that go to the authors' server
     sizes           class -> published (width, height) of the images, where all have one and it is known for certain
     metric_set      "industrial": a table per class; "road": pixels pooled over the set, unknown ones ignored, and
                     components (see `metrics.road`)
@@ -69,6 +70,7 @@ class DatasetSpec:
     quirks: tuple[str, ...] = ()
     expected: Mapping[str, Counts] = field(default_factory=dict)
     held_back: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    submitted: Mapping[str, str] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     metric_set: Literal["industrial", "road"] = "industrial"
     component_sizes: tuple[int, int] = (500, 100)

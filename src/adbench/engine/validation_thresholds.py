@@ -46,23 +46,41 @@ def validation_thresholds(
     """
     if not settings.needs_validation:
         return [{}] * len(memory_banks)
-    method.eval()
     thresholds: list[Thresholds] = []
     for bank in memory_banks:
-        method.memory_bank = bank
-        seed_streams(settings.seed, method)
-        images, pixels = ScoreMoments(), ScoreMoments()
-        size = 1 if method.mixes_batch else settings.batch_size
-        for batch in make_loader(samples, method.transform, batch_size=size, workers=settings.workers):
-            batch = batch.to(device)
-            with torch.no_grad(), autocast(settings.amp, device):
-                prediction = method.predict(batch)
-            with located(batch):
-                if prediction.scores is not None:
-                    images.update(as_array(prediction.scores)[None])
-                if prediction.maps is not None:
-                    whole = settings.pixel_size == "image"
-                    pixels.update(as_arrays(at_image_size(prediction.maps, batch) if whole else prediction.maps))
+        images, pixels = validation_moments(
+            method, samples, settings, bank, device=device, image_size=settings.pixel_size == "image"
+        )
         moments: tuple[tuple[Level, ScoreMoments], ...] = (("image", images), ("pixel", pixels))
         thresholds.append({(level, VALIDATION_RULE): moment.threshold() for level, moment in moments})
     return thresholds
+
+
+def validation_moments(
+    method: Method,
+    samples: Sequence[Sample],
+    settings: EvalSettings,
+    bank: MemoryBank,
+    *,
+    device: torch.device,
+    image_size: bool,
+) -> tuple[ScoreMoments, ScoreMoments]:
+    """Of the image scores and of the pixel scores of `samples`, scored with a memory bank, which stays in the method.
+
+    image_size  maps are scaled up to their images first
+    """
+    method.eval()
+    method.memory_bank = bank
+    seed_streams(settings.seed, method)
+    images, pixels = ScoreMoments(), ScoreMoments()
+    size = 1 if method.mixes_batch else settings.batch_size
+    for batch in make_loader(samples, method.transform, batch_size=size, workers=settings.workers):
+        batch = batch.to(device)
+        with torch.no_grad(), autocast(settings.amp, device):
+            prediction = method.predict(batch)
+        with located(batch):
+            if prediction.scores is not None:
+                images.update(as_array(prediction.scores)[None])
+            if prediction.maps is not None:
+                pixels.update(as_arrays(at_image_size(prediction.maps, batch) if image_size else prediction.maps))
+    return images, pixels

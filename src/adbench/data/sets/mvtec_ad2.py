@@ -12,7 +12,7 @@ from adbench.data.survey import Entry, guarded
 from adbench.data.tree import listing, named, select
 
 _PUBLIC = "test_public"
-_PRIVATE = ("test_private", "test_private_mixed")
+_PRIVATE = {"test_private": "regular", "test_private_mixed": "mixed"}
 _SPLITS = {"train": "train", **VALIDATION, _PUBLIC: _PUBLIC}
 # class: training, validation, normal and anomalous public test images, private ones; size.
 _COUNTS = {
@@ -44,6 +44,7 @@ def _scene(key: str) -> str:
         for name, (train, validation, normal, anomalous, *_) in _COUNTS.items()
     },
     held_back={split: {name: row[4] for name, row in _COUNTS.items()} for split in _PRIVATE},
+    submitted=_PRIVATE,
     sizes={name: size for name, (*_, size) in _COUNTS.items()},
     auxiliary_split=_PUBLIC,
     evaluation_splits=(_PUBLIC, *_PRIVATE),
