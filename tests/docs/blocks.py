@@ -37,7 +37,7 @@ class Block:
     @property
     def place(self) -> str:
         """Where it stands, for a message."""
-        return f"{self.page.relative_to(REPOSITORY)}:{self.line}"
+        return f"{name_of(self.page)}:{self.line}"
 
     @property
     def commands(self) -> list[str]:
@@ -53,6 +53,11 @@ class Block:
 def pages() -> list[Path]:
     """README.md and every page below docs/, sorted."""
     return [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("**/*.md"))]
+
+
+def name_of(page: Path) -> str:
+    """The page's path in the repository: what a test is called by."""
+    return str(page.relative_to(REPOSITORY))
 
 
 def blocks_of(page: Path) -> Iterator[Block]:

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from adbench.cli import demo
-from adbench.cli.main import command_names, main
+from adbench.cli.main import main
 from adbench.errors import UserError
 from cli.composing import MISSING, compose
-from docs.blocks import REPOSITORY, SHELLS, Block, adbench_words, blocks_of, pages
+from docs.blocks import REPOSITORY, SHELLS, Block, adbench_words, blocks_of, name_of, pages
 from docs.prepared import make_small, prepare, shorten
 
 SHELL_COMMANDS = ("mkdir", "cp", "ls", "cat", "head")
@@ -24,10 +24,6 @@ SHELL_COMMANDS = ("mkdir", "cp", "ls", "cat", "head")
 
 AT_ONCE = ("compare", "data", "list", "parity", "predict", "calibrate", "report", "support", "verify")
 """Commands that end within seconds where there are no data; of others the keys are looked up in their help."""
-
-
-def name_of(page: Path) -> str:
-    return str(page.relative_to(REPOSITORY))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -132,29 +128,9 @@ def check_other(command: str) -> None:
         assert re.search(rf"^{extra} = \[", (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", pages(), ids=name_of)
-def test_no_command_stands_outside_of_a_block(page: Path) -> None:
-    """Indented code is not executed, so commands stand in fences."""
-    text = page.read_text(encoding="utf-8")
-    shown = re.findall(r"^ *(?:\$ )?(?:python -m adbench|torchrun) .*$", text, re.MULTILINE)
-    fenced = "\n".join(block.text for block in blocks_of(page) if block.language in SHELLS or block.title)
-    assert [line for line in shown if line.strip() not in fenced] == []
-
-
-def test_every_command_shown_exists() -> None:
-    text = "\n".join(page.read_text(encoding="utf-8") for page in pages())
-    assert set(re.findall(r"python -m adbench ([a-z-]+)", text)) <= set(command_names())
-
-
-def test_the_quick_start_shows_what_the_demo_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quick_start_shows_what_the_demo_runs() -> None:
     by_demo = [f"train {demo.TRAIN}"] + [f"eval {step} {demo.DATA}" for step in demo.STEPS.values()]
     expected = {frozenset(shorten(line.replace("TRAINED", "latest").split())) for line in by_demo}
     quick_start = REPOSITORY / "docs" / "quick_start.md"
     block = next(b for b in blocks_of(quick_start) if "checkpoint=untrained" in b.text)
     assert {frozenset(shorten(adbench_words(command) or [])) for command in block.commands} == expected
-
-
-@pytest.mark.parametrize("page", pages(), ids=name_of)
-def test_linked_files_exist(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).is_file(), target

@@ -1,0 +1,50 @@
+"""The pages of README.md and docs/ as text, and what the site makes of docstrings."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from adbench.cli.main import command_names
+from docs.blocks import REPOSITORY, SHELLS, blocks_of, name_of, pages
+
+
+def test_the_readme_is_short() -> None:
+    assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 250
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_no_command_stands_outside_of_a_block(page: Path) -> None:
+    """Indented code is not executed, so commands stand in fences."""
+    text = page.read_text(encoding="utf-8")
+    shown = re.findall(r"^ *(?:\$ )?(?:python -m adbench|torchrun) .*$", text, re.MULTILINE)
+    fenced = "\n".join(block.text for block in blocks_of(page) if block.language in SHELLS or block.title)
+    assert [line for line in shown if line.strip() not in fenced] == []
+
+
+def test_every_command_shown_exists() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages())
+    assert set(re.findall(r"python -m adbench ([a-z-]+)", text)) <= set(command_names())
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_linked_files_exist(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).is_file(), target
+
+
+def test_fields_of_docstrings_become_lists() -> None:
+    pytest.importorskip("griffe", reason="the extra docs is not installed")
+    script = REPOSITORY / "scripts" / "docstring_fields.py"
+    spec = importlib.util.spec_from_file_location("docstring_fields", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = "Train.\n\nout   a folder; a\n      new one\na, b  numbers\nRaises UserError.\n\n    >>> 1  # doctest: +SKIP"
+    assert module.as_list(text) == (
+        "Train.\n\n\n- `out`: a folder; a\n  new one\n- `a`, `b`: numbers\n\nRaises UserError.\n\n    >>> 1"
+    )
