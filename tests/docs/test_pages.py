@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -36,15 +37,32 @@ def test_linked_files_exist(page: Path) -> None:
         assert (page.parent / target).is_file(), target
 
 
-def test_fields_of_docstrings_become_lists() -> None:
-    pytest.importorskip("griffe", reason="the extra docs is not installed")
-    script = REPOSITORY / "scripts" / "docstring_fields.py"
-    spec = importlib.util.spec_from_file_location("docstring_fields", script)
+def script(name: str) -> ModuleType:
+    """A module of scripts/, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "scripts" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_fields_of_docstrings_become_lists() -> None:
+    pytest.importorskip("griffe", reason="the extra docs is not installed")
     text = "Train.\n\nout   a folder; a\n      new one\na, b  numbers\nRaises UserError.\n\n    >>> 1  # doctest: +SKIP"
-    assert module.as_list(text) == (
+    assert script("docstring_fields").as_list(text) == (
         "Train.\n\n\n- `out`: a folder; a\n  new one\n- `a`, `b`: numbers\n\nRaises UserError.\n\n    >>> 1"
     )
+
+
+@pytest.mark.parametrize(
+    ("page", "link", "shown"),
+    [
+        ("ledger.md", "[figures](../src/adbench/report/published.csv)", "figures (`src/adbench/report/published.csv`)"),
+        ("a/b.md", "[`data`](../../datasets.md#mvtec)", "[`data`](../data_sets.md#mvtec)"),
+        ("a/b.md", "[c](../c.md)", "[c](../c.md)"),
+        ("b.md", "![picture](../picture.png)", "![picture](../picture.png)"),
+    ],
+)
+def test_links_out_of_the_site_are_written_out(page: str, link: str, shown: str) -> None:
+    assert script("site_links").rewritten(f"See {link}.", page) == f"See {shown}."
