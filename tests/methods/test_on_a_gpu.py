@@ -1,0 +1,81 @@
+"""No method mixes tensors of a GPU with the host's: shown on a simulated one, and on a real one where it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from adbench import methods
+from simulated_gpu import simulated_gpu
+from tiny import make_batch, make_tiny_clip, make_tiny_convnext
+from tiny_vl4ad import make_scenes, make_vl4ad
+
+SETTINGS = {
+    "aaclip": {"domain": "industrial"},
+    "anomalyclip": {"n_ctx": 6, "deep_depth": 3, "dpam_layer": 3, "features_list": [4]},
+    "faprompt": {"deep_depth": 3, "dpam_layer": 3},
+    "inctrl": {"out_layers": [1, 2, 3]},
+    "promptad": {"epochs": 0},
+}
+
+
+def results(name, device):
+    """Scores, maps and losses of a method with the weights that it is built with."""
+    torch.manual_seed(0)
+    if name == "vl4ad":
+        method, batch = make_vl4ad(make_tiny_convnext()), make_scenes()
+    else:
+        method = methods.build(name, make_tiny_clip(image_size=64), **SETTINGS.get(name, {}))
+        batch = replace(make_batch(8, 64), class_names=["bottle"] * 8, seeds=list(range(8)))
+    method.clip.to(device)
+    method.to(device)
+    batch = batch.to(device)
+    with torch.no_grad():
+        features = method.eval().encode(batch)
+        if method.adapts:
+            method.adapt("bottle", batch, method.encode_support(batch))
+        if method.transductive:
+            method.relate("bottle", [(features, batch.paths)])
+        prediction = method.score(features, batch)
+        maps = prediction.maps if isinstance(prediction.maps, torch.Tensor) else torch.stack(list(prediction.maps))
+        found = {"maps": maps} | ({} if prediction.scores is None else {"scores": prediction.scores})
+        if method.supervision != "none":
+            batch = replace(batch, support=batch) if method.in_context else batch
+            found |= method.loss(method.train().encode(batch), batch)
+    assert all(value.device == torch.device(device) for value in found.values())
+    return {key: value.cpu() for key, value in found.items()}
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_a_gpu_is_given_what_it_needs(name):
+    with simulated_gpu() as gpu:
+        there = results(name, gpu)
+    for key, value in results(name, "cpu").items():
+        assert_close(there[key], value, msg=f"{name} {key}")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("name", methods.names())
+def test_a_gpu_gives_the_same(name):
+    there = results(name, torch.device("cuda", 0))
+    for key, value in results(name, "cpu").items():
+        assert_close(there[key], value, atol=1e-3, rtol=1e-3, msg=f"{name} {key}")
+
+
+def test_the_simulation_refuses_what_a_gpu_refuses():
+    with simulated_gpu() as gpu:
+        there, here = torch.ones(3).to(gpu), torch.ones(3)
+        assert (there * 2).sum().item() == 6
+        assert there.device == torch.zeros(2, device="cuda").device == gpu
+        with pytest.raises(RuntimeError, match="same device"):
+            _ = there + here
+        with pytest.raises(TypeError, match="numpy"):
+            there.numpy()
+        assert (there + torch.tensor(1.0)).cpu().tolist() == [2, 2, 2]  # a single number is taken
+        assert there[torch.tensor([0, 2])].shape == (2,)  # so are the host's indices
+        with pytest.raises(RuntimeError, match="same device"):
+            here[there.long()]

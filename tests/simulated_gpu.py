@@ -1,0 +1,121 @@
+"""A GPU that is not there: tensors that say they are on cuda:0, hold their values in memory, refuse what CUDA refuses.
+
+Inside `simulated_gpu()`, `tensor.to("cuda")` and `torch.zeros(..., device="cuda")` give such tensors. Operations that
+mix them with tensors of the host raise as on a GPU, and so does `numpy()`. Kernels are the host's: what a GPU computes,
+and how fast, this cannot show. There is no backward pass: autograd would look for the device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from unittest import mock
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+GPU = torch.device("cuda", 0)
+_aten = torch.ops.aten
+_COPIES = {_aten._to_copy.default, _aten.copy_.default}
+_TAKE_HOST_INDICES = {_aten.index.Tensor, _aten.index_put_.default, _aten.index_put.default}
+
+
+class OnGpu(torch.Tensor):
+    """A tensor on the simulated device, around the one that is `held`."""
+
+    @staticmethod
+    def __new__(cls, real):
+        # As PyTorch's own fake tensors do: device meta, so that no C++ code looks for a driver, and another one told.
+        shape = {"strides": real.stride(), "storage_offset": real.storage_offset(), "dtype": real.dtype}
+        self = torch.Tensor._make_wrapper_subclass(cls, real.shape, device="meta", dispatch_device=True, **shape)
+        self.held = real
+        return self
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return _run(func, args, kwargs or {})
+
+    def numpy(self, **_):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    __array__ = numpy
+
+    def tolist(self):
+        return self.cpu().tolist()
+
+
+class _Mode(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return _run(func, args, kwargs or {})
+
+
+class _OnHost(torch.Generator):
+    """A generator of any device."""
+
+    def __new__(cls, device="cpu"):
+        return super().__new__(cls)
+
+
+class _MadeOnHost(TorchFunctionMode):
+    """What looks for the device before any operation: `torch.tensor(values, device=...)`, indices that are lists."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            listed = tuple(torch.tensor(part) if isinstance(part, list) else part for part in index)
+            args = (args[0], listed, *args[2:])
+        if func in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None:
+            device = kwargs.pop("device")
+            return func(*args, **kwargs).to(device)
+        return func(*args, **kwargs)
+
+
+def _run(func, args, kwargs):
+    if func is torch.ops.prim.device.default:
+        return GPU if isinstance(args[0], OnGpu) else args[0].device
+    tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor)]
+    ours = {id(one.held): one for one in tensors if isinstance(one, OnGpu)}
+    if func in _TAKE_HOST_INDICES and isinstance(args[0], OnGpu):
+        tensors = [args[0], *args[2:3]]  # indices may lie anywhere
+    plain = [one for one in tensors if not isinstance(one, OnGpu) and one.dim() and one.device.type == "cpu"]
+    if ours and plain and func not in _COPIES:
+        raise RuntimeError(f"Expected all tensors to be on the same device, but {func} got cuda:0 and cpu")
+    asked = kwargs.get("device")
+    on_gpu = bool(ours) if asked is None else torch.device(asked).type == "cuda"
+    if func is _aten.copy_.default:
+        on_gpu = isinstance(args[0], OnGpu)
+    if asked is not None:
+        kwargs = {**kwargs, "device": torch.device("cpu")}
+    args, kwargs = tree_map(lambda leaf: leaf.held if isinstance(leaf, OnGpu) else leaf, (args, kwargs))
+    result = func(*args, **kwargs)
+    if not on_gpu:
+        return result
+
+    def wrapped(leaf):
+        if not isinstance(leaf, torch.Tensor):
+            return leaf
+        return ours[id(leaf)] if id(leaf) in ours else OnGpu(leaf)  # in place: the very tensor that was given
+
+    return tree_map(wrapped, result)
+
+
+@contextlib.contextmanager
+def simulated_gpu():
+    """Inside, the device cuda:0 may be named."""
+    torch._C._ensureCUDADeviceGuardSet()  # where there is no driver: changing the current device does nothing
+    overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
+    torch.__future__.set_overwrite_module_params_on_conversion(True)  # a wrapper has no storage to exchange
+    try:
+        with (
+            mock.patch("torch.cuda._lazy_init", return_value=None),
+            mock.patch("torch.Generator", _OnHost),
+            _MadeOnHost(),
+            _Mode(),
+        ):
+            yield GPU
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(overwrites)
