@@ -35,7 +35,7 @@ def test_command_writes_ours_and_compares(tmp_path, capsys):
     [
         ([], "no case given"),
         (["x", "--ot"], "unknown option"),
-        (["--out"], "lacks its file"),
+        (["--out"], "lacks its value"),
         (["nowhere"], "case.json"),
     ],
 )

@@ -7,10 +7,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+from adbench.engine.device import resolve_device
 from adbench.parity.cases import compute, read_case
 from adbench.parity.comparison import compare
 from recorded import CASES, FIXTURES
+from simulated_gpu import simulated_gpu
 
 REQUIRED = json.loads((FIXTURES / "required.json").read_text())
 
@@ -34,3 +37,24 @@ def test_recorded_tensors_are_never_read(name):
     ours, again = compute(case, tensors), compute(case, blinded)
     assert ours.keys() == again.keys()
     assert all(np.array_equal(ours[key], again[key], equal_nan=True) for key in ours)
+
+
+# One of each method, without training: there are no gradients on a simulated GPU.
+SIMULATED = [name for name in CASES if "infer" in name or name in ("musc/smallest_set", "winclip/few_shot_k2")]
+
+
+@pytest.mark.parametrize("name", SIMULATED)
+def test_a_gpu_is_given_what_it_needs(name):
+    case, tensors = read_case(CASES[name])
+    with simulated_gpu() as gpu:
+        rows = compare(case, tensors, compute(case, tensors, device=gpu))
+    assert [row.name for row in rows if row.differs] == []
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("name", CASES)
+def test_case_is_reproduced_on_a_gpu(name):
+    case, tensors = read_case(CASES[name])
+    rows = compare(case, tensors, compute(case, tensors, device=resolve_device("cuda")))
+    assert [row.name for row in rows if row.differs] == []

@@ -12,9 +12,13 @@ _AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """`auto` (CUDA where present), `cpu`, `cuda` or `cuda:N`. Raises UserError for a device that is not there."""
+    """`auto` (CUDA where present), `cpu`, `cuda` or `cuda:N`. Raises UserError for a device that is not there.
+
+    On CUDA convolutions are computed in float32 from then on, as products of matrices are: torch's default rounds their
+    inputs to 10 bits (TF32), and a ViT begins with a convolution.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
         raise unknown("device", name, ("auto", "cpu", "cuda"), where="device")
@@ -25,6 +29,8 @@ def resolve_device(name: str = "auto") -> torch.device:
             where="device",
             hint="use device=auto or device=cpu, or install a CUDA build of PyTorch and check nvidia-smi",
         )
+    if kind == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)
 
 

@@ -8,11 +8,14 @@ import zipfile
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adbench.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 _METRIC_CASES = {
     "metrics": "adbench.parity.metrics",
@@ -39,8 +42,13 @@ def read_case(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return case, tensors
 
 
-def compute(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Our tensors of a case under the fixture's keys. The recorded ones are withheld from the computation."""
+def compute(
+    case: Mapping[str, Any], tensors: Mapping[str, np.ndarray], *, device: torch.device | None = None
+) -> dict[str, np.ndarray]:
+    """Our tensors of a case under the fixture's keys, computed on `device` (None: the CPU).
+
+    The recorded ones are withheld from the computation.
+    """
     given = {key: value for key, value in tensors.items() if not key.startswith("expected")}
     module = _METRIC_CASES.get(case["method"]) or _METRIC_CASES.get(case.get("kind", ""))
     if module is None:
@@ -51,4 +59,9 @@ def compute(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[
         if find_spec(module) is None:
             raise UserError(f"method {case['method']} has no parity cases", where="case.json")
     run_case = importlib.import_module(module).run_case
-    return dict(run_case(case, given))
+    if device is None:
+        return dict(run_case(case, given))
+    from adbench.parity.from_case import computed_on
+
+    with computed_on(device):
+        return dict(run_case(case, given))

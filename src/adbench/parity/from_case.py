@@ -6,8 +6,10 @@ fixture's `expected.../` keys and is given the case without the recorded ones.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,27 @@ from adbench.methods.registry import build, method_class
 from adbench.metrics import ImageMetrics, PixelMetrics, aupro200
 
 Arrays = Mapping[str, np.ndarray]
+_device: ContextVar[torch.device] = ContextVar("device")
+
+
+@contextlib.contextmanager
+def computed_on(device: torch.device) -> Iterator[None]:
+    """Inside, backbones, methods and inputs of cases are put on `device`."""
+    token = _device.set(device)
+    try:
+        yield
+    finally:
+        _device.reset(token)
+
+
+def case_device() -> torch.device:
+    """Where cases are computed: on the CPU unless somebody says otherwise."""
+    return _device.get(torch.device("cpu"))
+
+
+def given(array: np.ndarray) -> Tensor:
+    """An input of a case where it is computed."""
+    return torch.from_numpy(np.array(array)).to(case_device())
 
 
 def part(tensors: Arrays, prefix: str) -> dict[str, Tensor]:
@@ -43,7 +66,7 @@ def case_clip(case: Mapping[str, Any], tensors: Arrays) -> Clip:
         source=str(case.get("case", "parity")),
         quick_gelu=bool(config.pop("quick_gelu", False)),
         image_size=case["image_size"],
-    )
+    ).to(case_device())
 
 
 def case_method(
@@ -64,17 +87,15 @@ def case_method(
             file = Path(folder) / "official.pth"
             torch.save(wrap(state), file)
             method.load_official(file)
-    return method
+    return method.to(method.clip.device)
 
 
 def case_batches(case: Mapping[str, Any], tensors: Arrays, size: int | None = None) -> list[Batch]:
     """The case's images in order, `size` per batch (default: all in one); masks are 0/1 at image size."""
-    images = torch.from_numpy(tensors["input/images"])
+    images = given(tensors["input/images"])
     n, size = len(images), size or len(images)
-    labels = (
-        torch.from_numpy(tensors["input/labels"]) if "input/labels" in tensors else torch.zeros(n, dtype=torch.long)
-    )
-    masks = torch.from_numpy(tensors["input/masks"][:, 0]) > 0.5 if "input/masks" in tensors else None
+    labels = given(tensors.get("input/labels", np.zeros(n, np.int64)))
+    masks = given(tensors["input/masks"][:, 0]) > 0.5 if "input/masks" in tensors else None
     return [
         Batch(
             images=images[start : start + size],
@@ -161,9 +182,9 @@ def class_metrics(case: Mapping[str, Any], batch: Batch, scores: Tensor, maps: T
     found: dict[str, list[float]] = {}
     for name in case["class_order"]:
         pick = names == name
-        image = ImageMetrics().update(scores.numpy()[pick], batch.labels.numpy()[pick]).compute()
+        image = ImageMetrics().update(scores.cpu().numpy()[pick], batch.labels.cpu().numpy()[pick]).compute()
         assert batch.masks is not None
-        ours, masks = maps.numpy()[pick], batch.masks.numpy()[pick]
+        ours, masks = maps.cpu().numpy()[pick], batch.masks.cpu().numpy()[pick]
         pixel = PixelMetrics().update(ours, masks).compute()
         for key, value in {
             "metric_image_auroc": image["image_auroc"],

@@ -98,7 +98,7 @@ def _forward(method: FaPrompt, batch: Batch) -> tuple[Tensors, Tensors]:
     output = method.outputs(features)
     found = _visual(method, batch) | _text(method, features["patches"], output) | _maps(method, features, output)
     found["global_logits"] = method.global_logits(features, output)
-    pixel = torch.zeros(())
+    pixel = torch.zeros((), device=batch.images.device)
     parts = zip(method.settings.local_weights, ("noprior", "prior"), (output.patch, output.patch_prior), strict=True)
     for weight, name, probability in parts:
         local = method.local_terms(method.resized(probability), batch)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adbench.data.sample import Batch
 from adbench.methods.inctrl.method import InCtrl, InCtrlOutputs
-from adbench.parity.from_case import case_batches, case_method
+from adbench.parity.from_case import case_batches, case_method, given
 
 Arrays = Mapping[str, np.ndarray]
 Tensors = dict[str, Tensor]
@@ -75,8 +75,11 @@ def _infer_as_one_call(case: Mapping[str, Any], tensors: Arrays) -> Tensors:
 
 def _support(batch: Batch, tensors: Arrays) -> Batch:
     """The prompt list of an inference case, shared by all queries."""
-    images = torch.from_numpy(tensors["input/prompts"])
-    labels, paths = torch.zeros(len(images), dtype=torch.long), [f"prompt {k}" for k in range(len(images))]
+    images = given(tensors["input/prompts"])
+    labels, paths = (
+        torch.zeros(len(images), dtype=torch.long, device=images.device),
+        [f"prompt {k}" for k in range(len(images))],
+    )
     return Batch(images, labels, batch.class_names[:1] * len(images), paths, batch.dataset)
 
 
@@ -184,13 +187,13 @@ def _training_batch(case: Mapping[str, Any], tensors: Arrays, step: int, dtype: 
 
     def pick(indices: np.ndarray) -> Batch:
         return Batch(
-            images=torch.from_numpy(tensors["input/image_pool"][indices]).to(dtype),
-            labels=torch.zeros(len(indices), dtype=torch.long),
+            images=given(tensors["input/image_pool"][indices]).to(dtype),
+            labels=given(np.zeros(len(indices), np.int64)),
             class_names=[names[index] for index in indices],
             paths=[str(index) for index in indices],
             dataset="parity",
         )
 
-    labels = torch.from_numpy(tensors["input/labels"][step])
+    labels = given(tensors["input/labels"][step])
     support = pick(tensors["input/prompt_index"][step].reshape(-1))  # query-major
     return replace(pick(tensors["input/query_index"][step]), labels=labels, support=support)

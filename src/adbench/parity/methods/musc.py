@@ -66,12 +66,13 @@ def _predictions(method: MuSc, encoded: list[Any], batches: list[Batch]) -> dict
     features = torch.cat([features["image"] for features, _ in encoded])
     labels = torch.cat([batch.labels for batch in batches])
     masks = torch.cat([batch.masks for batch in batches if batch.masks is not None])
-    image = ImageMetrics().update(scores.numpy(), labels.numpy()).compute()
-    pixel = PixelMetrics().update(maps.numpy(), masks.numpy()).compute()
+    image = ImageMetrics().update(scores.cpu().numpy(), labels.cpu().numpy()).compute()
+    shown, drawn = maps.cpu().numpy(), masks.cpu().numpy()
+    pixel = PixelMetrics().update(shown, drawn).compute()
     values = {
         **{f"image_{name}": image[f"image_{key}"] for name, key in _METRICS.items()},
         **{f"pixel_{name}": pixel[f"pixel_{key}"] for name, key in _METRICS.items()},
-        "pixel_aupro": aupro200(maps.numpy(), masks.numpy(), grid="numpy2"),
+        "pixel_aupro": aupro200(shown, drawn, grid="numpy2"),
     }
     return {
         "image_features_norm": features,

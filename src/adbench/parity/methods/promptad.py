@@ -29,7 +29,7 @@ from adbench.methods.promptad.transform import (
 )
 from adbench.methods.registry import build
 from adbench.metrics import ImageMetrics, PixelMetrics
-from adbench.parity.from_case import case_clip, part
+from adbench.parity.from_case import case_clip, given, part
 
 Arrays = Mapping[str, np.ndarray]
 Tensors = dict[str, Tensor]
@@ -69,7 +69,7 @@ def _method(case: Mapping[str, Any], tensors: Arrays) -> PromptAd:
             name = f"{known['task'].upper()}-Seed_111-{case['class_names'][0]}-check_point.pt"
             torch.save(state, Path(folder) / name)
             method.load_official(Path(folder) / name)
-    return method
+    return method.to(method.clip.device)
 
 
 def _preprocess(case: Mapping[str, Any], tensors: Arrays) -> Tensors:
@@ -102,7 +102,7 @@ def _job(method: PromptAd, case: Mapping[str, Any], features: Mapping[str, Tenso
 
 
 def _prompts(method: PromptAd, case: Mapping[str, Any]) -> Tensors:
-    nothing = torch.zeros(1, method.clip.embed_dim)
+    nothing = torch.zeros(1, method.clip.embed_dim, device=method.clip.device)
     job = _job(method, case, {"global": nothing})
     (text,) = encode_prompts(method.clip, [(job.prompts, job.contexts)])
     embeddings = prompt_embeddings(method.clip, job.prompts, job.contexts)[:, :_POSITIONS]
@@ -122,9 +122,9 @@ def _raw(text: TextFeatures, name: str) -> Tensors:
 
 
 def _train(method: PromptAd, case: Mapping[str, Any], tensors: Arrays) -> Tensors:
-    features = method.vv_clip.support_features(torch.from_numpy(tensors["input/support_images"]))
+    features = method.vv_clip.support_features(given(tensors["input/support_images"]))
     steps = sorted(int(match[1]) for match in map(_STEP.fullmatch, tensors) if match)
-    order = [torch.from_numpy(tensors[f"input/step{step}_support_index"]) for step in steps]
+    order = [given(tensors[f"input/step{step}_support_index"]) for step in steps]
     job = _job(method, case, features, order=order)
     found: Tensors = {
         f"feature_gallery{i}": gallery.clone() for i, gallery in enumerate(method.vv_clip.galleries(features), start=1)
@@ -183,8 +183,8 @@ def _blocks(method: PromptAd, images: Tensor) -> Tensors:
 
 
 def _infer(method: PromptAd, case: Mapping[str, Any], tensors: Arrays) -> Tensors:
-    images = torch.from_numpy(tensors["input/images"])
-    labels = torch.from_numpy(tensors.get("input/labels", np.zeros(len(images), dtype=np.int64)))
+    images = given(tensors["input/images"])
+    labels = given(tensors.get("input/labels", np.zeros(len(images), dtype=np.int64)))
     name = case["class_names"][0]
     batch = Batch(images, labels, [name] * len(images), list(map(str, range(len(images)))), "parity")
     features = method.encode(batch)
@@ -198,7 +198,7 @@ def _infer(method: PromptAd, case: Mapping[str, Any], tensors: Arrays) -> Tensor
     if method.tasks == ["cls"]:
         upsampled = resize_bilinear(visual, method.map_size, align_corners=False)
         assert prediction.scores is not None
-        auroc = ImageMetrics().update(prediction.scores.numpy(), labels.numpy()).compute()["image_auroc"]
+        auroc = ImageMetrics().update(prediction.scores.cpu().numpy(), labels.cpu().numpy()).compute()["image_auroc"]
         return found | {
             "visual_upsampled": upsampled,
             "visual_map_max": upsampled.flatten(1).amax(dim=1),
@@ -209,7 +209,7 @@ def _infer(method: PromptAd, case: Mapping[str, Any], tensors: Arrays) -> Tensor
     text = method.text_grid(features, name)
     fused = fuse(text, visual)
     assert isinstance(prediction.maps, Tensor)
-    pixel = PixelMetrics().update(prediction.maps.numpy(), tensors["input/masks"] > 0).compute()
+    pixel = PixelMetrics().update(prediction.maps.cpu().numpy(), tensors["input/masks"] > 0).compute()
     return found | {
         "text_grid": text,
         "fused_grid": fused,

@@ -26,7 +26,7 @@ from adbench.methods.vl4ad.official import to_official
 from adbench.methods.vl4ad.scoring import ImageSizes, class_probability, class_sums, ensembled_probability, score_map
 from adbench.methods.vl4ad.views import pad
 from adbench.methods.vl4ad.vocabulary import Columns, concept_features, make_columns
-from adbench.parity.from_case import Arrays, part, recorded
+from adbench.parity.from_case import Arrays, case_device, given, part, recorded
 
 Tensors = dict[str, Tensor]
 # The fixtures' name of each hyperparameter.
@@ -50,12 +50,16 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict
     """Compute a case: without a backbone the scoring formulas, else the whole head."""
     if case["backbone"] is None:
         with torch.no_grad():
-            return recorded(_scoring(case, part(tensors, "input")))
+            return recorded(_scoring(case, _inputs(tensors)))
     method = _method(case, tensors)
-    batch = _batch(part(tensors, "input"))
+    batch = _batch(_inputs(tensors))
     with torch.no_grad():
         found = _inference(method.eval(), batch)
     return recorded(found | _training(method.train(), batch, case["hyperparameters"], _draws(tensors)))
+
+
+def _inputs(tensors: Arrays) -> Tensors:
+    return {name: given(value.numpy()) for name, value in part(tensors, "input").items()}
 
 
 # Formulas
@@ -82,7 +86,7 @@ def _scoring(case: Mapping[str, Any], given: Tensors) -> Tensors:
         return make_columns(rows, n_concepts, n_id=n_id, seen=flags, groups=groups)
 
     id_rows = features[: sum(counts)]
-    first = torch.tensor([sum(counts[:index]) for index in range(n_id)])
+    first = [sum(counts[:index]) for index in range(n_id)]
     variants = {
         "single_concept": columns(features[first], [1] * n_id, single),
         "max_concepts": columns(id_rows, counts, single),
@@ -146,7 +150,9 @@ def _clip(case: Mapping[str, Any], tensors: Arrays) -> Clip:
     }
     untrained = open_clip.CLIP(**config).state_dict()
     text = {key: value for key, value in untrained.items() if not key.startswith("visual.")}
-    return clip_from_state(config, text | weights, name="vl4ad case", source=case["case"], quick_gelu=False)
+    return clip_from_state(config, text | weights, name="vl4ad case", source=case["case"], quick_gelu=False).to(
+        case_device()
+    )
 
 
 def _method(case: Mapping[str, Any], tensors: Arrays) -> VL4AD:
@@ -169,20 +175,27 @@ def _method(case: Mapping[str, Any], tensors: Arrays) -> VL4AD:
         torch.save({"model": part(tensors, "method")}, file)
         method.load_official(file)
     columns = make_columns(
-        concept_features(torch.from_numpy(tensors["input/text_raw"])),
+        concept_features(given(tensors["input/text_raw"])),
         [len(one) for one in settings["concepts"]],
         n_id=len(classes),
         seen=[bool(flag) for flag in settings["category_overlapping"]],
         groups=[(index,) for index in range(len(classes))],
     )
     method.use_columns(train=columns, test=columns, segment=columns)
-    return method
+    return method.to(method.clip.device)
 
 
 def _batch(given: Tensors) -> Batch:
     images = given["images"]
     n, names = len(images), [str(index) for index in range(len(images))]
-    return Batch(images, torch.zeros(n, dtype=torch.long), ["road"] * n, names, "parity", targets=given["labels"])
+    return Batch(
+        images,
+        torch.zeros(n, dtype=torch.long, device=images.device),
+        ["road"] * n,
+        names,
+        "parity",
+        targets=given["labels"],
+    )
 
 
 def _inference(method: VL4AD, batch: Batch) -> Tensors:
@@ -224,7 +237,7 @@ def _inference(method: VL4AD, batch: Batch) -> Tensors:
 
 def _draws(tensors: Arrays) -> list[Tensor]:
     names = sorted(key for key in tensors if key.startswith("input/rand_draw_"))
-    return [torch.from_numpy(tensors[name]) for name in names]
+    return [given(tensors[name]) for name in names]
 
 
 class _Replaying(TorchFunctionMode):

@@ -12,7 +12,7 @@ import torch
 from adbench.data.sample import Batch
 from adbench.methods.winclip.method import WinClip
 from adbench.methods.winclip.windows import harmonic_to_patches, window_masks
-from adbench.parity.from_case import case_batches, case_method
+from adbench.parity.from_case import case_batches, case_method, given
 
 
 def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -25,7 +25,7 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict
     if "class_name" in settings:
         batch = replace(batch, class_names=[settings["class_name"]] * len(batch))
     if "input/reference_images" in tensors:
-        _adapt(method, batch, torch.from_numpy(tensors["input/reference_images"]))
+        _adapt(method, batch, given(tensors["input/reference_images"]))
     with torch.no_grad():
         found = _compute(method, batch)
     return {f"expected/{key}": value.cpu().numpy() for key, value in found.items()}
@@ -35,7 +35,7 @@ def _adapt(method: WinClip, batch: Batch, references: torch.Tensor) -> None:
     for name in dict.fromkeys(batch.class_names):
         support = Batch(
             images=references,
-            labels=torch.zeros(len(references), dtype=torch.long),
+            labels=torch.zeros(len(references), dtype=torch.long, device=references.device),
             class_names=[name] * len(references),
             paths=[f"reference {number}" for number in range(len(references))],
             dataset=batch.dataset,
