@@ -80,7 +80,7 @@ def make_plan(overrides: Overrides) -> Plan:
     # Weights first: a command without any would fail on every data set.
     checkpoints = {asked: find_checkpoint(asked, overrides) for asked in dict.fromkeys(served.values())}
     skip = _skips(overrides, benchmark)
-    absent = _absent(order, overrides)
+    absent = absent_sets(order, overrides)
     if not skip:
         _refuse_absent(absent, len(order))
         absent = {}
@@ -160,7 +160,7 @@ def _skips(overrides: Overrides, benchmark: Benchmark | None) -> bool:
     return benchmark is not None if missing is None else bool(missing == "skip")
 
 
-def _absent(order: Sequence[str], overrides: Overrides) -> dict[str, str]:
+def absent_sets(order: Sequence[str], overrides: Overrides) -> dict[str, str]:
     """The data sets whose folder is missing or empty, with that folder. Sets that render themselves are there."""
     absent = {}
     for name in order:

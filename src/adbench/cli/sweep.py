@@ -10,35 +10,20 @@ from __future__ import annotations
 import hashlib
 import importlib
 import itertools
-import json
-import math
 import os
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
+from adbench.cli.jobs import RECORD, read_record, run_job
 from adbench.cli.override_parser import as_sweep, parse
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
-from adbench.typed import check_value
 
 _CONFIG = "adbench_sweep"
-_RECORD = "job.json"
 _SECTION, _DOT = "job", "__"
-
-
-class _Record(TypedDict):
-    """How a job has ended. `started`: seconds since 1970; `error`: None or a line."""
-
-    name: str
-    swept: dict[str, str]
-    overrides: list[str]
-    started: float
-    error: str | None
-    rows: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +41,6 @@ class _Job:
         """
         from hydra.core.hydra_config import HydraConfig
 
-        from adbench.atomic import write_json, write_text
         from adbench.engine.names import file_name
 
         overrides = [_from_hydra(word) for word in HydraConfig.get().overrides.task]
@@ -67,26 +51,8 @@ class _Job:
         }
         name = ",".join(f"{key}={value}" for key, value in swept.items()) or "job"
         out = Path(self.folder) / file_name(name)
-        record = _finished(out, overrides)
-        if record is None:
-            record = _Record(name=name, swept=swept, overrides=overrides, started=time.time(), error=None, rows=[])
-            try:
-                record["rows"] = self._run(overrides, out)
-            except UserError as error:
-                record["error"] = str(error)
-            except Exception as error:  # of this job alone: the others go on, and its traceback is kept
-                record["error"] = f"{type(error).__name__}: {error}"
-                write_text(out / "traceback.txt", traceback.format_exc())
-            write_json(out / _RECORD, record)
+        record = run_job(self.command, overrides, out, name=name, swept=swept)
         return objective(record["rows"])
-
-    def _run(self, overrides: Sequence[str], out: Path) -> list[dict[str, Any]]:
-        """What the job comes to, as rows of metrics."""
-        from adbench.engine.progress import make_reporter
-
-        execute = importlib.import_module(f"adbench.cli.{self.command}").execute
-        rows: list[dict[str, Any]] = execute([*overrides, f"out={out}"], make_reporter()).summary()
-        return [{key: None if _undefined(value) else value for key, value in row.items()} for row in rows]
 
 
 def objective(rows: Sequence[Mapping[str, Any]]) -> float | None:
@@ -119,7 +85,7 @@ def sweep(command: str, overrides: Sequence[str]) -> int:
     reporter.say(f"sweep        {folder}")
     overrides = [_for_hydra(key, swept.text) for key, swept in settings.items()]
     _multirun([*of_hydra, *overrides], _Job(command, str(folder.absolute()), fixed), folder)
-    records = [_read_record(path) for path in sorted(folder.glob(f"*/{_RECORD}"))]
+    records = [read_record(path) for path in sorted(folder.glob(f"*/{RECORD}"))]
     for file in write_sweep(folder, records):
         print(file)
     failed = [record for record in records if record["error"]]
@@ -193,26 +159,3 @@ def _multirun(overrides: Sequence[str], job: _Job, folder: Path) -> None:
         ) from error
     finally:
         GlobalHydra.instance().clear()
-
-
-def _read_record(path: Path) -> _Record:
-    """Raises UserError for a file that is missing, damaged or something else."""
-    try:
-        record: _Record = check_value(_Record, json.loads(path.read_text(encoding="utf-8")), str(path))
-    except (OSError, ValueError) as error:
-        hint = "remove its folder and give the sweep again"
-        raise UserError(f"the record of a job cannot be read: {error}", where=str(path), hint=hint) from error
-    return record
-
-
-def _finished(out: Path, overrides: Sequence[str]) -> _Record | None:
-    """The record of a job that has ended well by the same words."""
-    try:
-        record = _read_record(out / _RECORD)
-    except UserError:
-        return None
-    return record if record["error"] is None and record["overrides"] == list(overrides) else None
-
-
-def _undefined(value: object) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)

@@ -1,0 +1,132 @@
+"""The commands that a reproduction recipe comes to, each in a folder of its own, and where the user's words go."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adbench.cli.override_parser import Override, parse
+from adbench.cli.overrides import Overrides
+from adbench.cli.reproduction import Evaluation, Recipe
+from adbench.errors import UserError
+
+OPTIONS = ("data", "out")
+"""Words that are for `reproduce` itself."""
+_DECIDED = ("method", "checkpoint", "benchmark", "missing", "validation", "outputs", "rerun", "resume", "data.root")
+_OF_TRAINING, _OF_EVALUATION = ("trainer",), ("eval", "support")
+_BACKBONE = ("clip", "clip.name", "clip.pretrained")
+"""Told by the results themselves."""
+_FREE = re.compile(
+    r"data_dir|device|seed|support\.seed|clip\.checkpoint|data\.\w+\.root|(trainer|eval)\.(workers|heat_maps|image_cache\w*)"
+    r"|trainer\.(cache\w*|checkpoint_\w+|log_every)"
+    r"|eval\.(batch_size|aupro200|aupro_limit|metrics|maps|memory_limit_mib)"
+)
+"""Settings that leave the setting of the figures as it is: where things lie, how fast it goes, what is kept, seeds."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command. `name`: its folder below the reproduction's; `trained_on`: None where nothing is trained."""
+
+    command: str
+    name: str
+    data: tuple[str, ...]
+    words: tuple[str, ...]
+    training: str | None = None
+    recipe_words: tuple[str, ...] = ()
+    trained_on: frozenset[str] = frozenset()
+
+    @property
+    def settings(self) -> Overrides:
+        """The words, read. Raises UserError for one that cannot be."""
+        return Overrides(self.command, self.words)
+
+
+def user_words(argv: Sequence[str]) -> list[Override]:
+    """The settings that were typed. Raises UserError for one that the recipe alone decides."""
+    typed = parse(argv, "reproduce")
+    for override in typed:
+        if override.key in _DECIDED:
+            hint = f"write data.NAME.root={override.value}" if override.key == "data.root" else "leave it out"
+            raise UserError(f"{override.key} is what the recipe decides", where=override.word, hint=hint)
+    return typed
+
+
+def changed(typed: Sequence[Override]) -> list[str]:
+    """Which of the settings that were typed make another setting than that of the figures, in words."""
+    words = [one.word for one in typed if one.key not in (*OPTIONS, *_BACKBONE) and not _FREE.fullmatch(one.key)]
+    return [f"other settings: {word}" for word in words]
+
+
+def default_folder(recipe: Recipe, typed: Sequence[Override]) -> Path:
+    """Where the same reproduction is found again: other words, where they are not free, are another one."""
+    words = sorted(one.word for one in typed if one.key not in ("data", "device"))
+    name = recipe.name + (f"_{hashlib.sha256(chr(10).join(words).encode()).hexdigest()[:8]}" if words else "")
+    return Path("outputs") / "reproduce" / name
+
+
+def make_jobs(recipe: Recipe, typed: Sequence[Override], folder: Path, only: Sequence[str] = ()) -> list[Job]:
+    """The trainings, then an evaluation for each data set; of the data sets `only`, where these are named."""
+    evaluations = [(part, name) for part in recipe.evaluations for name in part.data if not only or name in only]
+    needed: set[str | None] = {part.training for part, _ in evaluations}
+    for name in reversed(list(recipe.trainings)):
+        needed |= {recipe.trainings[name].start} if name in needed else set()
+    jobs = []
+    for name, training in recipe.trainings.items():
+        if name in needed:
+            start = [] if training.start is None else [f"trainer.init_from={folder / 'train' / training.start}"]
+            words = _words("train", recipe, training.data, [*training.words, *start], typed)
+            jobs.append(Job("train", f"train/{name}", training.data, words, training.start))
+    several = len({part.training for part in recipe.evaluations}) > 1
+    return jobs + [_evaluation(recipe, part, name, typed, folder, several=several) for part, name in evaluations]
+
+
+def _evaluation(
+    recipe: Recipe, part: Evaluation, data: str, typed: Sequence[Override], folder: Path, *, several: bool
+) -> Job:
+    weights = () if part.training is None else (f"checkpoint={folder / 'train' / part.training}",)
+    return Job(
+        "eval",
+        f"eval/{part.training}/{data}" if several else f"eval/{data}",
+        (data,),
+        _words("eval", recipe, (data,), (*weights, *part.words), typed),
+        part.training,
+        part.words,
+        _trained_on(recipe, part.training),
+    )
+
+
+def _trained_on(recipe: Recipe, training: str | None) -> frozenset[str]:
+    found: set[str] = set()
+    while training is not None:
+        found |= set(recipe.trainings[training].data)
+        training = recipe.trainings[training].start
+    return frozenset(found)
+
+
+def _words(
+    command: str, recipe: Recipe, data: Sequence[str], own: Sequence[str], typed: Sequence[Override]
+) -> tuple[str, ...]:
+    """The words of a job: the recipe's, but for keys that were typed; typed ones where they belong."""
+    names = data[0] if len(data) == 1 else f"[{','.join(data)}]"
+    given = [one for one in typed if _belongs(one.key, command, data)]
+    keys = {one.key for one in given}
+    kept = [one.word for one in parse(own, command) if one.key not in keys]
+    return (f"method={recipe.method}", f"data={names}", *kept, *(one.word for one in given))
+
+
+def _belongs(key: str, command: str, data: Sequence[str]) -> bool:
+    section, _, rest = key.partition(".")
+    if key in OPTIONS or section in (_OF_EVALUATION if command == "train" else _OF_TRAINING):
+        return False
+    return section != "data" or rest.partition(".")[0] in data
+
+
+def values_of(words: Sequence[str], section: str) -> dict[str, Any]:
+    """What words of `eval` set in a section, by key."""
+    read = Overrides("eval", words)
+    return {key.partition(".")[2]: read.get(key) for key in read.by_key if key.startswith(f"{section}.")}

@@ -1,0 +1,188 @@
+"""`adbench reproduce`: recipes as data, their commands, and a ledger at the end; end to end on miniature trees."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from adbench.cli.main import main
+from adbench.cli.reproduction import load_recipe, recipe_names
+from adbench.cli.reproduction_jobs import make_jobs, user_words
+from adbench.cli.reproduction_ledger import figures_of
+from adbench.cli.reproduction_needs import find_needs
+from cli.few_pictures import picture
+from cli.tiny_sets import write_sets
+
+QUICK = ["clip=demo", "data_dir=sets", "device=cpu", "trainer.epochs=1"]
+ADACLIP = [*QUICK, "method.k_clusters=3", "method.prompting_length=3"]
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with sets/: miniature mvtec, btad, brain_mri, colondb, visa and clinicdb. Not to be changed."""
+    folder = tmp_path_factory.mktemp("miniature")
+    root = folder / "sets"
+    write_sets(root)
+    for number in range(2):
+        for seed, (path, spot) in enumerate((("train/good", False), ("test/good", False), ("test/bad", True))):
+            image, mask = picture(3000 + 10 * number + seed, spot=spot)
+            save(image, root / "visa" / "candle" / path / f"{number:03d}.JPG")
+            if spot:
+                save(mask, root / "visa" / "candle" / "ground_truth" / "bad" / f"{number:03d}.png")
+        image, mask = picture(4000 + number, spot=True)
+        save(image, root / "clinicdb" / "PNG" / "Original" / f"{number}.png")
+        save(mask, root / "clinicdb" / "PNG" / "Ground Truth" / f"{number}.png")
+    return folder
+
+
+def save(image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+def records(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "ledger.csv").read_text().splitlines()))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_is_held_against_figures_and_its_settings_compose(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    jobs = make_jobs(recipe, [], tmp_path)
+    evaluations = [job for job in jobs if job.command == "eval"]
+    assert all(figures_of(recipe, job) for job in evaluations)
+    assert len({job.name for job in jobs}) == len(jobs)
+    assert all(set(job.data).isdisjoint(job.trained_on) for job in evaluations)
+    needs = find_needs(recipe, [job for job in jobs if job.command == "train"] + evaluations[:1], tmp_path)
+    assert needs.weights
+
+
+def test_trained_on_one_pair_tested_on_the_other_and_back(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(sets)
+    words = ["reproduce", "adaclip", "data=[visa,mvtec,colondb]", *ADACLIP, f"out={tmp_path}"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "run          train/swapped" in out
+    assert "0 reproduced, 0 off" in out
+    lines = records(tmp_path)
+    measured = {line["dataset"]: line for line in lines if line["class_name"] == "mean" and line["ours"]}
+    assert set(measured) == {"visa", "mvtec", "colondb"}
+    assert {line["verdict"] for line in lines} == {"not comparable"}
+    for dataset, training in (("visa", "main"), ("mvtec", "swapped"), ("colondb", "swapped")):
+        line = measured[dataset]
+        assert "other backbone: demo instead of ViT-L-14-336" in line["why"]
+        assert "other settings: trainer.epochs=1" in line["why"]
+        weights = json.loads((tmp_path / "train" / training / "weights.json").read_text())["sha256"]
+        results = json.loads((tmp_path / "eval" / training / dataset / "results.json").read_text())
+        row = next(row for row in results["rows"] if row["class_name"] == "mean")
+        assert line["weights_sha256"] == weights == row["weights"]
+        assert float(line["ours"]) == row[line["metric"]]
+        assert row["trained_on"] == (["colondb", "mvtec"] if training == "main" else ["clinicdb", "visa"])
+        assert line["data_fingerprint"] == results["run"]["data"][0]["fingerprint"]
+    assert "no such figure" not in (tmp_path / "ledger.html").read_text()
+    assert (tmp_path / "ledger.md").read_text().startswith("# Reproduction of adaclip")
+
+    before = (tmp_path / "train" / "main" / "weights.safetensors").stat().st_mtime_ns
+    assert main(words) == 0  # nothing is run again
+    out = capsys.readouterr().out
+    assert "run  " not in out
+    assert "finished     eval/swapped/mvtec" in out
+    assert (tmp_path / "train" / "main" / "weights.safetensors").stat().st_mtime_ns == before
+
+    (tmp_path / "eval" / "main" / "visa" / "results.json").unlink()  # as where it was stopped
+    assert main(words) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("run  ")] == [
+        "run          eval/main/visa"
+    ]
+
+
+def test_what_is_not_there_is_left_out_and_named(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(sets)
+    words = ["reproduce", "winclip_fewshot", "clip=demo", "data.mvtec.root=sets/mvtec", "data_dir=nowhere"]
+    assert main([*words, "support.k=1", "support.seed=0,1", f"out={tmp_path}"]) == 0
+    assert "not there    visa: looked for nowhere/visa" in capsys.readouterr().out
+    lines = records(tmp_path)
+    assert {line["why"] for line in lines if line["dataset"] == "visa"} == {"not run: visa is not there"}
+    (line,) = [
+        one for one in lines if (one["dataset"], one["metric"], one["published"]) == ("mvtec", "image_auroc", "0.931")
+    ][:1]
+    assert float(line["std"]) >= 0
+    assert line["shots"] == "1"
+    assert "2 of 15 classes" in line["why"]
+
+
+def test_a_plan_runs_nothing(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(sets)
+    assert main(["reproduce", "adaclip", "--dry-run", "data=mvtec", "data_dir=sets", f"out={tmp_path / 'new'}"]) == 0
+    out = capsys.readouterr().out
+    assert f"to run       train/swapped\n{'':<15}python -m adbench train method=adaclip 'data=[visa,clinicdb]'" in out
+    assert "train/main" not in out  # serves none of them
+    assert "backbone     ViT-L-14-336 / openai" in out
+    assert "GPU time     about " in out
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_recipe_of_ones_own_with_a_training_that_starts_from_another(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(sets)
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "method: anomalyclip\ntrainings:\n  first: {data: [mvtec]}\n  second: {data: [btad], start: first}\n"
+        "evaluations:\n  - {training: second, data: [visa]}\n"
+    )
+    assert main(["reproduce", str(file), *QUICK, f"out={tmp_path / 'run'}"]) == 0
+    row = json.loads((tmp_path / "run" / "eval" / "visa" / "results.json").read_text())["rows"][0]
+    assert row["trained_on"] == ["btad", "mvtec"]
+    assert "0 figures" in capsys.readouterr().out
+
+
+def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce"]) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines()] == recipe_names()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["adaclipp"], "unknown recipe 'adaclipp'"),
+        (["adaclip", "winclip_zeroshot"], "reproduce takes one recipe, and 2 are named"),
+        (["adaclip", "checkpoint=x"], "checkpoint is what the recipe decides"),
+        (["adaclip", "data=cifar10"], "the recipe adaclip does not evaluate cifar10"),
+        (["adaclip", "data_dir=nowhere"], "nothing of the recipe could be evaluated: not run: mvtec is not there"),
+        (["adaclip", "trainer.epoch=1"], "unknown setting 'trainer.epoch'"),
+        (["missing.yaml"], "the recipe cannot be read"),
+        (["empty.yaml"], "the recipe lacks method and evaluations"),
+        (["strange.yaml"], "unknown training 'second'"),
+        (["wrong.yaml"], "evaluations"),
+    ],
+)
+def test_bad_input_is_one_line(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.yaml").write_text("")
+    Path("strange.yaml").write_text("method: adaclip\nevaluations: [{training: second, data: [visa]}]\n")
+    Path("wrong.yaml").write_text("method: adaclip\nevaluations: 3\n")
+    assert main(["reproduce", *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_words_that_leave_the_setting_are_told_from_those_that_change_it() -> None:
+    from adbench.cli.reproduction_jobs import changed
+
+    free = ["data_dir=a", "device=cpu", "seed=3", "clip=demo", "eval.batch_size=2", "data.visa.root=a", "out=b"]
+    assert changed(user_words(free)) == []
+    told = ["trainer.epochs=1", "method.k_clusters=3", "clip.image_size=96", "data.visa.classes=[candle]"]
+    assert changed(user_words([*free, *told])) == [f"other settings: {word}" for word in told]

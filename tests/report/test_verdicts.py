@@ -1,0 +1,146 @@
+"""Verdicts of the ledger: a reproduction is only what nothing but chance tells from the figure."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from adbench.data import catalogue
+from adbench.methods import method_class
+from adbench.report.ledger import COLUMNS, counts, hold_against, to_csv, to_markdown
+from adbench.report.ledger_page import ledger_page
+from adbench.report.published import Published, load_published
+from adbench.report.verdicts import FinishedRun, judge
+
+EXPECTED = catalogue.get("visa").expected or {}
+N_IMAGES = sum(count.normal + count.anomalous for count in EXPECTED.values())
+
+
+def figure(dataset: str = "visa", metric: str = "image_auroc", **values: Any) -> Published:
+    found = next(
+        one
+        for one in load_published()
+        if (one.method, one.dataset, one.metric, one.class_name) == ("anomalyclip", dataset, metric, "mean")
+        and one.kind == "own table"
+    )
+    return replace(found, **values)
+
+
+def run_of(*, source: str = "openai", changes: tuple[str, ...] = (), **values: Any) -> FinishedRun:
+    """AnomalyCLIP on VisA as its paper has it, but for `values` of the mean row."""
+    common = {
+        "method": "anomalyclip",
+        "dataset": "visa",
+        "shots": 0,
+        "support_seed": None,
+        "trained_on": ["mvtec"],
+        "backbone": "ViT-L-14-336",
+        "backbone_sha256": "b" * 64,
+        "weights": "a" * 64,
+        "zero_shot": True,
+        "selected_on_test": False,
+        "notes": [],
+    }
+    rows = [
+        {**common, "class_name": name, "n_images": count.normal + count.anomalous, "image_auroc": 0.8}
+        for name, count in EXPECTED.items()
+    ]
+    mean = {**common, "class_name": "mean", "n_images": N_IMAGES, "image_auroc": 0.825, "image_auroc_low": 0.81}
+    settings = method_class("anomalyclip").hyperparameter_defaults()
+    described = {"name": "ViT-L-14-336", "source": source}
+    run = {"hyperparameters": settings, "backbone": described, "data": [{"name": "visa", "fingerprint": "f" * 64}]}
+    return FinishedRun("mine", run, [*rows, {**mean, "image_auroc_high": 0.84, **values}], changes, sha256="c" * 64)
+
+
+def verdict(run: FinishedRun, one: Published | None = None, tolerance: float = 1.0):
+    return judge(one or figure(), run.rows[-1], run, tolerance)
+
+
+@pytest.mark.parametrize(
+    ("ours", "deviation", "tolerance", "state"),
+    [
+        (0.825, None, 1.0, "reproduced"),
+        (0.811, None, 1.0, "reproduced"),  # 82.1 - 1.0, to the last bit
+        (0.8109, None, 1.0, "off"),
+        (0.832, None, 1.0, "off"),
+        (0.832, None, 2.0, "reproduced"),
+        (0.825, 0.3, 1.0, "off"),
+        (0.85, 3.0, 1.0, "reproduced"),
+    ],
+)
+def test_the_figures_own_deviation_or_the_tolerance_decides(ours, deviation, tolerance, state) -> None:
+    found = verdict(run_of(image_auroc=ours), figure(deviation=deviation), tolerance)
+    assert (found.state, found.why) == (state, "")
+    assert found.difference == pytest.approx(100 * ours - 82.1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"selected_on_test": True}, "selected on test data"),
+        ({"selected_on_test": None}, "its selection is unknown"),
+        ({"zero_shot": False, "notes": ["not zero-shot: the class was trained on"]}, "not zero-shot: the class was"),
+        ({"zero_shot": False}, "not zero-shot"),
+        ({"zero_shot": None, "trained_on": None}, "it is unknown what the weights were trained on"),
+        ({"zero_shot": None}, "it is unknown whether the weights have seen the test images"),
+        ({"notes": ["transductive: scored together with 200 images of the class"]}, "transductive: scored together"),
+        ({"backbone": "demo"}, "other backbone: demo instead of ViT-L-14-336"),
+        ({"backbone": None}, "other backbone: None"),
+        ({"trained_on": ["mvtec", "colondb"]}, "trained on colondb+mvtec instead of mvtec"),
+        ({"n_images": N_IMAGES - 1}, f"{N_IMAGES - 1} test images instead of {N_IMAGES}"),
+        ({"image_auroc": math.nan}, "image_auroc was not measured"),
+        ({"source": "laion400m_e31"}, "other weights of the backbone: laion400m_e31 instead of openai"),
+        ({"changes": ("other settings: trainer.epochs=1",)}, "other settings: trainer.epochs=1"),
+    ],
+)
+def test_what_differs_in_more_than_chance_is_never_a_reproduction(changed: dict[str, Any], why: str) -> None:
+    found = verdict(run_of(**{"image_auroc": 0.821, **changed}))
+    assert found.state == "not comparable"
+    assert why in found.why
+
+
+def test_a_method_that_is_transductive_is_so_without_a_note() -> None:
+    run = run_of(method="musc", trained_on=[])
+    assert "transductive" in verdict(run, figure(trained_on=frozenset())).why
+
+
+def test_a_part_of_the_classes_other_hyperparameters_and_hidden_images_are_told() -> None:
+    run = run_of()
+    assert "2 of 12 classes" in verdict(replace(run, rows=[*run.rows[:2], run.rows[-1]])).why
+    other = {**run.run, "hyperparameters": {**run.run["hyperparameters"], "n_ctx": 4}}
+    assert "other settings: n_ctx=4 instead of 12" in verdict(replace(run, run=other)).why
+    assert verdict(replace(run, run=other, expected={"n_ctx": 4})).state == "reproduced"
+    assert "it is unknown with which settings" in verdict(replace(run, run={"backbone": run.run["backbone"]})).why
+    assert "the figure is of the hidden test set" in verdict(run, figure(split="hidden_test")).why
+    assert "not stated what the figure's weights" in verdict(run, figure(trained_on=None)).why
+
+
+def test_a_ledger_in_three_forms_says_the_same() -> None:
+    run = run_of(image_auroc=0.825)
+    figures = [figure(), figure(metric="image_ap"), figure("mvtec", trained_on=frozenset({"visa"}))]
+    lines = hold_against(figures, [run], absent={"mvtec": "not run: mvtec is not there"})
+    assert counts(lines) == "3 figures: 1 reproduced, 0 off, 2 not comparable"
+    records = list(csv.DictReader(to_csv(lines).splitlines()))
+    assert tuple(records[0]) == COLUMNS
+    first = next(one for one in records if one["verdict"] == "reproduced")
+    assert (float(first["ours"]), float(first["low"]), float(first["high"])) == (0.825, 0.81, 0.84)
+    assert float(first["difference"]) == pytest.approx(0.825 - 0.821)
+    assert (first["weights_sha256"], first["backbone_sha256"]) == ("a" * 64, "b" * 64)
+    assert (first["data_fingerprint"], first["results_sha256"]) == ("f" * 64, "c" * 64)
+    markdown, html = to_markdown(lines, "Mine", ["a remark"]), ledger_page("Mine", lines, ["a remark"])
+    for text in (markdown, html):
+        for said in ("82.5 [81.0, 84.0]", "+0.4", "reproduced", "not run: mvtec is not there", "a remark", "a" * 12):
+            assert said in text
+    assert '<td class="text reproduced">reproduced</td>' in html
+    assert "<script" not in html
+
+
+def test_of_two_runs_the_one_with_the_figures_training_is_taken() -> None:
+    others = run_of(trained_on=["colondb", "mvtec"])
+    (line,) = hold_against([figure()], [replace(others, label="pair"), run_of()])
+    assert line.run is not None
+    assert line.run.label == "mine"
