@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torchvision import transforms as reference
 
+from adbench.data.items import _mask
+from adbench.data.pixels import _values, normalised
 from adbench.data.transforms import ClipTransform
 from adbench.errors import UserError
 
@@ -106,3 +108,35 @@ def test_it_travels_to_workers_and_into_records() -> None:
 def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
         ClipTransform(**{"image_size": 28, "mean": MEAN, "std": STD, **wrong})
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
+def test_images_are_bit_equal_to_plain_arithmetic_on_the_resized_picture(mode: str) -> None:
+    image = picture(mode, 61, 47)
+    resized = image.convert("RGB").resize((35, 35), Image.Resampling.BICUBIC)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    plain = torch.from_numpy(np.array(resized)).permute(2, 0, 1).to(torch.float32).div_(255).sub_(mean).div_(std)
+
+    assert torch.equal(ClipTransform(35, MEAN, STD).image(image), plain)
+
+
+def test_every_value_that_pixels_can_have_is_normalised_as_looked_up() -> None:
+    levels = torch.arange(256, dtype=torch.uint8).expand(3, 2, 256)
+    table = _values(MEAN, STD, torch.device("cpu")).view(3, 1, 256).expand(3, 2, 256)
+
+    assert torch.equal(normalised(levels, MEAN, STD), table)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_pixels_are_normalised_to_the_same_bits_on_a_gpu() -> None:
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 40, 50), dtype=np.uint8))
+
+    assert torch.equal(normalised(pixels.cuda(), MEAN, STD).cpu(), normalised(pixels, MEAN, STD))
+
+
+@pytest.mark.parametrize("transform", [ClipTransform(20, MEAN, STD, map_size=9), ClipTransform(20, MEAN, STD)])
+def test_masks_that_mark_nothing_have_the_size_of_those_that_do(transform: ClipTransform) -> None:
+    empty = Image.new("L", (30, 17))
+
+    assert torch.equal(_mask(transform, empty), transform.mask(empty))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL.Image import Image
+from PIL.Image import new as new_image
 from torch import Tensor
 
 from adbench.data.contents import Contents
@@ -18,7 +20,7 @@ from adbench.data.label_maps import open_labels
 from adbench.data.mosaic import paste
 from adbench.data.sample import Batch, Sample
 from adbench.data.saturation import defect_masks
-from adbench.data.transforms import PairTransform, SceneTransform, Transform
+from adbench.data.transforms import PairTransform, PixelTransform, SceneTransform, Transform
 from adbench.errors import UserError
 
 
@@ -81,7 +83,20 @@ def _tensors(
     """The image and its mask as tensors, at random changed together where the transform does that in training."""
     if changes is not None and isinstance(transform, PairTransform):
         return transform.augmented_pair(image, mask, changes)
-    return transform.image(image), None if mask is None else transform.mask(mask)
+    return transform.image(image), None if mask is None else _mask(transform, mask)
+
+
+def _mask(transform: Transform, mask: Image) -> Tensor:
+    """The mask as tensor; nothing is resized where it marks nothing, as on all normal images."""
+    if mask.getbbox() is not None or not isinstance(transform, PixelTransform):
+        return transform.mask(mask)
+    return torch.zeros(_mask_size(transform, mask.size), dtype=torch.bool)
+
+
+@lru_cache(maxsize=256)
+def _mask_size(transform: PixelTransform, size: tuple[int, int]) -> torch.Size:
+    """Height and width of the tensors that masks of `size` (width, height) become."""
+    return transform.mask(new_image("L", size)).shape
 
 
 def _defects(sample: Sample, size: tuple[int, int]) -> list[DefectMask]:

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from adbench.data.label_maps import IGNORE
+from adbench.data.pixels import normalised
 from adbench.errors import UserError
 
 Pixels = NDArray[np.uint8]
@@ -132,10 +133,9 @@ class SegmentationTransform:
         return -(-height // self.multiple) * self.multiple, -(-width // self.multiple) * self.multiple
 
     def _tensor(self, pixels: Pixels, size: tuple[int, int]) -> Tensor:
-        values = torch.from_numpy(np.array(pixels)).permute(2, 0, 1).to(torch.float32)  # (3, h, w)
-        mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
+        values = normalised(torch.from_numpy(np.array(pixels)).permute(2, 0, 1).contiguous(), self.mean, self.std)
         padded = torch.zeros(3, *size)
-        padded[:, : values.shape[1], : values.shape[2]] = values.div_(255).sub_(mean).div_(std)
+        padded[:, : values.shape[1], : values.shape[2]] = values  # (3, h, w)
         return padded
 
 

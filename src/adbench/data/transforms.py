@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from adbench.data.pixels import normalised, planes
 from adbench.errors import UserError
 
 
@@ -34,6 +35,23 @@ class Transform(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Everything that decides the result, as JSON-able values, for the record of a run."""
+
+
+@runtime_checkable
+class PixelTransform(Transform, Protocol):
+    """A transform whose images are 8-bit pixels until they are normalised: `image` is `normalised(pixels(...))`.
+
+    The size of its masks depends on that of the stored mask at most, and one that marks nothing stays so.
+    """
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """Turn a decoded image of any PIL mode into a (3, image_size, image_size) uint8 tensor."""
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Turn pixels (..., 3, H, W) into float32 on their device, the same bits on each."""
+
+    def __hash__(self) -> int:
+        """Equal transforms have equal hashes."""
 
 
 @runtime_checkable
@@ -97,12 +115,17 @@ class ClipTransform:
 
     def image(self, image: Image.Image) -> Tensor:
         """Return (3, S, S) float32, normalised."""
+        return self.normalised(self.pixels(image))
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """Return (3, S, S) uint8."""
         if self.rgb == "before":
             image = image.convert("RGB")
-        image = self._fit(image, self.image_size, Image.Resampling.BICUBIC).convert("RGB")
-        values = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # (S, S, 3) -> (3, S, S)
-        mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
-        return values.to(torch.float32).div_(255).sub_(mean).div_(std).contiguous()
+        return planes(self._fit(image, self.image_size, Image.Resampling.BICUBIC).convert("RGB"))
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Return (..., 3, S, S) float32."""
+        return normalised(pixels, self.mean, self.std)
 
     def mask(self, mask: Image.Image) -> Tensor:
         """Return (M, M) bool, True = anomalous."""

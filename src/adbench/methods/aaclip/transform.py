@@ -34,6 +34,14 @@ class AaClipTransform:
         """(3, S, S) float32, normalised."""
         return self.clip.image(image)
 
+    def pixels(self, image: Image.Image) -> Tensor:
+        """(3, S, S) uint8."""
+        return self.clip.pixels(image)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """(..., 3, S, S) float32."""
+        return self.clip.normalised(pixels)
+
     def mask(self, mask: Image.Image) -> Tensor:
         """(S, S) bool, True where the nearest stored pixel is not 0."""
         side = self.image_size

@@ -39,6 +39,14 @@ class MuScTransform:
         """Return (3, S, S) float32, normalised."""
         return self.ordinary.image(image)
 
+    def pixels(self, image: Image.Image) -> Tensor:
+        """(3, S, S) uint8."""
+        return self.ordinary.pixels(image)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """(..., 3, S, S) float32."""
+        return self.ordinary.normalised(pixels)
+
     def mask(self, mask: Image.Image) -> Tensor:
         """Return (S, S) bool, True = anomalous."""
         binary = Image.fromarray((np.asarray(mask.convert("L")) > 0).astype(np.uint8) * 255)

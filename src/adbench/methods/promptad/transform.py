@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from adbench.data.pixels import normalised
 from adbench.data.transforms import ClipTransform
 from adbench.errors import UserError
 
@@ -46,12 +47,20 @@ class PromptAdTransform:
 
     def image(self, image: Image.Image) -> Tensor:
         """Return (3, S, S) float32, red first, normalised."""
+        return self.normalised(self.pixels(image))
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """Return (3, S, S) uint8, red first."""
         squashed = Image.fromarray(resize_bilinear_8bit(np.asarray(image.convert("RGB")), FIRST_SIZE))
         if self.resize != self.image_size:
             squashed = squashed.resize((self.resize, self.resize), Image.Resampling.BICUBIC)
             corner = round((self.resize - self.image_size) / 2)
             squashed = squashed.crop((corner, corner, corner + self.image_size, corner + self.image_size))
-        return ClipTransform(self.image_size, self.mean, self.std).image(squashed)
+        return ClipTransform(self.image_size, self.mean, self.std).pixels(squashed)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Return (..., 3, S, S) float32."""
+        return normalised(pixels, self.mean, self.std)
 
     def mask(self, mask: Image.Image) -> Tensor:
         """Return (M, M) bool, True = anomalous."""
