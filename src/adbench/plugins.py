@@ -195,8 +195,8 @@ def _registering(source: Source) -> Iterator[None]:
 
 
 def _distribution(entry_point: metadata.EntryPoint) -> str:
-    found = entry_point.dist
-    return entry_point.module if found is None else f"{found.name} {found.version}"
+    distribution = entry_point.dist
+    return entry_point.module if distribution is None else f"{distribution.name} {distribution.version}"
 
 
 def _package_sha256(module: str) -> str:

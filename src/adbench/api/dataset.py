@@ -149,7 +149,7 @@ def open_dataset(
         >>> adbench.open_dataset("piped_mini").classes
         ['PA_BDP01_TL', 'PA_BRG02_RL', 'PA_GLA01_TL']
     """
-    spec, found = catalogue.survey_dataset(
+    spec, surveyed = catalogue.survey_dataset(
         name,
         root=root,
         data_dir=data_dir,
@@ -157,11 +157,11 @@ def open_dataset(
         options=options,
         progress=progress,
     )
-    samples = spec.usable(found, options)
-    left_out = found.left_out()
-    notes = [*spec.deviations(samples, options), *(note.text for note in found.notes), *left_out]
+    samples = spec.usable(surveyed, options)
+    left_out = surveyed.left_out()
+    notes = [*spec.deviations(samples, options), *(note.text for note in surveyed.notes), *left_out]
     about = spec.note(options) if spec.evaluation_splits else None
-    remarks = [about, *left_out, *(note.text for note in found.notes if note.in_rows)]
+    remarks = [about, *left_out, *(note.text for note in surveyed.notes if note.in_rows)]
     opened = Dataset(spec, samples, options.get(SPLIT))
     if spec.evaluation_splits and (unscored := _unscored(opened)):
         notes.append(unscored)

@@ -170,12 +170,12 @@ class Detector:
             else:
                 broken(result)
             progress(1)
-        found = conformal_threshold(list(scores.values()), fpr, confidence)
+        conformal = conformal_threshold(list(scores.values()), fpr, confidence)
         self.thresholds[class_name] = Threshold(
-            value=found.value,
+            value=conformal.value,
             rule="conformal",
-            n=found.n,
-            n_above=found.n_above,
+            n=conformal.n,
+            n_above=conformal.n_above,
             fpr=fpr,
             confidence=confidence,
             images_sha256=listing_sha256(sorted(scores)),
@@ -258,17 +258,17 @@ class Detector:
             for batch, features, _ in encoded:
                 yield batch, self.method.score(features, batch)
 
-    def _per_picture(self, batch: Batch, found: Prediction) -> Iterator[ImagePrediction]:
+    def _per_picture(self, batch: Batch, prediction: Prediction) -> Iterator[ImagePrediction]:
         assert batch.sizes is not None  # as `_batch` makes it
         for number, size in enumerate(batch.sizes):
-            map_ = None if found.maps is None else found.maps[number]
-            if found.scores is None and map_ is None:
+            map_ = None if prediction.maps is None else prediction.maps[number]
+            if prediction.scores is None and map_ is None:
                 raise UserError(f"method {self.method.name} gives neither scores nor maps", where="predict")
-            score = float(map_.max() if found.scores is None else found.scores[number])  # type: ignore[union-attr]
+            score = float(map_.max() if prediction.scores is None else prediction.scores[number])  # type: ignore[union-attr]
             if not np.isfinite(score):
                 raise UserError("the score is not a number", where=batch.paths[number], hint="check the weights")
-            own = None if map_ is None else at_own_size(map_, size, self.method.transform)
-            yield ImagePrediction(score, own, batch.class_names[number])
+            map_of_picture = None if map_ is None else at_own_size(map_, size, self.method.transform)
+            yield ImagePrediction(score, map_of_picture, batch.class_names[number])
 
     def _prepared(self, pictures: Iterable[Picture]) -> Iterator[Prepared]:
         return (prepare(picture, self.method.transform) for picture in pictures)
@@ -276,12 +276,12 @@ class Detector:
     def _batch(self, pictures: Iterable[Prepared], class_name: str) -> Batch:
         prepared = list(pictures)
         return Batch(
-            images=torch.stack([one.pixels for one in prepared]),  # (B, 3, H, W)
+            images=torch.stack([picture.pixels for picture in prepared]),  # (B, 3, H, W)
             labels=torch.full((len(prepared),), -1, dtype=torch.int64),
             class_names=[class_name] * len(prepared),
-            paths=[str(one.picture) if isinstance(one.picture, (str, Path)) else "" for one in prepared],
+            paths=[str(picture.picture) if isinstance(picture.picture, (str, Path)) else "" for picture in prepared],
             dataset="",
-            sizes=[one.size for one in prepared],
+            sizes=[picture.size for picture in prepared],
         ).to(self.device)
 
 

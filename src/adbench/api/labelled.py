@@ -80,7 +80,7 @@ def _support(detector: Detector, name: str, draw: tuple[Any, ...], run: dict[str
     dataset, shots, seed = draw
     if not shots or (detector.record is not None and detector.record.adaptation is not None):
         return None
-    for one in run.get("supports", ()):
-        if (one["dataset"], one["class_name"], one["k"], one["seed"]) == (dataset, name, shots, seed):
-            return listing_sha256(sorted(one["sha256"]))
+    for support in run.get("supports", ()):
+        if (support["dataset"], support["class_name"], support["k"], support["seed"]) == (dataset, name, shots, seed):
+            return listing_sha256(sorted(support["sha256"]))
     raise UserError(f"the run does not tell the support pictures of class {name}", hint="evaluate again")

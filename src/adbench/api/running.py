@@ -106,10 +106,10 @@ def evaluate(
     support = support or SupportSettings(k=_several(support_k), seed=_several(support_seed))
     rows: list[Row] = []
     scores: list[dict[str, Any]] = []
-    for one in [data] if isinstance(data, Dataset) else data:
+    for dataset in [data] if isinstance(data, Dataset) else data:
         rows += evaluate_data(
             method,
-            one.evaluation(support, method),
+            dataset.evaluation(support, method),
             chosen,
             device=resolve_device(device),
             record=record,
@@ -148,11 +148,11 @@ def train(
     chosen = make(TrainSettings, {**settings, "shots": support_k}, "trainer")
     sets = [data] if isinstance(data, Dataset) else list(data)
     checked = [] if validation is None else [validation.evaluation(SupportSettings(k=(support_k,)), method)]
-    names = "+".join(one.name for one in sets)
+    names = "+".join(dataset.name for dataset in sets)
     with ranks.claimed(RunFolder.claim("train", method.name, names, out=None if out is None else Path(out))) as run:
         return train_on(
             method,
-            [one.auxiliary(**auxiliary_choice(chosen)) for one in sets],
+            [dataset.auxiliary(**auxiliary_choice(chosen)) for dataset in sets],
             chosen,
             run,
             device=resolve_device(device),

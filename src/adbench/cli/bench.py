@@ -101,7 +101,7 @@ def _cases(words: Sequence[str]) -> Iterator[Overrides]:
             raise UserError(f"{key} takes one value", where=f"{key}={swept[key].text}", hint="run bench for each")
     if "method" not in swept:
         swept |= as_sweep([f"method={','.join(name for name in choices('method') if name not in _FLOORS)}"], "bench")
-    for combination in itertools.product(*(one.values(key) for key, one in swept.items())):
+    for combination in itertools.product(*(setting.values(key) for key, setting in swept.items())):
         overrides = Overrides("bench", combination)
         overrides.only(*_KEYS)
         yield overrides

@@ -56,10 +56,10 @@ def load_benchmark(name: str, where: str = "") -> Benchmark:
     """The benchmark called `name`, or in the file `name`. Raises UserError for an unknown one and for a faulty file."""
     import yaml
 
-    own = name.endswith((".yaml", ".yml"))
-    if not own and name not in choices("benchmark"):
+    is_file = name.endswith((".yaml", ".yml"))
+    if not is_file and name not in choices("benchmark"):
         raise unknown("benchmark", name, choices("benchmark"), where=where)
-    file = Path(name).expanduser() if own else configs_dir() / "benchmark" / f"{name}.yaml"
+    file = Path(name).expanduser() if is_file else configs_dir() / "benchmark" / f"{name}.yaml"
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -77,9 +77,9 @@ def load_benchmark(name: str, where: str = "") -> Benchmark:
         ("data set of the benchmark", benchmark.options, benchmark.data),
         ("data set of the benchmark", served, (*benchmark.data, EVERY_OTHER)),
     ):
-        for one in names:
-            if one not in known:
-                raise unknown(kind, str(one), known, where=str(file))
+        for entry in names:
+            if entry not in known:
+                raise unknown(kind, str(entry), known, where=str(file))
     return benchmark
 
 

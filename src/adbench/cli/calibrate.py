@@ -119,11 +119,11 @@ def _recall(at: str, word: str) -> float | None:
     raise UserError(f"at is {at}", where=word, hint="give at=f1max or at=recall=0.95")
 
 
-def _line(class_name: str, found: Threshold) -> str:
-    promise = "on average" if found.confidence == "average" else f"with confidence {found.confidence:g}"
+def _line(class_name: str, threshold: Threshold) -> str:
+    promise = "on average" if threshold.confidence == "average" else f"with confidence {threshold.confidence:g}"
     return (
-        f"class {class_name}: threshold {found.value:.6g}; at most {100 * (found.fpr or 0):g} % of normal pictures "
-        f"score above it, {promise} (n = {found.n}, {found.n_above} of them above)"
+        f"class {class_name}: threshold {threshold.value:.6g}; at most {100 * (threshold.fpr or 0):g} % of normal "
+        f"pictures score above it, {promise} (n = {threshold.n}, {threshold.n_above} of them above)"
     )
 
 

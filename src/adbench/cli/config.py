@@ -68,9 +68,9 @@ class Config:
 
     def to_tree(self) -> Tree:
         """The resolved settings in the form in which they are given, as YAML knows them."""
-        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         values["method"] = {"name": self.method, **values.pop("hyperparameters")}
-        values["data"] = {one.name: one.to_tree() for one in self.data}
+        values["data"] = {item.name: item.to_tree() for item in self.data}
         return dict(_plain(values))
 
     def to_yaml(self) -> str:
@@ -183,7 +183,7 @@ def _typed(cls: type[_Config], tree: Tree) -> _Config:
         ),
         "support": support_settings(tree["support"]),
     }
-    return make(cls, {one.name: values[one.name] for one in dataclasses.fields(cls)}, "")
+    return make(cls, {item.name: values[item.name] for item in dataclasses.fields(cls)}, "")
 
 
 def data_config(overrides: Overrides, name: str) -> DataConfig:
@@ -191,7 +191,7 @@ def data_config(overrides: Overrides, name: str) -> DataConfig:
     check_choice("data", name, overrides.word("data") or name)
     below, typed = data_defaults(name), overrides.layer([name]).values.get("data", {}).get(name, {})
     for key in (f"data.{option}" for option in typed if option not in below):
-        raise unknown_setting(overrides.word(key), key, [f"data.{one}" for one in below], overrides.command)
+        raise unknown_setting(overrides.word(key), key, [f"data.{item}" for item in below], overrides.command)
     return _data_config(name, lay_over(below, typed), "data")
 
 
@@ -201,8 +201,8 @@ def support_settings(values: Mapping[str, Any]) -> SupportSettings:
 
 
 def _data_config(name: str, values: Mapping[str, Any], section: str) -> DataConfig:
-    own = {key: value for key, value in values.items() if key not in ("root", "classes")}
-    options = catalogue.get(name).check_options(own, section)
+    options = {key: value for key, value in values.items() if key not in ("root", "classes")}
+    options = catalogue.get(name).check_options(options, section)
     given = {"name": name, "root": values["root"], "classes": _as_list(values["classes"]), "options": options}
     return make(DataConfig, given, section)
 
@@ -221,7 +221,7 @@ def _as_list(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """As YAML knows it: dataclasses and mappings as dictionaries, sequences as lists, paths as strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {one.name: _plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
+        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

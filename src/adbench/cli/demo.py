@@ -69,19 +69,19 @@ def run_steps(typed: Overrides, folder: Path, reporter: Reporter) -> tuple[list[
     from adbench.report.html import write_html
     from adbench.report.results import write_results
 
-    shared = [one.word for one in typed.by_key.values() if one.key != "out"]
+    shared = [override.word for override in typed.by_key.values() if override.key != "out"]
     overrides = [*TRAIN.split(), f"out={folder / 'train'}", *shared]
     reporter.say(f"$ python -m adbench train {shlex.join(overrides)}")
     trained = train_command.execute(overrides, reporter)
     rows: list[Row] = []
     for label, step in STEPS.items():
-        own = folder / label.replace(" (", "_").rstrip(")")
+        run_folder = folder / label.replace(" (", "_").rstrip(")")
         overrides = [word.replace("TRAINED", str(trained.run.path)) for word in step.split()]
-        overrides += [*DATA.split(), f"out={own}", *shared]
+        overrides += [*DATA.split(), f"out={run_folder}", *shared]
         reporter.say(f"\n$ python -m adbench eval {shlex.join(overrides)}")
         evaluated = eval_command.execute(overrides, reporter)
         rows += [{**row, "method": label} for row in evaluated.rows]
-    command = ["adbench", "demo", *(one.word for one in typed.by_key.values())]
+    command = ["adbench", "demo", *(override.word for override in typed.by_key.values())]
     files = write_results(folder, rows, {"command": command})
     return rows, [*files, write_html(folder, training=trained.run.path), *folder.glob("adaclip/report.html")]
 

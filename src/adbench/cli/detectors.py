@@ -135,7 +135,7 @@ def choice(overrides: Overrides, key: str, known: tuple[Any, ...]) -> Any:
     """One of `known`, the first by default. Raises UserError for anything else."""
     value = overrides.get(key, known[0])
     if value not in known or isinstance(value, bool) is not isinstance(known[0], bool):
-        raise unknown("value", str(value), [str(one) for one in known], where=overrides.word(key))
+        raise unknown("value", str(value), [str(choice) for choice in known], where=overrides.word(key))
     return value
 
 

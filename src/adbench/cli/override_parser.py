@@ -115,17 +115,17 @@ def as_sweep(overrides: Sequence[str], command: str) -> dict[str, Swept]:
     """
     from hydra.errors import HydraException
 
-    found = {}
+    swept = {}
     for word in overrides:
         _, key, text = split_word(word, command)
         if is_text(key):
             text = ",".join(part if part[:1] in ("'", '"') else _quoted(part) for part in text.split(","))
         try:
-            found[key] = Swept(text, _parsed(f"{key}={text}").is_sweep_override())
+            swept[key] = Swept(text, _parsed(f"{key}={text}").is_sweep_override())
         except HydraException as error:
             hint = "put names in quotes: " + shlex.quote(f"{key}={_quoted(text)}")
             raise UserError(f"cannot read the setting {word!r}", where=f"{command} -m", hint=hint) from error
-    return found
+    return swept
 
 
 def split_word(word: str, command: str) -> tuple[str, str, str]:

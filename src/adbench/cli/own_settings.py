@@ -45,7 +45,7 @@ def in_words(wanted: Any) -> str:
     """What an annotation takes: "a whole number of at least 1", "official|paper", "a list, or null"."""
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
     if origin is Annotated:
-        bound = next((one for one in arguments[1:] if isinstance(one, (Range, Length))), None)
+        bound = next((argument for argument in arguments[1:] if isinstance(argument, (Range, Length))), None)
         limits = "" if bound is None else f" {bound.in_words(0) if isinstance(bound, Range) else bound}"
         return f"{in_words(arguments[0])}{limits}".rstrip()
     if origin in (typing.Union, types.UnionType):

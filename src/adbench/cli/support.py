@@ -60,11 +60,11 @@ def run(argv: Sequence[str]) -> int:
     data = data_config(overrides, overrides.data[0])
     asked = {key: overrides.get(f"support.{key}", default) for key, default in (("k", 0), ("seed", 0), ("path", None))}
     settings = support_settings({"source": overrides.get("support", "seeded"), **asked})
-    found = components.open_data(data, overrides.data_dir, make_reporter())
-    supports = draw_supports(settings, found.pools, dataset=found.facts.part_of or found.name)
+    opened = components.open_data(data, overrides.data_dir, make_reporter())
+    supports = draw_supports(settings, opened.pools, dataset=opened.facts.part_of or opened.name)
     for seed in dict.fromkeys(seed for _, seed in supports):
         of_seed = {k: sets for (k, one), sets in supports.items() if one == seed}
-        text = json.dumps(_file(found.name, settings.source, seed, of_seed), indent=1, ensure_ascii=False)
+        text = json.dumps(_file(opened.name, settings.source, seed, of_seed), indent=1, ensure_ascii=False)
         _write(text, overrides.get("out"), seed, several=len({one for _, one in supports}) > 1)
     return 0
 
@@ -91,8 +91,8 @@ def _as_settings(argv: Sequence[str]) -> list[str]:
 def _file(dataset: str, source: str, seed: int | None, sets: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     classes: dict[str, dict[str, list[str]]] = {}
     for k, by_class in sets.items():
-        for name, one in by_class.items():
-            classes.setdefault(name, {})[str(k)] = list(one.names)
+        for name, support_set in by_class.items():
+            classes.setdefault(name, {})[str(k)] = list(support_set.names)
     return {"version": 1, "dataset": dataset, "source": source, "seed": seed, "classes": classes}
 
 

@@ -49,13 +49,13 @@ class Column:
 def all_metrics() -> dict[str, Metric]:
     """Every metric by its name, in the order of tables."""
     modules = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    found = [
+    metrics = [
         metric
         for name in modules
         for metric in getattr(importlib.import_module(f"{package.__name__}.{name}"), "DEFINITIONS", ())
     ]
-    found.sort(key=lambda metric: (not metric.shown, LEVELS.index(metric.level)))
-    return {metric.name: metric for metric in found}
+    metrics.sort(key=lambda metric: (not metric.shown, LEVELS.index(metric.level)))
+    return {metric.name: metric for metric in metrics}
 
 
 def column(key: str, where: str) -> Column:
@@ -117,11 +117,11 @@ def in_order(keys: Iterable[str]) -> list[str]:
     names = list(all_metrics())
     columns = [matched for key in dict.fromkeys(keys) if is_metric(key) and (matched := find(key))]
 
-    def place(one: Column) -> tuple[int, bool, bool, float | str]:
-        alone = one.key == one.metric.name
-        return names.index(one.metric.name), not alone, isinstance(one.parameter, str), one.parameter or 0.0
+    def place(column: Column) -> tuple[int, bool, bool, float | str]:
+        alone = column.key == column.metric.name
+        return names.index(column.metric.name), not alone, isinstance(column.parameter, str), column.parameter or 0.0
 
-    return [one.key for one in sorted(columns, key=place)]
+    return [column.key for column in sorted(columns, key=place)]
 
 
 def shown() -> list[str]:

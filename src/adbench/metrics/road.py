@@ -59,7 +59,7 @@ class RoadMetrics:
 
     def merge(self, other: RoadMetrics) -> RoadMetrics:
         """Add what `other` holds (of another process, say); `other` stays as it is."""
-        mine, theirs = ((one.protocol, one.min_pred, one.min_gt) for one in (self, other))
+        mine, theirs = ((pixels.protocol, pixels.min_pred, pixels.min_gt) for pixels in (self, other))
         if mine != theirs:
             raise UserError("road metrics of other settings cannot be merged", hint="use one protocol and sizes")
         self._maps.merge(other._maps)
@@ -74,9 +74,9 @@ class RoadMetrics:
         curve = road_curve(self._maps, self.protocol, memory_limit=self.memory_limit // 2, spill_dir=self.spill_dir)
         threshold = np.inf if np.isnan(curve.best_threshold) else curve.best_threshold
         sizes = {"min_pred": self.min_pred, "min_gt": self.min_gt}
-        found = [components_above(threshold, scores, labels, **sizes) for scores, labels in self._maps]
+        components = [components_above(threshold, scores, labels, **sizes) for scores, labels in self._maps]
         pixels = {"pixel_ap": curve.ap, "pixel_auroc": curve.auroc, "pixel_fpr95": curve.fpr95}
-        values = pixels | component_metrics(found)
+        values = pixels | component_metrics(components)
         return {name: values[name] for name in ROAD_METRICS}
 
     def state(self) -> dict[str, NDArray[Any]]:

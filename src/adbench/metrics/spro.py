@@ -125,7 +125,7 @@ class SproMetrics:
 def _checked(map_: ArrayLike, channels: Sequence[Channel], where: str) -> tuple[Scores, list[tuple[Mask, int]]]:
     """The scores (H, W) of an image; the masks (H, W) of its channels with their saturation areas."""
     scores = as_scores(map_, where)
-    found = []
+    regions = []
     for number, channel in enumerate(channels):
         mask = as_binary(channel.mask, f"channel {number} of {where}")
         if scores.ndim != 2 or mask.shape != scores.shape:
@@ -142,16 +142,16 @@ def _checked(map_: ArrayLike, channels: Sequence[Channel], where: str) -> tuple[
             )
         n_pixels = int(np.count_nonzero(mask))
         if n_pixels:
-            found.append((mask, channel.saturation.area(n_pixels)))
-    return scores, found
+            regions.append((mask, channel.saturation.area(n_pixels)))
+    return scores, regions
 
 
 def spro(map_: ArrayLike, channel: Channel, threshold: float) -> float:
     """Saturated overlap of one channel: pixels in it with score > threshold over its saturation area, at most 1."""
-    scores, found = _checked(map_, [channel], "map")
-    if not found:
+    scores, regions = _checked(map_, [channel], "map")
+    if not regions:
         return math.nan
-    mask, area = found[0]
+    mask, area = regions[0]
     return min(int(np.count_nonzero(scores[mask].astype(np.float64) > threshold)) / area, 1.0)
 
 

@@ -188,23 +188,23 @@ def _entry(file: IO[bytes], entry: zipfile.ZipInfo, size: int) -> bytearray:
         raise Damaged(f"the entry {entry.filename:.60} is not where it should be")
     *_, name, extra = _LOCAL_HEADER.unpack(header)
     file.seek(name + extra, os.SEEK_CUR)
-    found = _exactly(file, entry.file_size, size)
-    if entry.CRC not in (0, zlib.crc32(found)):  # 0: written with torch.serialization.set_crc32_options(False)
+    read = _exactly(file, entry.file_size, size)
+    if entry.CRC not in (0, zlib.crc32(read)):  # 0: written with torch.serialization.set_crc32_options(False)
         raise Damaged(f"the entry {entry.filename:.60} does not match its checksum")
-    return found
+    return read
 
 
 def _exactly(file: IO[bytes], count: int, size: int) -> bytearray:
     if count > size - file.tell():
         raise Damaged("the file is cut short")
-    found = bytearray(count)
-    if file.readinto(found) != count:  # type: ignore[attr-defined]
+    read = bytearray(count)
+    if file.readinto(read) != count:  # type: ignore[attr-defined]
         raise Damaged("the file is cut short")
-    return found
+    return read
 
 
-def _bytes(found: bytearray) -> Tensor:
-    return torch.frombuffer(found, dtype=torch.uint8) if found else torch.empty(0, dtype=torch.uint8)
+def _bytes(read: bytearray) -> Tensor:
+    return torch.frombuffer(read, dtype=torch.uint8) if read else torch.empty(0, dtype=torch.uint8)
 
 
 # Files of torch before 1.6: pickles (magic number, version, machine, the object, keys of storages), then the numbers

@@ -61,8 +61,8 @@ class WeightFile:
         tree = self.contents.tree
         if entry is not None:
             tree = _entry(tree, entry)
-        found = _state(tree, 0)
-        return None if found is None else self._loaded(plain_names(found))
+        state = _state(tree, 0)
+        return None if state is None else self._loaded(plain_names(state))
 
     def needed_state(self) -> dict[str, Tensor]:
         """The state dict of the file. Raises UserError, saying what else the file holds, where there is none."""
@@ -77,15 +77,15 @@ class WeightFile:
 
     def nested_state(self) -> dict[str, Tensor]:
         """All tensors within the file's dictionaries, by their keys joined with dots."""
-        found: dict[str, Any] = {}
+        state: dict[str, Any] = {}
         waiting: list[tuple[str, Any, int]] = [("", self.contents.tree, 0)]
         while waiting:
             prefix, value, depth = waiting.pop()
             if isinstance(value, (StoredTensor, Tensor)):
-                found[prefix] = value
+                state[prefix] = value
             elif isinstance(value, dict) and depth < _DEPTH:
                 waiting.extend((f"{prefix}.{key}" if prefix else str(key), v, depth + 1) for key, v in value.items())
-        return self._loaded(found)
+        return self._loaded(state)
 
     def plain_values(self) -> dict[str, Any]:
         """Texts, numbers and lists of such at the top of the file, by key; tuples come as lists."""
@@ -100,9 +100,9 @@ class WeightFile:
         if isinstance(tree, (StoredTensor, Tensor)):
             (whole,) = self._loaded({"": tree}).values()
             return list(whole) if whole.dim() else None
-        if not isinstance(tree, (list, tuple)) or not all(isinstance(one, (StoredTensor, Tensor)) for one in tree):
+        if not isinstance(tree, (list, tuple)) or not all(isinstance(value, (StoredTensor, Tensor)) for value in tree):
             return None
-        return list(self._loaded({str(index): one for index, one in enumerate(tree)}).values())
+        return list(self._loaded({str(index): value for index, value in enumerate(tree)}).values())
 
     def described(self) -> str:
         """What the file holds, in a few words."""
@@ -213,15 +213,15 @@ def _state(tree: Any, depth: int) -> dict[str, Any] | None:
 
 def _module_state(top: Foreign) -> dict[str, Any] | None:
     """The state dict of a pickled module, or of the modules of a TorchScript archive."""
-    found: dict[str, Any] = {}
+    state: dict[str, Any] = {}
     waiting: list[tuple[str, Foreign]] = [("", top)]
     for _ in range(_STEPS):
         if not waiting:
-            return found or None
+            return state or None
         prefix, module = waiting.pop()
         for name, value in _members(module).items():
             if isinstance(value, (StoredTensor, Tensor)):
-                found[f"{prefix}{name}"] = value
+                state[f"{prefix}{name}"] = value
             elif isinstance(value, Foreign) and prefix.count(".") < _DEPTH:
                 waiting.append((f"{prefix}{name}.", value))
     return None

@@ -255,9 +255,7 @@ class AaClip(Method):
                     where=f"class {name}",
                     hint="run `eval`, or give all images at once to Detector.predict",
                 )
-        ranges = [
-            torch.stack(found) for found in zip(*map(self.memory_bank.__getitem__, batch.class_names), strict=True)
-        ]
+        ranges = [torch.stack(rows) for rows in zip(*map(self.memory_bank.__getitem__, batch.class_names), strict=True)]
         maps = _scaled(raw.maps, *(value[:, None, None] for value in ranges[:2]))
         largest = maps.flatten(1).amax(dim=1)
         if bool(features["medical"][0]):

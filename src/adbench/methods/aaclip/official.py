@@ -23,16 +23,16 @@ def read_folder(path: str | Path, *, with_text: bool) -> dict[str, Tensor]:
     folder = Path(path)
     if not folder.is_dir():
         return _joined(open_entries(folder), with_text, str(path))
-    found = sorted(folder.glob("image_adapter*.pth"))
-    if (plain := folder / "image_adapter.pth") in found and len(found) > 1:
-        found = [plain]
-    if len(found) != 1:
+    files = sorted(folder.glob("image_adapter*.pth"))
+    if (plain := folder / "image_adapter.pth") in files and len(files) > 1:
+        files = [plain]
+    if len(files) != 1:
         raise UserError(
-            f"the folder holds {len(found)} files image_adapter*.pth" + (": one epoch each" if found else ""),
+            f"the folder holds {len(files)} files image_adapter*.pth" + (": one epoch each" if files else ""),
             where=str(path),
             hint="keep text_adapter.pth and one of them in a folder",
         )
-    states = {"image_adapter": open_entries(found[0]).get("image_adapter", {})}
+    states = {"image_adapter": open_entries(files[0]).get("image_adapter", {})}
     if with_text:
         states["text_adapter"] = open_entries(folder / "text_adapter.pth").get("text_adapter", {})
     return _joined(states, with_text, str(path))
@@ -63,7 +63,7 @@ def write_folder(path: str | Path, state: Mapping[str, Tensor]) -> None:
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
-        own = {n.removeprefix(f"{part}."): t.detach().cpu() for n, t in state.items() if n.startswith(f"{part}.")}
-        if own:
+        tensors = {n.removeprefix(f"{part}."): t.detach().cpu() for n, t in state.items() if n.startswith(f"{part}.")}
+        if tensors:
             with replacing(folder / f"{part}.pth") as temporary:
-                torch.save({part: own, "epoch": 0}, temporary)
+                torch.save({part: tensors, "epoch": 0}, temporary)

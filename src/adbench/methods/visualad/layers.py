@@ -18,7 +18,7 @@ class ImageDropout:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, ...), scaled so that the expectation stays."""
-        draws = torch.stack([torch.rand(x.shape[1:], generator=own, device=x.device) for own in self._streams])
+        draws = torch.stack([torch.rand(x.shape[1:], generator=stream, device=x.device) for stream in self._streams])
         return x * (draws >= self._rate) / (1 - self._rate)
 
 
@@ -49,8 +49,8 @@ class CrossAttention(nn.Module):
             if gathered is None or dropout is not None:
                 weights = attention if dropout is None else dropout(attention)
                 gathered = self.v_proj(weights @ patches)  # (B, A, V); projected after the sum over patches: cheaper
-            found = self.out_proj((self.gate(token).unsqueeze(-1) * gathered).sum(dim=1))
-            results.append(token + self.res_scale * (found if dropout is None else dropout(found)))
+            attended = self.out_proj((self.gate(token).unsqueeze(-1) * gathered).sum(dim=1))
+            results.append(token + self.res_scale * (attended if dropout is None else dropout(attended)))
         return results
 
 
