@@ -22,6 +22,7 @@ RANKS = {
     "report": 4,
     "parity": 4,
     "demo": 4,
+    "contract": 4,
     "bench": 4,
     "api": 5,
     "cli": 6,

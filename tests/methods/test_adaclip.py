@@ -39,40 +39,6 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_batch_equals_images_one_by_one(settings):
-    method, batch = make_method(**settings), make_batch()
-    whole = method.predict(batch)
-    single = [method.predict(rows(batch, slice(i, i + 1))) for i in range(len(batch))]
-    assert_close(whole.scores, torch.cat([p.scores for p in single]), atol=1e-5, rtol=0)
-    assert_close(whole.maps, torch.cat([p.maps for p in single]), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_loss_of_a_batch_is_the_mean_of_its_images(settings):
-    method, batch = make_method(**settings), make_batch()
-    whole = method.loss(method.encode(batch), batch)
-    single = [method.loss(method.encode(one), one) for one in (rows(batch, slice(i, i + 1)) for i in range(4))]
-    for name, value in whole.items():
-        assert_close(value, torch.stack([one[name] for one in single]).mean(), atol=1e-5, rtol=1e-5)
-
-
-def test_gradient_reaches_every_learnable_but_the_first_text_prompt():
-    method, batch = make_method(), make_batch()
-    sum(method.loss(method.encode(batch), batch).values()).backward()
-    without = [key for key, p in method.learnable_parameters().items() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert without == ["clip_model.text_prompter.static_prompts.0"]
-    assert all(parameter.grad is None for parameter in method.clip.parameters())
-
-
-def test_text_generator_without_text_branch_has_no_gradient():
-    method, batch = make_method(prompting_branch="V"), make_batch()
-    sum(method.loss(method.encode(batch), batch).values()).backward()
-    named = method.learnable_parameters()
-    assert not any("text_prompter" in key for key in named)
-    assert all(p.grad is None for key, p in named.items() if "dynamic_text" in key)
-
-
 def test_features_are_a_function_of_the_images_without_gradient():
     method, batch = make_method(), make_batch()
     first, second = method.encode(batch), method.encode(batch)

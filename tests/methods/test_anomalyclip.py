@@ -11,7 +11,7 @@ from adbench.errors import UserError
 from adbench.methods import build
 from adbench.methods.base import Method
 from object_agnostic import AnomalyClipBySpecification, move_deep_tokens_beyond_half_precision
-from tiny import make_batch, make_tiny_clip, rows
+from tiny import make_batch, make_tiny_clip
 
 SMALL = {"n_ctx": 6, "deep_depth": 3, "dpam_layer": 3, "gaussian_sigma": 0.0}
 
@@ -91,15 +91,6 @@ def test_images_of_another_size_resize_the_native_positions():
         prediction = method.predict(batch)
         assert_close(prediction.maps, theirs.predict(batch)[1], atol=1e-5, rtol=1e-5)
     assert prediction.maps.shape == (4, 45, 45)
-
-
-@pytest.mark.parametrize("settings", [{}, {"features_list": [1, 4]}, {"variant": "paper"}], ids=str)
-def test_batch_equals_images_one_by_one(settings):
-    method, batch = make_method(**{"gaussian_sigma": 2.0} | settings), make_batch(8)
-    whole = method.predict(batch)
-    single = [method.predict(rows(batch, slice(i, i + 1))) for i in range(8)]
-    assert_close(whole.scores, torch.cat([p.scores for p in single]), atol=1e-5, rtol=0)
-    assert_close(whole.maps, torch.cat([p.maps for p in single]), atol=1e-5, rtol=0)
 
 
 def test_prompts_have_the_tokens_of_the_specification(tmp_path):

@@ -126,15 +126,6 @@ def test_the_prior_loss_grows_with_the_number_of_normal_images():
     assert_close(double, 2 * once)
 
 
-@pytest.mark.parametrize("name", ["default", "top_m", "paper"])
-def test_batch_equals_images_one_by_one(name):
-    method, batch = make_method(**SWITCHES[name][0] | {"gaussian_sigma": 2.0}), make_batch(8)
-    whole = method.predict(batch)
-    single = [method.predict(rows(batch, slice(i, i + 1))) for i in range(8)]
-    assert_close(whole.scores, torch.cat([p.scores for p in single]), atol=1e-5, rtol=0)
-    assert_close(whole.maps, torch.cat([p.maps for p in single]), atol=1e-5, rtol=0)
-
-
 def test_first_m_reads_the_first_patches_and_top_m_the_most_abnormal_ones():
     patches = torch.nn.functional.normalize(torch.randn(2, 16, 32, generator=torch.Generator().manual_seed(0)), dim=-1)
     probability = torch.tensor([list(range(16)), [0, 9, 1, 8, *[0.5] * 12]], dtype=torch.float32) / 20

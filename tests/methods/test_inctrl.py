@@ -14,7 +14,7 @@ from adbench.data.sample import Batch
 from adbench.errors import UserError
 from adbench.methods import build
 from adbench.methods.losses import score_focal
-from tiny import make_batch, make_tiny_clip, rows
+from tiny import make_batch, make_tiny_clip
 
 LAYERS = (2, 3)
 NAMES = ("metal_nut", "pipe-fryum", "carpet")
@@ -58,15 +58,6 @@ def test_residuals_against_loops():
     assert_close(output.s_p, output.residual_map.amax(1))
     assert_close(output.holistic_map, output.residual_map + (output.s_i + output.s_a)[:, None])
     assert_close(output.final_score, (output.holistic_score + output.s_p) / 2)
-
-
-def test_a_batch_equals_its_images_one_by_one():
-    method, batch = adapted(build_inctrl(), k=3), make_batch(5)
-    whole = method.predict(batch)
-    for i in range(5):
-        alone = method.predict(rows(batch, slice(i, i + 1)))
-        assert_close(alone.scores[0], whole.scores[i], atol=1e-5, rtol=0)
-        assert_close(alone.maps[0], whole.maps[i], atol=1e-5, rtol=0)
 
 
 def test_support_in_the_batch_equals_a_memory():

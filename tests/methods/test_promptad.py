@@ -24,18 +24,6 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_batch_equals_images_one_by_one(settings):
-    method, batch = fitted(**settings), make_batch()
-    whole = method.predict(batch)
-    single = [method.predict(rows(batch, slice(i, i + 1))) for i in range(len(batch))]
-    for kind in ("scores", "maps"):
-        if getattr(whole, kind) is None:
-            assert method.settings.task == {"scores": "seg", "maps": "cls"}[kind]
-        else:
-            assert_close(getattr(whole, kind), torch.cat([getattr(p, kind) for p in single]), atol=1e-5, rtol=0)
-
-
 # Scores
 
 

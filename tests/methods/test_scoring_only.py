@@ -13,11 +13,6 @@ SETTINGS = {"adaclip": {"k_clusters": 3}, "anomalyclip": {"dpam_layer": 2}, "fap
 TRAINED = [name for name in names() if method_class(name).supervision == "anomaly"]
 
 
-@pytest.mark.parametrize("name", names())
-def test_they_are_hyperparameters(name):
-    assert method_class(name).scoring_only <= set(method_class(name).hyperparameter_names())
-
-
 @pytest.mark.parametrize("name", [name for name in TRAINED if "gaussian_sigma" in method_class(name).scoring_only])
 def test_smoothing_changes_maps_and_no_loss(name):
     clip, batch, found = make_tiny_clip(), make_batch(), []

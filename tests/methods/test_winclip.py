@@ -13,7 +13,7 @@ from adbench.clip.prompts import WINCLIP_ENSEMBLE
 from adbench.errors import UserError
 from adbench.methods import build
 from adbench.methods.winclip.windows import harmonic_mean, harmonic_to_patches, window_masks
-from tiny import make_batch, make_tiny_clip, rows
+from tiny import make_batch, make_tiny_clip
 
 
 def adapted(method, k=3):
@@ -50,17 +50,6 @@ def test_a_zero_makes_its_patches_zero():
     scores[0, 0] = 0
     assert harmonic_to_patches(scores, 4, 2)[0].eq(0).sum() == 4
     assert harmonic_mean(torch.tensor([[0.0, 1.0], [1.0, 1.0]])).tolist() == [0, 1]
-
-
-@pytest.mark.parametrize("few_shot", [False, True])
-def test_a_batch_equals_its_images_one_by_one(few_shot):
-    method, batch = build("winclip", make_tiny_clip()), make_batch(4)
-    method = adapted(method) if few_shot else method
-    whole = method.predict(batch)
-    for i in range(4):
-        alone = method.predict(rows(batch, slice(i, i + 1)))
-        assert_close(alone.scores[0], whole.scores[i], atol=1e-5, rtol=0)
-        assert_close(alone.maps[0], whole.maps[i], atol=1e-5, rtol=0)
 
 
 def test_the_memory_bound_changes_nothing():

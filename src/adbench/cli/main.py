@@ -58,11 +58,13 @@ examples
 def command_names() -> list[str]:
     """The commands, sorted: every module of `adbench.cli` that defines `run`. Told by their text: none is imported."""
     files = [file for folder in importlib.import_module("adbench.cli").__path__ for file in Path(folder).glob("*.py")]
-    return sorted({file.stem for file in files if "\ndef run(argv" in file.read_text(encoding="utf-8")})
+    return sorted(
+        {file.stem.replace("_", "-") for file in files if "\ndef run(argv" in file.read_text(encoding="utf-8")}
+    )
 
 
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"adbench.cli.{name}")
+    return importlib.import_module(f"adbench.cli.{name.replace('-', '_')}")
 
 
 def _summary(module: ModuleType) -> str:
@@ -74,7 +76,7 @@ def help_text() -> str:
     """What `python -m adbench --help` prints."""
     from adbench import __version__
 
-    lines = [f"  {name:<10} {_summary(_module(name))}" for name in command_names()]
+    lines = [f"  {name:<12} {_summary(_module(name))}" for name in command_names()]
     title = f"adbench {__version__}: visual anomaly detection on a frozen CLIP"
     return "\n".join([title, "", USAGE, "commands", *lines, "", SETTINGS]).rstrip() + "\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -96,6 +96,10 @@ class Method(nn.Module, ABC):
     memory_bank  class name -> what `adapt` has made of its support. Whoever evaluates may put another dictionary in
                  its place, to score the same features with several support sets
     hyperparameters  what `methods.build` made it with, defaults included: kept with its weights
+    training_stages  names of the parts that training goes through one after the other, each with parameters, settings
+                 and an optimiser of its own (`begin_stage`); none: one part
+    without_gradient  names of learnable parameters that no loss term depends on, kept because the authors' checkpoints
+                 hold them
     plugin       where a method that is not built in comes from: its "place" and the "sha256" of its code; kept with
                  weights, and part of what decides a result
     official_selects_on_test  True when the authors' code keeps the weights that do best on the very images it reports
@@ -116,6 +120,8 @@ class Method(nn.Module, ABC):
     towers: ClassVar[frozenset[str]] = frozenset({"vit"})
     scoring_only: ClassVar[frozenset[str]] = frozenset()
     scores_are_probabilities: bool = False
+    training_stages: Sequence[str] = ()
+    without_gradient: Collection[str] = ()
     remarks: Sequence[str] = ()
     transductive: ClassVar[bool] = False
     divides_by_label: bool = False
@@ -194,6 +200,13 @@ class Method(nn.Module, ABC):
         batch holds none.
         """
         raise UserError(f"method {self.name} is not trained", hint="run `eval` with it directly")
+
+    def begin_stage(self, stage: str) -> None:
+        """Get ready to learn the stage: its parameters alone require gradients, `transform` and `loss` are its own.
+
+        Called before an optimiser is made for it, in the order of `training_stages`, and again where an interrupted
+        training goes on. Without stages it is called once, with "".
+        """
 
     def term_count(self, name: str, batch: Batch) -> int | None:
         """How many things of this batch the term `name` of `loss` is a mean over; None: it is a sum.

@@ -101,6 +101,14 @@ class AdaClip(Method):
             vision_width=clip.vision_width,
             embed_dim=clip.embed_dim,
         )
+        # Words see no prompts before the second block, no tower any behind its last, and a branch that is not prompted
+        # no dynamic ones.
+        idle = ["clip_model.text_prompter.static_prompts.0"]
+        for branch, blocks in (("text", clip.n_text_layers), ("visual", clip.n_layers)):
+            idle += [f"clip_model.{branch}_prompter.static_prompts.{n}" for n in range(blocks, chosen.prompting_depth)]
+        idle += [] if self.prompts_visual else ["clip_model.dynamic_visual"]
+        idle += [] if self.prompts_text and chosen.prompting_depth > 1 else ["clip_model.dynamic_text"]
+        self.without_gradient = [name for name in self.learnable_parameters() if name.startswith(tuple(idle))]
 
     # Frozen stage
 
