@@ -135,7 +135,7 @@ def test_a_ledger_in_three_forms_says_the_same() -> None:
     for text in (markdown, html):
         for said in ("82.5 [81.0, 84.0]", "+0.4", "reproduced", "not run: mvtec is not there", "a remark", "a" * 12):
             assert said in text
-    assert '<td class="text reproduced">reproduced</td>' in html
+    assert '<td class="text best">reproduced</td>' in html
     assert "<script" not in html
 
 
