@@ -27,9 +27,9 @@ trained with, unless they are given here; with a checkpoint, method=NAME may be 
 trained on are marked as not zero-shot.
 
 A benchmark is several data sets in one command and one table, with means over the data sets of each domain and over
-all: zeroshot14 (the default), fewshot, generalist, loco, mvtec2, road, or a YAML file of your own. Data sets that are
-not there are named and left out. An interrupted benchmark goes on behind what is finished when the same command is
-given again.
+all: zeroshot14 (the default), zeroshot17, fewshot, generalist, loco, medical, mvtec2, road, or a YAML file of your own.
+Data sets that are not there are named and left out. An interrupted benchmark goes on behind what is finished when the
+same command is given again.
 Without any setting, the weights of the latest training are evaluated on what there is of zeroshot14.
 
 what

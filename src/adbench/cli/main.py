@@ -29,8 +29,8 @@ SETTINGS = """\
 settings of train and eval (all of them: eval --help, train --help)
   method=NAME            what to run; its hyperparameters are method.KEY=VALUE
   data=NAME              data set; 'data=[a,b]' for several
-  benchmark=NAME         eval: several data sets in one table: zeroshot14 (the default), fewshot, generalist, loco,
-                         mvtec2, road
+  benchmark=NAME         eval: several data sets in one table: zeroshot14 (the default), zeroshot17,
+                         fewshot, generalist, loco, medical, mvtec2, road
   data_dir=DIR           where data sets lie (./data, or $ADBENCH_DATA); one set lies in data_dir/NAME
   data.root=DIR          the folder of this one set, in its official layout
   clip=NAME              backbone; clip=demo is built in, clip.checkpoint=FILE takes a local file

@@ -13,7 +13,7 @@ from adbench.data.masks import pair_masks
 from adbench.data.sample import Sample
 from adbench.data.stems import plain
 from adbench.data.survey import Entry, guarded
-from adbench.data.tree import listing, mask_files, named, select, through
+from adbench.data.tree import join, listing, mask_files, named, select, through
 
 TRUTH = "ground_truth"
 SPLITS = {"train": "train", "test": "test"}
@@ -79,7 +79,7 @@ def index_class(
                 files = [truth / mask for mask in paired.get(name, ())]
                 yield Sample(
                     path=images.path / name,
-                    key=f"{folder}/{split_folder}/{kind}/{name}",
+                    key=join(folder, f"{split_folder}/{kind}/{name}"),
                     class_name=class_name,
                     label=int(anomalous),
                     mask_path=files[0] if files else None,
