@@ -7,7 +7,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from adbench.cli.main import main
 from adbench.metrics import conformal_threshold
@@ -49,6 +51,26 @@ def test_predict_takes_the_threshold_that_lies_beside_the_weights(folder: Path, 
     classes = json.loads(place.read_text())["classes"]
     assert classes["paper"] == kept
     assert (classes["object"]["confidence"], classes["object"]["n_above"]) == ("average", 2)
+
+
+def test_overlays_of_a_calibrated_class_have_one_scale_and_outline_what_no_normal_picture_shows(folder: Path) -> None:
+    shutil.copytree("pictures/paper/bad", "in")
+    assert main(["calibrate", "checkpoint=latest", "input=normal", "fpr=0.1", "class_name=paper"]) == 0
+    (place,) = Path("outputs").glob("train/**/thresholds.json")
+    kept = json.loads(place.read_text())["classes"]["paper"]["maps"]
+    for name in ("normal", "in"):
+        words = [f"input={name}", "class_name=paper", f"out={name}_out", "maps=npy", "overlays=true"]
+        assert main(["predict", "checkpoint=latest", *words]) == 0
+    normals = [np.load(path) for path in sorted(Path("normal_out/maps").iterdir())]
+    assert kept["low"] == pytest.approx(min(map_.min() for map_ in normals), abs=1e-6)
+    assert kept["threshold"] == pytest.approx(max(map_.max() for map_ in normals), abs=1e-6)
+    assert kept["high"] - kept["threshold"] == pytest.approx(kept["threshold"] - kept["low"])
+    bars = []
+    for path in sorted(Path("in_out/overlays").iterdir()):
+        with Image.open(path) as panel:
+            bars.append(np.asarray(panel.convert("L"), np.float32)[60:, 310:])  # right of the picture
+    assert len(bars) > 1
+    assert all(np.abs(bar - bars[0]).max() < 40 for bar in bars)  # JPEG
 
 
 def test_weights_that_were_replaced_do_not_take_the_threshold_of_others(folder: Path, capsys) -> None:

@@ -10,8 +10,10 @@ from PIL import Image
 
 from adbench.engine.names import file_names
 from adbench.engine.pictures import KINDS, Picture, contact_sheet, save_pictures
+from adbench.engine.thresholds import MapScale
 from adbench.report.colours import colour, scale
 from adbench.report.heatmaps import CONTOUR, OUTLINE, outlined, overlay, paint
+from adbench.report.map_files import overlay_names, write_overlay
 
 
 def _picture(**changes):
@@ -29,6 +31,29 @@ def _picture(**changes):
         "class_name": "screw",
     }
     return Picture(**{**values, **changes})
+
+
+def test_predictions_share_a_scale_and_outline_their_threshold(tmp_path):
+    map_ = np.zeros((200, 200), np.float32)
+    map_[50:100, 60:120] = 0.75
+    grey = Image.new("RGB", (200, 200), (90, 90, 90))
+    panels = []
+    for number, scale_ in enumerate(
+        (MapScale(low=0.0, high=1.0, threshold=0.5), MapScale(low=0.0, high=9.0, threshold=8.0), None)
+    ):
+        write_overlay(grey, map_, tmp_path / f"{number}.jpg", ["anomalous", "score 0.9"], "a.png", scale_)
+        with Image.open(tmp_path / f"{number}.jpg") as panel:
+            panels.append(np.asarray(panel, np.int16))
+    inside, edge = (slice(155, 165), slice(130, 140)), (slice(155, 165), slice(88, 94))
+    assert panels[0][inside].mean() > panels[1][inside].mean() + 30  # of the other scale it is dark
+    assert panels[2][inside].mean() > panels[0][inside].mean()  # the highest of its own range
+    assert panels[0][edge].max() > 225
+    assert panels[1][edge].max() < 150
+
+
+def test_overlays_are_named_after_pictures_where_that_tells_them_apart():
+    names = overlay_names(["000.png", "deep/000.png", "a.jpg", "a.png", "b.c.png"])
+    assert list(names.values()) == ["000", "deep/000", "a.jpg", "a.png", "b.c"]
 
 
 def test_lightness_rises_evenly():

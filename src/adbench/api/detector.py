@@ -22,6 +22,7 @@ from adbench.engine.class_features import EncodedClass
 from adbench.engine.device import resolve_device
 from adbench.engine.settings import EvalSettings
 from adbench.engine.thresholds import (
+    MapScale,
     Threshold,
     check_detector,
     identity,
@@ -161,16 +162,20 @@ class Detector:
         # An earlier threshold, which may not fit any more, is not asked for.
         bank = self._memory_bank(class_name, support)
         scores: dict[str, float] = {}
+        extremes: list[tuple[float, float]] = []
         given = self._stream(list(pictures.values()), class_name, bank, None, batch_size)
         for sha256, (_, result) in zip(pictures, given, strict=True):
             if isinstance(result, ImagePrediction):
                 scores[sha256] = result.score
+                if result.map is not None:
+                    extremes.append((float(np.nanmin(result.map)), float(np.nanmax(result.map))))
             elif broken is None:
                 raise result
             else:
                 broken(result)
             progress(1)
         conformal = conformal_threshold(list(scores.values()), fpr, confidence)
+        low, high = min((one[0] for one in extremes), default=0.0), max((one[1] for one in extremes), default=0.0)
         self.thresholds[class_name] = Threshold(
             value=conformal.value,
             rule="conformal",
@@ -180,6 +185,7 @@ class Detector:
             confidence=confidence,
             images_sha256=listing_sha256(sorted(scores)),
             support_sha256=support_sha256(support),
+            maps=MapScale(low=low, high=2 * high - low, threshold=high) if low < high else None,
             detector=self.identity,
         )
         return self.thresholds[class_name]

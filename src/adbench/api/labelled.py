@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from adbench.data.support import listing_sha256
-from adbench.engine.thresholds import Threshold
+from adbench.engine.thresholds import MapScale, Threshold
 from adbench.engine.weights import file_sha256
 from adbench.errors import UserError, unknown
 from adbench.metrics.labelled_threshold import threshold_at_f1max, threshold_at_recall
@@ -34,7 +36,10 @@ def labelled_thresholds(
         raise unknown("class", class_name, names, where=str(folder))
     sha256 = file_sha256(folder / FILE)
     return {
-        name: _threshold(detector, [row for row in scores if row["class_name"] == name], run, sha256, recall)
+        name: replace(
+            _threshold(detector, [row for row in scores if row["class_name"] == name], run, sha256, recall),
+            maps=_map_scale(name, rows, scores),
+        )
         for name in names
         if class_name in (None, name)
     }
@@ -73,6 +78,15 @@ def _threshold(
         support_sha256=_support(detector, name, next(iter(draws)), run),
         detector=detector.identity,
     )
+
+
+def _map_scale(name: str, rows: list[dict[str, Any]], scores: list[Score]) -> MapScale | None:
+    """Colours around the threshold of the largest pixel F1, up to the highest pixel of all maps of the class."""
+    tops = [row["map_max"] for row in scores if row["class_name"] == name and row["map_max"] is not None]
+    found = [row.get("pixel_f1max_threshold", math.nan) for row in rows if row["class_name"] == name]
+    if not tops or not found or not max(tops) > found[0]:  # NaN without masks
+        return None
+    return MapScale(low=2 * found[0] - max(tops), high=max(tops), threshold=found[0])
 
 
 def _support(detector: Detector, name: str, draw: tuple[Any, ...], run: dict[str, Any]) -> str | None:

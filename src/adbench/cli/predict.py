@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from adbench.api.image_prediction import ImagePrediction
     from adbench.data.inputs import NamedPictures
     from adbench.engine.progress import Reporter
+    from adbench.engine.thresholds import MapScale
     from adbench.report.predictions import PredictionTable
 
 SUMMARY = "score pictures of your own: scores, verdicts, maps"
@@ -43,7 +45,10 @@ what comes out
                             anomalous too: take it over by calibrate from=RUN at=f1max
   maps=none|npy|png         maps/PICTURE.npy (float32) or .png (16 bits, scale in its text chunk "map"), at the size of
                             the picture; NaN or 0 where the method's crop does not reach
-  overlays=true             overlays/PICTURE.jpg: the map's colours, over its own range, on the picture
+  overlays=true             overlays/PICTURE.jpg: the map's colours on the picture, with score and verdict. Where the
+                            threshold was calibrated all pictures have one scale, and what exceeds every normal pixel
+                            of the calibration is outlined (at=f1max: the threshold of the largest pixel F1); else
+                            colours run over the picture's own range
   format=csv|jsonl          jsonl: a line of JSON per picture on standard output, and files only where out is given
 
 examples
@@ -64,10 +69,18 @@ class _Task:
     class_name: str
     support: list[str] | None
     threshold: float | None
+    scale: MapScale | None
     maps: str
     overlays: bool
     jsonl: bool
     batch_size: int
+
+    @cached_property
+    def overlay_names(self) -> dict[str, str]:
+        """Picture, below the input, -> name of its overlay without ending."""
+        from adbench.report.map_files import overlay_names
+
+        return overlay_names([self.pictures.relative(path) for path in self.pictures.paths])
 
 
 @dataclass
@@ -117,9 +130,11 @@ def _task(overrides: Overrides) -> _Task:
     pictures, class_name = detectors.named_input(overrides), detectors.class_name_of(overrides)
     detector = detectors.open_detector(overrides)
     support = detectors.support_pictures(overrides, detector, class_name)
+    scale = None
     if threshold is None:
         threshold = detector.threshold(class_name, support)
-    return _Task(detector, pictures, class_name, support, threshold, maps, overlays, jsonl, batch_size)
+        scale = None if threshold is None else detector.thresholds[class_name].maps
+    return _Task(detector, pictures, class_name, support, threshold, scale, maps, overlays, jsonl, batch_size)
 
 
 def _threshold_line(task: _Task) -> str:
@@ -227,7 +242,10 @@ def _keep(task: _Task, path: str, result: ImagePrediction, folder: Path | None, 
         if task.overlays:
             from adbench.api.pictures import open_picture
 
-            write_overlay(open_picture(path), result.map, map_path(folder / "overlays", relative, "jpg"))
+            said = [result.verdict or "no verdict", f"score {result.score:.4g}"]
+            said += [] if result.threshold is None else [f"threshold {result.threshold:.4g}"]
+            place = map_path(folder / "overlays", task.overlay_names[relative], "jpg")
+            write_overlay(open_picture(path), result.map, place, said, relative, task.scale)
     if table is not None:
         table.append(path, task.class_name, result.score, result.threshold, result.verdict)
     if task.jsonl:

@@ -32,6 +32,17 @@ _HINT = "calibrate again (python -m adbench calibrate), or remove the file"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MapScale:
+    """Colours of maps run from `low` to `high`; pixels at or above `threshold` are outlined: it is the highest value in
+    maps of the normal pictures, or the one of the largest pixel F1.
+    """
+
+    low: float
+    high: float
+    threshold: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Threshold:
     """Images of a class with a score strictly above `value` are anomalous.
 
@@ -41,6 +52,7 @@ class Threshold:
     images_sha256   over what the pictures hold; of labelled scores: of the file they were read from
     support_sha256  over the support pictures; None: none were given
     detector        what gives the scores (`identity`)
+    maps            how maps of the class are shown; None: it is not known
     """
 
     value: float
@@ -54,6 +66,7 @@ class Threshold:
     confidence: float | Literal["average"] | None = None
     recall: float | None = None
     support_sha256: str | None = None
+    maps: MapScale | None = None
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
     adbench_version: str = adbench.__version__
 
@@ -95,7 +108,7 @@ def read_thresholds(path: Path) -> dict[str, Threshold]:
     classes = content.get("classes")
     if content.get("version") != 1 or not isinstance(classes, dict):
         raise UserError("the thresholds are damaged, or of another version", where=str(path), hint=_HINT)
-    required = {field.name for field in fields(Threshold)} - {"n_anomalous", "fpr", "confidence", "recall"}
+    required = {field.name for field in fields(Threshold)} - {"n_anomalous", "fpr", "confidence", "recall", "maps"}
     thresholds = {}
     for name, values in classes.items():
         lacking = sorted(required - values.keys()) if isinstance(values, dict) else sorted(required)

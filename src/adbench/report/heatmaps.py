@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -33,12 +35,45 @@ def paint(picture: Picture) -> Image.Image:
         above = _resized(picture.map, image.size) >= picture.pixel_threshold
         heat = outlined(heat, above, CONTOUR)
     parts.append(heat)
+    return _panel(parts, _verdict(picture), picture.key, picture.limits, picture.pixel_threshold)
+
+
+def paint_prediction(
+    image: Image.Image,
+    map_: NDArray[np.floating],
+    said: Sequence[str],
+    name: str,
+    limits: tuple[float, float],
+    threshold: float | None,
+) -> Image.Image:
+    """One panel without ground truth: the picture in grey under its map, with what is `said` of it and its `name`.
+
+    NaN in the map, where the method saw nothing, is the darkest colour. See `paint` for limits and threshold.
+    """
+    grow = max(1.0, LONGEST / max(image.size))
+    image = image.resize((round(image.width * grow), round(image.height * grow)), Image.Resampling.BICUBIC)
+    seen = np.nan_to_num(map_, nan=limits[0])
+    heat = overlay(image, seen, limits)
+    if threshold is not None:
+        heat = outlined(heat, _resized(seen, image.size) >= threshold, CONTOUR)
+    return _panel([heat], [(text, INK) for text in said], name, limits, threshold)
+
+
+def _panel(
+    parts: Sequence[Image.Image],
+    texts: Sequence[tuple[str, tuple[int, int, int]]],
+    name: str,
+    limits: tuple[float, float],
+    threshold: float | None,
+) -> Image.Image:
+    """Parts of one size beside each other and a colour bar, below a caption of `texts` and `name`."""
+    image = parts[0]
     size = max(12, round(FONT / PAGE * 3.3 * image.width))
     gap, head = size // 3, 3 * size
-    bar = _colour_bar(picture.limits, picture.pixel_threshold, max(image.height, 5 * size), size)
+    bar = _colour_bar(limits, threshold, max(image.height, 5 * size), size)
     width = max((image.width + gap) * len(parts) + bar.width, 28 * size)
     panel = Image.new("RGB", (width, head + bar.height), "white")
-    _write_caption(ImageDraw.Draw(panel), picture, width, size)
+    _write_caption(ImageDraw.Draw(panel), texts, name, width, size)
     for index, part in enumerate(parts):
         panel.paste(part, (index * (image.width + gap), head))
     panel.paste(bar, (len(parts) * (image.width + gap), head))
@@ -97,19 +132,26 @@ def _colour_bar(limits: tuple[float, float], threshold: float | None, height: in
     return bar
 
 
-def _write_caption(draw: ImageDraw.ImageDraw, picture: Picture, width: int, size: int) -> None:
-    """Label, score and verdict in the first line, the picture's name in the second, cut in front."""
-    font = ImageFont.load_default(size)
+def _verdict(picture: Picture) -> list[tuple[str, tuple[int, int, int]]]:
+    """Label, score and verdict with their colours."""
     texts = [(KINDS[picture.label], INK), (f"score {picture.score:.4g}", INK)]
     if picture.image_threshold is not None and picture.label in (0, 1):
         verdict = VERDICTS[picture.label, picture.score >= picture.image_threshold]
         shown = f"{verdict} at threshold {picture.image_threshold:.4g} (F1-max)"
         texts.append((shown, WRONG if verdict in MISTAKES else INK))
+    return texts
+
+
+def _write_caption(
+    draw: ImageDraw.ImageDraw, texts: Sequence[tuple[str, tuple[int, int, int]]], name: str, width: int, size: int
+) -> None:
+    """The texts in the first line, the picture's name in the second, cut in front."""
+    font = ImageFont.load_default(size)
     left = 0.0
     for text, fill in texts:
         draw.text((left, 1), text, fill=fill, font=font)
         left += draw.textlength(text, font=font) + 1.5 * size
-    key = picture.key.encode("latin-1", "replace").decode("latin-1")  # the built-in font has no letters beyond
+    key = name.encode("latin-1", "replace").decode("latin-1")  # the built-in font has no letters beyond
     whole = key
     while draw.textlength(key, font=font) > width and len(key) > 4:
         key = "..." + whole[len(whole) - len(key) + 4 :]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -13,7 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from adbench.atomic import replacing
 from adbench.engine.names import file_name
-from adbench.report.heatmaps import overlay
+from adbench.engine.thresholds import MapScale
+from adbench.report.heatmaps import paint_prediction
 
 MapFormat = Literal["npy", "png"]
 _TOP = 65535
@@ -58,14 +61,27 @@ def read_png_map(path: Path) -> NDArray[np.float32]:
     return np.where(grey == 0, np.nan, values).astype(np.float32)
 
 
-def write_overlay(image: Image.Image, map_: NDArray[np.float32], path: Path) -> None:
-    """Write the picture in grey under the colours of its map as JPEG, at most 2048 pixels long.
+def overlay_names(pictures: Sequence[str]) -> dict[str, str]:
+    """Picture -> name of its overlay without ending: the picture's without its own, where that tells them apart."""
+    counts = Counter(str(PurePosixPath(picture).with_suffix("")) for picture in pictures)
+    bare = {picture: str(PurePosixPath(picture).with_suffix("")) for picture in pictures}
+    return {picture: name if counts[name] == 1 else picture for picture, name in bare.items()}
 
-    Colours run over the map's own range: they say where, not how much.
+
+def write_overlay(
+    image: Image.Image, map_: NDArray[np.float32], path: Path, said: Sequence[str], name: str, maps: MapScale | None
+) -> None:
+    """Write the picture, at most 2048 pixels long, in grey under the colours of its map as JPEG, with a colour bar and
+    what is `said` of it.
+
+    maps  the scale of all pictures of a class, with the threshold that is outlined; None: the map's own range, which
+          says where, not how much
     """
-    limits = float(np.nanmin(map_)), float(np.nanmax(map_))
+    limits = (float(np.nanmin(map_)), float(np.nanmax(map_))) if maps is None else (maps.low, maps.high)
+    own = [] if maps is not None else ["colours: this picture's own range"]
     small = image.convert("RGB")
     small.thumbnail((_LONGEST, _LONGEST))
-    painted = overlay(small, np.nan_to_num(map_, nan=limits[0]), limits)
+    threshold = None if maps is None else maps.threshold
+    painted = paint_prediction(small, map_, [*said, *own], name, limits, threshold)
     with replacing(path) as temporary:
         painted.save(temporary, format="JPEG", quality=90)
