@@ -70,8 +70,12 @@ def test_a_shipped_benchmark_names_data_sets_that_there_are(name: str) -> None:
 
 def test_the_shipped_benchmarks_are_those_of_the_papers() -> None:
     names = {name: load_benchmark(name, "").data for name in choices("benchmark")}
-    assert set(names) == {"zeroshot14", "fewshot", "generalist", "road"}
+    assert set(names) == {"zeroshot14", "zeroshot17", "fewshot", "generalist", "loco", "medical", "mvtec2", "road"}
     assert len(names["zeroshot14"]) == 14
+    assert len(names["zeroshot17"]) == 17
+    assert set(names["zeroshot17"]) - set(names["zeroshot14"]) == {"covid_cxr", "kvasir", "endo"}
+    assert {catalogue.get(name).domain for name in names["medical"]} == {"medical"}
+    assert load_benchmark("loco", "").eval == {"metrics": ["pixel_auspro"]}
     assert names["fewshot"] == ("mvtec", "visa")
     assert len(names["generalist"]) == 9
     assert names["road"] == ("road_anomaly19", "smiyc_ra21", "smiyc_ro21", "fs_lostandfound", "fs_static")

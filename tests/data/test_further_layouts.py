@@ -175,3 +175,51 @@ def test_rsdds_rows_say_which_set_it_is(tmp_path: Path, draw: Callable[..., Path
     (note,) = catalogue.get("rsdds").survey(plant(CASES[-1], tmp_path, draw)).notes
     assert note.in_rows
     assert note.text == "RSDDS of NEU, arranged for anomaly detection"
+
+
+VARIETY = {
+    "train": [{"anomaly_class": "OK", "image_path": "OK/S1/a_1_OK_C1_7.jpg", "mask_path": None}],
+    "test": [
+        {"anomaly_class": "Pit", "image_path": "NG/Pit/S2/a_2_NG_C1_7.jpg", "mask_path": "NG/Pit/S2/a_2_NG_C1_7.png"},
+        {"anomaly_class": "Pit", "image_path": "NG/Pit/S2/a_2_NG_C02_7.jpg", "mask_path": None},
+    ],
+}
+
+
+@pytest.mark.parametrize("inner", ["", "Real-IAD_Variety_jsons/"])
+@pytest.mark.parametrize("folder", ["VR_joystick", "VR-joystick/VR_joystick"])
+def test_views_without_a_mask_are_normal_and_counted(
+    tmp_path: Path, draw: Callable[..., Path], inner: str, folder: str
+) -> None:
+    place = f"realiadvariety_1024/{folder}"
+    seen, hidden = (f"{place}/NG/Pit/S2/a_2_NG_{tag}_7" for tag in ("C1", "C02"))
+    case = Tree(
+        what="",
+        name="real_iad_variety",
+        images=[f"{place}/OK/S1/a_1_OK_C1_7.jpg", f"{seen}.jpg", f"{hidden}.jpg"],
+        masks=[f"{seen}.png"],
+        texts={f"realiadvariety_jsons/{inner}VR_joystick.json": json.dumps(VARIETY)},
+        expected=[
+            f"train VR_joystick 0 {place}/OK/S1/a_1_OK_C1_7.jpg",
+            f"test VR_joystick 0 {hidden}.jpg",
+            f"test VR_joystick 1 {seen}.jpg {seen}.png",
+        ],
+    )
+    samples = check_tree(case, tmp_path, "", draw)
+    spec = catalogue.get("real_iad_variety")
+    assert spec.unit_of is not None
+    assert len({spec.unit_of(sample.key) for sample in samples}) == 2
+    (note,) = spec.survey(tmp_path).notes
+    assert note.in_rows
+    assert note.text == "1 views of defective parts have no mask and count as normal"
+    with pytest.raises(UserError, match="an anomalous image has no mask"):
+        spec.index(tmp_path, options={"label": "kind"})
+    assert [sample.label for sample in spec.index(tmp_path, options={"label": "kind", "broken": "skip"})] == [0, 1]
+
+
+def test_a_damaged_table_is_a_fault_of_its_class(tmp_path: Path, draw: Callable[..., Path]) -> None:
+    draw(tmp_path / "realiadvariety_raw/a/OK/1.jpg")
+    (tmp_path / "realiadvariety_jsons").mkdir()
+    (tmp_path / "realiadvariety_jsons/a.json").write_text('{"train": []}')
+    with pytest.raises(UserError, match=r"the table cannot be read: KeyError\('test'\)"):
+        catalogue.get("real_iad_variety").index(tmp_path)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from adbench.data.catalogue import register
+from adbench.data.part_tables import Record, pictures_folder, read_table, tables_folder, view
 from adbench.data.sample import Sample
-from adbench.data.survey import Entry, Fault
+from adbench.data.survey import Entry, guarded
 from adbench.data.tree import listing, select
-from adbench.errors import UserError, unknown
 
 _CLASSES = (
     "audiojack",
@@ -83,59 +81,18 @@ def index(
     root: Path, classes: Sequence[str] | None, *, table: str = _TABLES, pictures: str | None = None
 ) -> Iterator[Entry]:
     """Index by the tables of each class."""
-    tables = next((root / place for place in (f"{_TABLES}/{table}", table) if any((root / place).glob("*.json"))), None)
-    if tables is None:
-        known = [folder.name for folder in sorted(root.glob(f"{_TABLES}*/")) + sorted(root.glob(f"{_TABLES}/*/"))]
-        raise unknown("folder of tables", table, known, where=f"data.table, looked for in {root}")
-    folder = _pictures(root, pictures)
+    tables = tables_folder(root, table, _TABLES)
+    folder = pictures_folder(root, pictures, _PICTURES)
     present = set(listing(root / folder).folders)
-    for name in select([name for name in _CLASSES if _listed(tables, name) and name in present], classes, where=root):
-        try:
-            yield from _class(root, folder, tables / f"{name}.json", name)
-        except UserError as error:
-            yield Fault(name, error)
+    known = [name for name in _CLASSES if (tables / f"{name}.json").is_file() and name in present]
+    for name in select(known, classes, where=root):
+        yield from guarded(name, _class(root, folder, tables / f"{name}.json", name))
 
 
-def _listed(tables: Path, name: str) -> bool:
-    return (tables / f"{name}.json").is_file()
+def _class(root: Path, folder: str, table: Path, name: str) -> Iterator[Sample]:
+    def sample_of(split: str, record: Record, meta: Record) -> Sample:
+        place = f"{folder}/{meta.get('prefix', f'{name}/')}"
+        anomalous = record["anomaly_class"] != meta.get("normal_class", "OK")
+        return view(root, place, record, anomalous=anomalous, class_name=name, split=split, dataset="real_iad")
 
-
-def _pictures(root: Path, asked: str | None) -> str:
-    """The folder of images: the one that was asked for, or the only one there is."""
-    folders = [name for name in listing(root).folders if name in _PICTURES]
-    if asked is not None:
-        if asked not in listing(root).folders:
-            raise unknown("folder of images", asked, folders, where=f"data.pictures, looked for in {root}")
-        return asked
-    if len(folders) != 1:
-        what = f"several resolutions are there: {', '.join(folders)}" if folders else "the folder of images is missing"
-        hint = "say which by data.pictures=NAME" if folders else f"unpack one of {', '.join(_PICTURES)}"
-        raise UserError(what, where=str(root), hint=hint)
-    return folders[0]
-
-
-def _class(root: Path, folder: str, table: Path, name: str) -> list[Sample]:
-    try:
-        content = json.loads(table.read_text(encoding="utf-8-sig"))
-        meta = content.get("meta", {})
-        prefix, normal = meta.get("prefix", f"{name}/"), meta.get("normal_class", "OK")
-        records = [(split, record) for split in ("train", "test") for record in content[split]]
-        return [_sample(root, f"{folder}/{prefix}", normal, name, split, record) for split, record in records]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        hint = "take the file of the archive"
-        raise UserError(f"the table cannot be read: {error!r}", where=str(table), hint=hint) from error
-
-
-def _sample(root: Path, place: str, normal: str, name: str, split: str, record: dict[str, Any]) -> Sample:
-    kind, mask = record["anomaly_class"], record.get("mask_path")
-    key = f"{place.rstrip('/')}/{record['image_path']}"
-    return Sample(
-        path=root / key,
-        key=key,
-        class_name=name,
-        label=int(kind != normal),
-        mask_path=root / place / mask if mask and kind != normal else None,
-        split=split,
-        defect=kind if kind != normal else "good",
-        dataset="real_iad",
-    )
+    yield from read_table(table, sample_of)
