@@ -66,6 +66,7 @@ how
   eval.aupro200=true        AUPRO from 200 thresholds, as most papers compute it, beside the exact one
   eval.metrics_mode=exact   constant: constant memory, prints its error bound
   eval.memory_limit_mib=N   exact metrics go to disk above it
+  eval.image_cache=true     decoded, resized images are kept (outputs/images, or a folder) for later evaluations
   eval.heat_maps=N          pictures per class: N anomalous with the highest scores, N/2 with the lowest, N/2 normal
   seed=N
   eval.maps=true            keep all anomaly maps, one maps/DATA/CLASS.npz per class (float16: half as large)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -19,6 +20,8 @@ from adbench.errors import UserError
 
 _THREADS = min(8, 2 * (os.cpu_count() or 1))
 _Stamp = tuple[int, int, int, int]
+_TICK_NS = 2_000_000_000
+"""Longer than the clock of any file system takes from one time to the next (FAT: 2 s)."""
 
 _KNOWN: dict[Path, tuple[_Stamp, str]] = {}
 """Hashes of this process: a file is read again when its inode, size or one of its times has changed."""
@@ -50,7 +53,23 @@ def file_hashes(paths: Iterable[Path]) -> dict[Path, str]:
         return dict(zip(wanted, threads.map(_hash, wanted), strict=True))
 
 
+def recall(record: Any) -> None:
+    """Take hashes that `remembered` gave to another process, of files that are as they were then; else nothing."""
+    for name, entry in record.items() if isinstance(record, dict) else ():
+        match entry:
+            case [[int(), int(), int(), int()] as stamp, str() as sha256]:
+                _KNOWN.setdefault(Path(name), (tuple(stamp), sha256))
+
+
+def remembered(paths: Iterable[Path]) -> dict[str, Any]:
+    """Known hashes, for `recall`; not of files changed a moment ago: another change could leave the same times."""
+    settled = time.time_ns() - _TICK_NS
+    known = {str(path): _KNOWN[path] for path in map(Path.absolute, paths) if path in _KNOWN}
+    return {name: [list(stamp), sha256] for name, (stamp, sha256) in known.items() if max(stamp[2:]) < settled}
+
+
 def _hash(path: Path) -> str:
+    path = path.absolute()
     stamp = _stamp(path)
     known = _KNOWN.get(path)
     if known is None or known[0] != stamp:

@@ -47,12 +47,14 @@ def load_item(
     changes: np.random.Generator | None = None,
     *,
     with_defects: bool = False,
+    as_pixels: bool = False,
 ) -> Item:
     """Decode a sample. Raises UserError naming the file that is broken.
 
     parts    the samples of the mosaic that takes its place
     changes  what image and mask are changed with at random in training, where the transform does that
     with_defects  the masks of single defects too, where there are masks
+    as_pixels     the image is left as pixels, uint8, which a `PixelTransform` normalises later; without `changes`
     """
     label, marked, stored = sample.label, None, None
     image, pasted = (open_picture(sample), None) if parts is None else paste(parts)
@@ -66,8 +68,8 @@ def load_item(
         elif with_masks:
             stored = open_mask(sample, image.size) if pasted is None else pasted
             marked = _share(stored) if label == 1 and sample.mask_path is not None and pasted is None else None
-        tensor, mask = _tensors(transform, image, stored, changes)
-        defects = _defects(sample, image.size) if stored is not None and with_defects else None
+        tensor, mask = _tensors(transform, image, stored, changes, as_pixels)
+        defects = single_defects(sample, image.size) if stored is not None and with_defects else None
         contents = contents_of(image, marked)
         annotated = all(part.annotated for part in parts or [sample])
         field: Literal["masks", "label_maps"] = "masks" if sample.label_ids is None else "label_maps"
@@ -78,12 +80,13 @@ def load_item(
 
 
 def _tensors(
-    transform: Transform, image: Image, mask: Image | None, changes: np.random.Generator | None
+    transform: Transform, image: Image, mask: Image | None, changes: np.random.Generator | None, as_pixels: bool
 ) -> tuple[Tensor, Tensor | None]:
     """The image and its mask as tensors, at random changed together where the transform does that in training."""
     if changes is not None and isinstance(transform, PairTransform):
         return transform.augmented_pair(image, mask, changes)
-    return transform.image(image), None if mask is None else _mask(transform, mask)
+    prepare = transform.pixels if as_pixels and isinstance(transform, PixelTransform) else transform.image
+    return prepare(image), None if mask is None else _mask(transform, mask)
 
 
 def _mask(transform: Transform, mask: Image) -> Tensor:
@@ -99,7 +102,7 @@ def _mask_size(transform: PixelTransform, size: tuple[int, int]) -> torch.Size:
     return transform.mask(new_image("L", size)).shape
 
 
-def _defects(sample: Sample, size: tuple[int, int]) -> list[DefectMask]:
+def single_defects(sample: Sample, size: tuple[int, int]) -> list[DefectMask]:
     """The masks of single defects of an image of `size` (width, height)."""
     return [] if sample.label == 0 else defect_masks(sample, read_masks(sample, size))
 

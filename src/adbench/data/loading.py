@@ -12,11 +12,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from adbench.data.episodes import ORDER, Episode
+from adbench.data.image_cache import ImageCache
 from adbench.data.images import stored_size
 from adbench.data.items import Item, collate, load_augmented, load_item
 from adbench.data.mosaic import Mosaic
 from adbench.data.sample import Batch, Sample
-from adbench.data.transforms import SceneTransform, Transform
+from adbench.data.transforms import PixelTransform, SceneTransform, Transform
 from adbench.errors import UserError, from_system
 from adbench.interrupts import ignore_in_worker
 
@@ -104,6 +105,8 @@ def make_loader(
     drop_last: bool = False,
     with_masks: bool | None = None,
     with_defects: bool = False,
+    as_pixels: bool = False,
+    cache: ImageCache | None = None,
 ) -> BatchLoader:
     """Return the batches of one epoch.
 
@@ -113,6 +116,8 @@ def make_loader(
     `with_masks` says whether batches carry masks; None: if any of `samples` has one. In batches with masks, normal
     images and anomalous images without a mask file have all-zero masks; `Batch.annotated` tells them apart.
     `with_defects` adds the masks of single defects at their stored size (`Batch.defects`) to those.
+    `as_pixels` leaves images as uint8 where the transform can normalise them later (`PixelTransform`). They are read
+    from `cache`, where it is given: all `samples`, of the same transform, without mosaics.
     Label maps come at their own size, as they are to be evaluated (`make_episode_loader` is for training), and a batch
     without any where they are held back. With label maps or a `SceneTransform`, a batch ends where the images' size
     changes: batches may then be smaller, never mixed.
@@ -132,6 +137,8 @@ def make_loader(
         mosaic=Mosaic(samples, mosaic) if mosaic else None,
         seed=(seed, epoch),
         with_defects=with_defects,
+        as_pixels=as_pixels and isinstance(transform, PixelTransform),
+        cache=cache,
     )
     return BatchLoader(batches, skip=skip, workers=workers)
 
@@ -196,10 +203,12 @@ class _Batches(Dataset["Batch | _Fault"]):
         seed: tuple[int, int],
         augment: bool = False,
         with_defects: bool = False,
+        as_pixels: bool = False,
+        cache: ImageCache | None = None,
     ) -> None:
         self.samples, self.transform, self.episodes = samples, transform, episodes
         self.with_masks, self.mosaic, self.seed, self.augment = with_masks, mosaic, seed, augment
-        self.with_defects = with_defects
+        self.with_defects, self.as_pixels, self.cache = with_defects, as_pixels, cache
 
     def __len__(self) -> int:
         return len(self.episodes)
@@ -232,8 +241,13 @@ class _Batches(Dataset["Batch | _Fault"]):
         if self.mosaic is not None:
             parts = self.mosaic.draw(sample, np.random.default_rng([*self.seed, _ITEM, index]))
         changes = np.random.default_rng([*self.seed, _CHANGES, index]) if self.augment else None
-        with_defects = self.with_defects
-        return load_item(sample, self.transform, self.with_masks, parts, changes, with_defects=with_defects)
+        if self.cache is not None:
+            item = self.cache.item(sample, with_masks=self.with_masks, with_defects=self.with_defects)
+            if not self.as_pixels and isinstance(self.transform, PixelTransform):
+                item = replace(item, image=self.transform.normalised(item.image))
+            return item
+        flags = {"with_defects": self.with_defects, "as_pixels": self.as_pixels}
+        return load_item(sample, self.transform, self.with_masks, parts, changes, **flags)
 
 
 class _Fault:

@@ -17,9 +17,10 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from adbench.data.image_cache import ImageCache
 from adbench.data.loading import make_loader
 from adbench.data.sample import Batch, Sample
-from adbench.engine.device import autocast
+from adbench.engine.device import autocast, on_device
 from adbench.engine.progress import Advance
 from adbench.engine.settings import EvalSettings
 from adbench.errors import UserError
@@ -159,7 +160,13 @@ class _OnDevice(Mapping[str, Tensor]):
 
 
 def encoded(
-    method: Method, samples: Sequence[Sample], settings: EvalSettings, *, device: torch.device, with_masks: bool
+    method: Method,
+    samples: Sequence[Sample],
+    settings: EvalSettings,
+    *,
+    device: torch.device,
+    with_masks: bool,
+    images: ImageCache | None = None,
 ) -> Iterator[Encoded]:
     """Load and encode the samples, batch by batch; one by one where predictions depend on the batch."""
     method.eval()
@@ -171,10 +178,12 @@ def encoded(
         workers=settings.workers,
         with_masks=with_masks,
         with_defects=settings.needs_defects,
+        as_pixels=device.type == "cuda",
+        cache=images,
     )
     start = time.perf_counter()
     for batch in loader:
-        batch = batch.to(device)
+        batch = on_device(batch, method.transform, device)
         with torch.no_grad(), autocast(settings.amp, device):
             features = method.encode(batch)
         yield batch, features, time.perf_counter() - start

@@ -30,6 +30,7 @@ from adbench.engine.weights import BACKBONE_KEYS, WeightsRecord, backbone, hyper
 from adbench.errors import UserError
 from adbench.methods.base import Method
 
+_WITHOUT_EFFECT = ("workers", "heat_maps", "image_cache")
 _MARK = "|"  # between the number of a draw and a tensor's name
 
 
@@ -60,7 +61,7 @@ class ClassResultCache:
             "backbone": {key: shown.get(key) for key in BACKBONE_KEYS},
             "weights": None if record is None else record.sha256,
             "metric_set": asdict(data.metric_set),
-            "settings": {key: value for key, value in asdict(settings).items() if key not in ("workers", "heat_maps")},
+            "settings": {key: value for key, value in asdict(settings).items() if key not in _WITHOUT_EFFECT},
         }
 
     def load(self, class_name: str, samples: Sequence[Sample]) -> FinishedClass | None:

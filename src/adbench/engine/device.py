@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import torch
 
+from adbench.data.sample import Batch
+from adbench.data.transforms import PixelTransform, Transform
 from adbench.errors import UserError, unknown
 
 _AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -47,3 +50,11 @@ def autocast(amp: str, device: torch.device) -> contextlib.AbstractContextManage
     if amp == "off":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=_AMP_TYPES[amp])
+
+
+def on_device(batch: Batch, transform: Transform, device: torch.device) -> Batch:
+    """The batch on `device`, its images normalised there where they came as pixels."""
+    batch = batch.to(device)
+    if batch.images.dtype == torch.uint8 and isinstance(transform, PixelTransform):
+        return replace(batch, images=transform.normalised(batch.images))
+    return batch

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from adbench.data.image_cache import ImageCache
 from adbench.data.loading import has_masks, told_of_lost_memory
 from adbench.data.sample import Sample
 from adbench.engine import ranks
@@ -21,6 +22,7 @@ from adbench.engine.class_results import ClassResultCache, FinishedClass, restor
 from adbench.engine.class_shares import Accumulator, Share, put_together, share_of, takes_whole_classes
 from adbench.engine.curves import write_curves
 from adbench.engine.device import autocast, check_amp
+from adbench.engine.image_caches import image_caches
 from adbench.engine.image_size import check_sees_all
 from adbench.engine.kept_maps import MapWriter, maps_files
 from adbench.engine.names import file_name, file_names
@@ -148,12 +150,16 @@ def _finished_classes(
     todo = ranks.broadcast([name for name in classes if name not in finished])
     if len(todo) < len(classes):
         reporter.say(f"{data.name}: {len(classes) - len(todo)} of {len(classes)} classes were finished before")
+    part, with_masks = {name: classes[name] for name in todo}, has_masks(data.samples)
+    images = image_caches(method, part, settings, reporter, with_masks=with_masks)
     shared_banks = _shared_banks(work, todo)
     outbox = ranks.Outbox()
     with reporter.track(f"evaluate {data.name}", sum(len(classes[name]) for name in todo)) as advance:
         for name in todo:
             shortlist = Shortlist(settings.heat_maps, method) if painter and settings.heat_maps else None
-            whole = _evaluate_class(work, name, classes[name], shared_banks, shortlist, outbox, advance)
+            whole = _evaluate_class(
+                work, name, classes[name], shared_banks, shortlist, outbox, advance, images.get(name)
+            )
             if whole is None:
                 continue
             finished[name] = _finished_class(method, whole)
@@ -175,6 +181,7 @@ def _evaluate_class(
     shortlist: Shortlist | None,
     outbox: ranks.Outbox,
     advance: Advance,
+    images: ImageCache | None = None,
 ) -> Share | None:
     """Score this rank's share of a class. Returns the whole class on rank 0; the others send theirs and go on."""
     method, data = work.method, work.data
@@ -192,6 +199,7 @@ def _evaluate_class(
             validation=[sample for sample in data.validation if share and sample.class_name == name],
             shortlist=shortlist,
             maps=maps,
+            images=images,
             advance=advance,
         )
         mine = Share(accumulators, shortlist, banks if banks and method.fits and share else [])
@@ -249,16 +257,17 @@ def accumulate(
     validation: Sequence[Sample] = (),
     shortlist: Shortlist | None = None,
     maps: MapWriter | None = None,
+    images: ImageCache | None = None,
     advance: Advance | None = None,
 ) -> list[Accumulator]:
     """Score the samples of one class, or a shard of them (shards merge): an accumulator for each of `memory_banks`.
 
     None: one, with the memory bank that the method has. Every image is loaded and encoded once for all of them. Random
     streams are seeded at the start and kept apart: no result depends on the others. Pictures are of the last bank.
-    `seconds` is what each result alone would have taken.
+    `seconds` is what each result alone would have taken. Images come from `images`, where it is given.
     """
     metric_set = metric_set or MetricSet()
-    batches: Iterable[Encoded] = encoded(method, samples, settings, device=device, with_masks=with_masks)
+    batches: Iterable[Encoded] = encoded(method, samples, settings, device=device, with_masks=with_masks, images=images)
     with borrowed(method):
         banks = [method.memory_bank] if memory_banks is None else list(memory_banks)
         if method.selects_on_test and samples:

@@ -173,6 +173,8 @@ class EvalSettings:
                          of CLIP methods do; or of the "image" as it is stored, to which maps are scaled up
     heat_maps            pictures per class: the most anomalous images and, half as many, the most suspect normal ones
     maps                 keep all anomaly maps in the run's folder (see `kept_maps`): as float32 (true), or as float16
+    image_cache          decoded and resized images are kept in this folder (true: outputs/images) and read from there
+                         by later evaluations, to the same bits
     metrics_mode         "exact", or "constant": little memory for any number of pixels, prints its error bound
     memory_limit_mib     exact pixel metrics of a class spill to disk above this much memory; so do its features, where
                          a method scores a class as a whole
@@ -189,6 +191,7 @@ class EvalSettings:
     pixel_size: PixelSize = "map"
     heat_maps: NonNegativeInt = 0
     maps: KeepMaps = False
+    image_cache: bool | str = False
     metrics_mode: MetricsMode = "exact"
     memory_limit_mib: PositiveInt = 4096
 
