@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adbench.cli.other_settings import is_free
 from adbench.cli.override_parser import Override, parse
 from adbench.cli.overrides import Overrides
 from adbench.cli.reproduction import Evaluation, Recipe
@@ -18,14 +18,6 @@ OPTIONS = ("data", "out")
 """Words that are for `reproduce` itself."""
 _DECIDED = ("method", "checkpoint", "benchmark", "missing", "validation", "outputs", "rerun", "resume", "data.root")
 _OF_TRAINING, _OF_EVALUATION = ("trainer",), ("eval", "support")
-_BACKBONE = ("clip", "clip.name", "clip.pretrained")
-"""Told by the results themselves."""
-_FREE = re.compile(
-    r"data_dir|device|seed|support\.seed|clip\.checkpoint|data\.\w+\.root|(trainer|eval)\.(workers|heat_maps|image_cache\w*)"
-    r"|trainer\.(cache\w*|checkpoint_\w+|log_every)"
-    r"|eval\.(batch_size|aupro200|aupro_limit|metrics|maps|memory_limit_mib)"
-)
-"""Settings that leave the setting of the figures as it is: where things lie, how fast it goes, what is kept, seeds."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +50,7 @@ def user_words(argv: Sequence[str]) -> list[Override]:
 
 def changed(typed: Sequence[Override]) -> list[str]:
     """Which of the settings that were typed make another setting than that of the figures, in words."""
-    words = [one.word for one in typed if one.key not in (*OPTIONS, *_BACKBONE) and not _FREE.fullmatch(one.key)]
+    words = [one.word for one in typed if one.key not in OPTIONS and not is_free(one.key)]
     return [f"other settings: {word}" for word in words]
 
 

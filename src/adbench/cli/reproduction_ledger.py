@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from adbench.atomic import write_text
+from adbench.cli.other_settings import backbone_file
 from adbench.cli.reproduction import Recipe
 from adbench.cli.reproduction_jobs import Job, values_of
 from adbench.engine.run_folder import RunFolder
@@ -59,22 +59,6 @@ def write_ledger(recipe: Recipe, lines: Sequence[LedgerLine], folder: Path) -> l
     for name, text in texts.items():
         write_text(folder / name, text)
     return [folder / name for name in texts]
-
-
-def backbone_file(config: Mapping[str, Any]) -> list[str]:
-    """Why the backbone's weights, where they were read from a file, are not known to be those of its name."""
-    from adbench.clip.presets import PRESETS
-    from adbench.clip.published_files import why_unknown
-
-    clip = config.get("clip", {})
-    preset = PRESETS.get(str(clip.get("name")))
-    if clip.get("checkpoint") is None or preset is None or preset.module:
-        return []
-    file = Path(str(clip["checkpoint"]))
-    if not file.is_file():
-        return [f"the backbone's weights were read from {file.name}, which is not there any more"]
-    why = why_unknown(file.name, file_sha256(file), preset.model, preset.pretrained)
-    return [why] if why else []
 
 
 def _finished(job: Job, folder: Path, changes: Sequence[str]) -> FinishedRun:
