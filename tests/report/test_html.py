@@ -28,7 +28,7 @@ HISTORY = [
 class Balanced(HTMLParser):
     """Fails on a tag that is closed but was not opened, or the other way round."""
 
-    void = ("meta", "img", "input", "line", "circle", "polyline")
+    void = ("meta", "img", "input", "line", "circle", "polyline", "wbr")
 
     def __init__(self):
         super().__init__()

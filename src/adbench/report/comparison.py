@@ -111,11 +111,11 @@ def shown(line: Line, metric: str) -> str:
 
 
 def _places(runs: Sequence[Run]) -> list[tuple[str, str, int | None]]:
-    return list(
-        dict.fromkeys(
-            (row["dataset"], row["class_name"], row.get("shots")) for run in runs for row in condensed(run.rows)
-        )
-    )
+    """Data sets, classes and K of all runs, those of a data set together."""
+    rows = [row for run in runs for row in condensed(run.rows)]
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    places = dict.fromkeys((row["dataset"], row["class_name"], row.get("shots")) for row in rows)
+    return sorted(places, key=lambda place: datasets.index(place[0]))
 
 
 def _grouped(row: Row) -> dict[tuple[str, str, str], list[Published]]:

@@ -123,7 +123,7 @@ def _colour_bar(limits: tuple[float, float], threshold: float | None, height: in
     draw, font = ImageDraw.Draw(bar), ImageFont.load_default(size)
     low, high = limits
     draw.text((1.3 * size, 0), f"{high:.3g}", fill=INK, font=font, anchor="lt")
-    draw.text((1.3 * size, height - 1), f"{low:.3g}", fill=INK, font=font, anchor="ls")
+    draw.text((1.3 * size, height - size // 4), f"{low:.3g}", fill=INK, font=font, anchor="ls")
     if threshold is not None and low < threshold < high:
         y = round((height - 1) * (high - threshold) / (high - low))
         draw.line([(0, y), (size, y)], fill=CONTOUR, width=max(2, size // 6))

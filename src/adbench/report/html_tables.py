@@ -29,9 +29,16 @@ def result_table(rows: Sequence[Row], beside: Mapping[int, Sequence[Line]], by: 
         hidden.add("method")
     columns = [index for index, key in enumerate(table.keys) if key not in hidden]
     keys = [table.keys[index] for index in columns]
-    single = [row for row in rows if not is_strong(row)]
-    ranks = by == "class"  # data sets do not compete
-    marks = {key: ranked([row.get(key) for row in single], key) for key in keys if is_metric(key) and ranks}
+    rivals: dict[tuple[Any, ...], list[Row]] = {}  # classes of one draw of support; data sets do not compete
+    for row in rows if by == "class" else ():
+        if not is_strong(row):
+            rivals.setdefault(_draw(row), []).append(row)
+    marks = {
+        (draw, key): ranked([row.get(key) for row in of_draw], key)
+        for draw, of_draw in rivals.items()
+        for key in keys
+        if is_metric(key)
+    }
     starts = {key: bar_start([row.get(key) for row in rows]) for key in keys if is_metric(key)}
     head = [
         Cell(table.headers[index], _text_class(key), small=f"{starts[key]:g}–100" if key in starts else "")
@@ -41,7 +48,7 @@ def result_table(rows: Sequence[Row], beside: Mapping[int, Sequence[Line]], by: 
     for row, texts in zip(table.rows, table.lines, strict=True):
         cells = []
         for index, key in zip(columns, keys, strict=True):
-            mark = "" if is_strong(row) else marks.get(key, {}).get(row.get(key), "")
+            mark = "" if is_strong(row) else marks.get((_draw(row), key), {}).get(row.get(key), "")
             cells.append(
                 metric_cell(texts[index], row.get(key), mark, starts[key])
                 if key in starts
@@ -53,7 +60,7 @@ def result_table(rows: Sequence[Row], beside: Mapping[int, Sequence[Line]], by: 
             texts_beside = [shown(line, key) if is_metric(key) else names.get(key, "") for key in keys]
             cells = [Cell(text, _text_class(key)) for key, text in zip(keys, texts_beside, strict=True)]
             body.append(("difference" if line.kind == "difference" else "published", cells))
-    legend = "Bold: the best of a column; underlined: the second. " if any(marks.values()) else ""
+    legend = "Bold: the best class of a column; underlined: the second. " if any(marks.values()) else ""
     return Table(head, body, [f"* {note}" for note in table.notes], legend + ABOUT_BARS)
 
 
@@ -100,6 +107,10 @@ def published_table(comparison: Comparison) -> Table:
         for line, cells in zip(comparison.lines, printed(comparison), strict=True)
     ]
     return Table([Cell(text, "text" * (i < 4)) for i, text in enumerate(heads)], body, comparison.notes)
+
+
+def _draw(row: Row) -> tuple[Any, ...]:
+    return row.get("shots"), row.get("support_seed")
 
 
 def _text_class(key: str) -> str:

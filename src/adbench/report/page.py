@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -101,10 +102,16 @@ def render(title: str, summary: str, sections: Sequence[Section]) -> str:
 @functools.cache
 def _environment() -> Environment:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from markupsafe import Markup, escape
 
     def load(name: str) -> str:
         return resources.files("adbench.report").joinpath(name).read_text(encoding="utf-8")
 
-    return Environment(
+    def breakable(text: str) -> Markup:
+        return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(text))))
+
+    environment = Environment(
         loader=FunctionLoader(load), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["breakable"] = breakable
+    return environment

@@ -28,6 +28,7 @@ from adbench.report.seeds import FinishedRun, over_seeds
 from adbench.report.table import cell, condensed, is_mean
 
 MOST_LINES = 6  # runs in a drawing: there are no more colours
+MOST_DIFFERENCES = 5  # runs with which a table still fits on a screen with differences
 SEED = 111  # of the draws of images
 
 Gains = Mapping[Place, PairedLine]
@@ -86,6 +87,8 @@ def about(beside: Beside) -> list[str]:
     """What the differences and their intervals are."""
     if len(beside.runs) < 2:
         return []
+    if len(beside.runs) > MOST_DIFFERENCES:
+        return [f"Differences are shown of up to {MOST_DIFFERENCES} runs; report.csv has those of all."]
     differences = f"Differences are to {beside.runs[0].label}, in points"
     if any(beside.gains):
         differences += (
@@ -158,7 +161,10 @@ def class_tables(beside: Beside, dataset: str) -> list[Table]:
         {(row["class_name"], row.get("shots")): row for row in condensed(run.rows) if row["dataset"] == dataset}
         for run in beside.runs
     ]
-    places = sorted(dict.fromkeys(place for rows in by_run for place in rows), key=lambda place: place[0] == "mean")
+    places = sorted(
+        dict.fromkeys(place for rows in by_run for place in rows),
+        key=lambda place: (place[1] or 0, place[0] == "mean"),
+    )
     metrics = in_order(key for rows in by_run for row in rows.values() for key in row)
     return [_class_table(beside, dataset, metric, places, by_run) for metric in metrics]
 
@@ -171,11 +177,11 @@ def _class_table(
     by_run: Sequence[Mapping[tuple[str, int | None], Row]],
 ) -> Table:
     values = [row.get(metric) for rows in by_run for row in rows.values()]
-    start = bar_start(values)
+    start, has_differences = bar_start(values), len(beside.runs) <= MOST_DIFFERENCES
     head = [Cell("class", "text")]
     for number, run in enumerate(beside.runs):
         head.append(Cell(run.label, small=f"{start:g}–100"))
-        head += [Cell("difference")] * (number > 0)
+        head += [Cell("difference")] * (number > 0 and has_differences)
     rows = []
     for place in places:
         present = [rows_of_run.get(place) for rows_of_run in by_run]
@@ -187,7 +193,7 @@ def _class_table(
             value = None if row is None else row.get(metric)
             text = "" if row is None or metric not in row else cell(metric, row)
             cells.append(metric_cell(text, value, marks.get(value, ""), start))
-            if number:
+            if number and has_differences:
                 gain = beside.gains[number].get((dataset, *place, metric))
                 cells.append(_difference(None if first is None else first.get(metric), value, gain))
         rows.append(("mean" if place[0] == "mean" else "", cells))
