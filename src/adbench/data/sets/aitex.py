@@ -63,8 +63,9 @@ NODefect_images/[<fabric>/]nnnn_000_ff.png""",
         "images; tiles of strips without defects are normal. Tiles are cut when they are opened; nothing is written.",
         "There is no official split: a quarter of the normal tiles is drawn for the test in the order of their paths "
         "(scikit-learn's train_test_split, test_size=0.25, random_state=42).",
-        "The page says 140 strips without and 105 with defects; copies with one more of either are in use, so numbers "
-        "of tiles are not checked.",
+        "The page says 140 strips without (20 of each of 7 fabrics) and 105 with defects, and so does what is written "
+        "of the copy on Mendeley Data (663j22s43c); copies with one more of either are in use. How many tiles others "
+        "get from them could not be found, so numbers of tiles are not checked.",
         "0044_019_04 and 0097_030_03 have two masks each, which are joined. 0100_025_08 has none and is left out, like "
         "strips whose mask is empty; any other strip without a mask is an error.",
         "Strips are padded with white, more of it in some fabrics: many normal tiles are blank.",

@@ -121,7 +121,8 @@ def index_kvasir(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
     quirks=(
         NO_NORMAL,
         _COLON,
-        "The layout of the archive could not be confirmed here: folders images and masks are what copies of it have.",
+        "Public code reads EndoTect_2020_Segmentation_Test_Dataset/images, as here. That the masks lie beside it in "
+        "masks is what copies have; the archive itself could not be seen.",
     ),
 )
 def index_endo(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
