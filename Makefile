@@ -17,12 +17,12 @@ STAMP := $(VENV)/.installed
 setup: $(STAMP)
 
 # Installed again only when the lock file or the package's metadata change.
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock requirements-app.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "adbench: error: the locked versions need Python 3.11 or newer, this is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing the $$(grep -c == requirements.lock) packages of requirements.lock; torch with its CUDA libraries is several GB"
 	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-app.lock -e .
 	@touch $@
 	@echo "ready: . $(BIN)/activate"
 

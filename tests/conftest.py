@@ -25,15 +25,15 @@ def tiny_clip():
     return make_tiny_clip()
 
 
-# A GPU, and data whose licences forbid shipping them, may be absent from where everything else must run.
-MAY_BE_ABSENT = ("needs CUDA", "no real data here")
+# A GPU, data whose licences forbid shipping them, and a browser may be absent from where everything else must run.
+MAY_BE_ABSENT = ("needs CUDA", "no real data here", "needs chromium")
 
 
 def pytest_addoption(parser):
     parser.addoption(
         "--complete",
         action="store_true",
-        help="fail where a test is skipped for want of anything but a GPU or real data: an extra that is not installed",
+        help="fail where a test is skipped for want of more than a GPU, real data or a browser: of an extra, say",
     )
 
 

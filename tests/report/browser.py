@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import shutil
@@ -27,12 +28,27 @@ class Browser:
             return json.load(answer)["value"]
 
     def show(self, page, width, *, dark=False):
-        """Open a file in a window of `width` pixels."""
+        """Open a file, or an address, in a window of `width` pixels."""
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self._ask("goog/cdp/execute", cmd="Emulation.setDeviceMetricsOverride", params=size)
         self._ask("goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params={"features": scheme})
-        self._ask("url", url=Path(page).resolve().as_uri())
+        self._ask("url", url=page if str(page).startswith("http") else Path(page).resolve().as_uri())
+
+    def send(self, selector, text):
+        """Type a text into the element that a CSS selector names; into one for files: their paths, one a line."""
+        (element,) = self._ask("element", using="css selector", value=selector).values()
+        self._ask(f"element/{element}/value", text=text)
+
+    def click(self, selector):
+        """Click on the element that a CSS selector names."""
+        (element,) = self._ask("element", using="css selector", value=selector).values()
+        self._ask(f"element/{element}/click")
+
+    def screenshot(self):
+        """What the window shows, as PNG."""
+        with urllib.request.urlopen(f"{self._address}/screenshot", timeout=120) as answer:
+            return base64.b64decode(json.load(answer)["value"])
 
     def run(self, script):
         """What a function body of JavaScript returns."""
