@@ -9,6 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from adbench import methods
+from adbench.engine.device import autocast
 from simulated_gpu import simulated_gpu
 from tiny import make_batch, make_tiny_clip, make_tiny_convnext
 from tiny_vl4ad import make_scenes, make_vl4ad
@@ -22,7 +23,7 @@ SETTINGS = {
 }
 
 
-def results(name, device):
+def results(name, device, amp="off"):
     """Scores, maps and losses of a method with the weights that it is built with."""
     torch.manual_seed(0)
     if name == "vl4ad":
@@ -33,7 +34,7 @@ def results(name, device):
     method.clip.to(device)
     method.to(device)
     batch = batch.to(device)
-    with torch.no_grad():
+    with torch.no_grad(), autocast(amp, torch.device(device)):
         features = method.eval().encode(batch)
         if method.adapts:
             method.adapt("bottle", batch, method.encode_support(batch))
@@ -79,3 +80,17 @@ def test_the_simulation_refuses_what_a_gpu_refuses():
         assert there[torch.tensor([0, 2])].shape == (2,)  # so are the host's indices
         with pytest.raises(RuntimeError, match="same device"):
             here[there.long()]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+@pytest.mark.parametrize("name", [name for name in methods.names() if name not in ("musc", "median_colour")])
+def test_autocast_stays_near_float32(name, amp):
+    """Maps and scores, as a share of their range: of random weights, which amplify more than trained ones."""
+    device = torch.device("cuda", 0)
+    exact, rounded = results(name, device), results(name, device, amp=amp)
+    for key in ("maps", "scores"):
+        if key in exact:
+            spread = exact[key].max() - exact[key].min()
+            assert (rounded[key].float() - exact[key]).abs().mean() <= 0.05 * spread + 0.01, key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Case:
     repeats   the best of so many is taken, after one to warm up
     n_images  pictures of the whole evaluation; None: two batches, and eight for a method that scores a class as a whole
     side      height of the made pictures in pixels; they are decoded, resized and scored
+    pictures  folder in which made pictures stay for the next case; None: they go
     trace     file for a Chrome trace of one more evaluation; None: none
     """
 
@@ -52,6 +54,7 @@ class Case:
     repeats: int = 3
     n_images: int | None = None
     side: int = 1024
+    pictures: Path | None = None
     trace: Path | None = None
 
 
@@ -65,8 +68,9 @@ def measure(case: Case) -> Row:
     *_mib                        peaks of the evaluation, and of the step
     notes                        what could not be measured, and why
     """
-    with tempfile.TemporaryDirectory(prefix="adbench-bench-") as name:
-        folder, size = Path(name), case.settings.batch_size
+    size = case.settings.batch_size
+    with contextlib.ExitStack() as stack:
+        folder = case.pictures or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="adbench-bench-")))
         n_images = case.n_images or max(2 * size, _LEAST_OF_A_CLASS if case.method.transductive else 2)
         samples = _made(case, folder, n_images, "test")
         support = _made(case, folder, case.shots, "train") if case.shots else []
@@ -90,7 +94,10 @@ def measure(case: Case) -> Row:
 
 
 def _made(case: Case, folder: Path, n: int, split: str) -> list[Sample]:
-    return make_pictures(folder, n, side=case.side, supervision=case.method.supervision, split=split)
+    kind = "road" if case.method.supervision == "segmentation" else "objects"
+    return make_pictures(
+        folder / f"{kind}_{case.side}", n, side=case.side, supervision=case.method.supervision, split=split
+    )
 
 
 def _supports(case: Case, pool: list[Sample]) -> Any:

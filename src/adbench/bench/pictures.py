@@ -16,7 +16,7 @@ ROAD_IDS = {0: 0, 1: 1, 255: 255}
 
 
 def make_pictures(folder: Path, n: int, *, side: int, supervision: str, split: str) -> list[Sample]:
-    """`n` pictures of smooth noise, `side` px high: square, or road scenes of twice the width.
+    """`n` pictures of smooth noise, `side` px high: square, or road scenes of twice the width. Those there are stay.
 
     In the split "test" every second one is anomalous, with a mask or label map; "train" holds normal pictures or, of
     road scenes, label maps of all classes; "auxiliary" is "test" for training: as that, or as "train" of road scenes.
@@ -27,7 +27,8 @@ def make_pictures(folder: Path, n: int, *, side: int, supervision: str, split: s
     samples = []
     for number in range(n):
         path, key = folder / f"{split}_{number:03d}.png", f"{class_name}/{split}/{number:03d}.png"
-        _noise(size, number).save(path, compress_level=1)
+        if not path.exists():
+            _noise(size, number).save(path, compress_level=1)
         anomalous = split != "train" and number % 2 == 1
         mask, ids = _square(size) if anomalous else None, None
         if n_classes and split == "test":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shlex
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,18 +75,21 @@ def run(argv: Sequence[str]) -> int:
     first, reporter = cases[0], make_reporter()
     device, folder = _device(first), _folder(first)
     rows: list[Row] = []
-    backbone = _Backbone(device)
-    for number, case in enumerate(cases, start=1):
-        reporter.say(f"{number} of {len(cases)}   {shlex.join(_said(case))}")
-        try:
-            rows.append(_measured(case, backbone, folder if profile else None))
-        except UserError as error:
-            if len(cases) == 1:
-                raise
-            reporter.say(f"left out     {error}")
+    backbone, facts = _Backbone(device), _facts(words, device)
+    files: list[Path] = []
+    with tempfile.TemporaryDirectory(prefix="adbench-bench-") as pictures:
+        for number, case in enumerate(cases, start=1):
+            reporter.say(f"{number} of {len(cases)}   {shlex.join(_said(case))}")
+            try:
+                rows.append(_measured(case, backbone, Path(pictures), folder if profile else None))
+            except UserError as error:
+                if len(cases) == 1:
+                    raise
+                reporter.say(f"left out     {error}")
+                continue
+            files = write(folder, facts, rows)  # what is there, should the rest be stopped
     if not rows:
         raise UserError("nothing could be measured", where="bench", hint="see the lines above")
-    files = write(folder, _facts(words, device), rows)
     print_table(_rich(HEADERS, lines(rows)), width=200)
     print(LEGEND)
     for file in files:
@@ -132,7 +136,7 @@ class _Backbone:
         return self.clip
 
 
-def _measured(case: Overrides, backbone: _Backbone, traces: Path | None) -> Row:
+def _measured(case: Overrides, backbone: _Backbone, pictures: Path, traces: Path | None) -> Row:
     import torch
 
     from adbench.bench.measure import Case, measure
@@ -157,6 +161,7 @@ def _measured(case: Overrides, backbone: _Backbone, traces: Path | None) -> Row:
                 repeats=whole_number(case, "repeats", 3, least=1),
                 n_images=whole_number(case, "images", 1, least=1) if "images" in case else None,
                 side=whole_number(case, "picture", 1024, least=64),
+                pictures=pictures,
                 trace=None if traces is None else traces / f"trace_{_file_name(case)}.json",
             )
         )

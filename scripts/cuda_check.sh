@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Everything that only a GPU can show, with the files of a checkout alone: no data set, no download.
+#
+#   scripts/cuda_check.sh                        on a GPU: at most eight minutes on an H100; writes docs/performance.md's table
+#   scripts/cuda_check.sh --device cpu --tiny    the same steps as far as a CPU can take them, in less than a minute
+#
+# 1 tests marked `cuda`: parity cases, every method and precision, resume    2 two processes on one GPU (gloo), on two (NCCL)
+# 3 `bench` of every method, beside published times. What fails is named, the other steps are run, the exit status is 1.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+device=cuda tiny=no
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --device) device="${2:?--device lacks its value}"; shift 2 ;;
+    --tiny) tiny=yes; shift ;;
+    *) echo "cuda_check: unknown option $1 (known: --device cuda|cpu, --tiny)" >&2; exit 2 ;;
+  esac
+done
+python="${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}"
+export PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}"
+out="$(mktemp -d)"
+trap 'rm -rf "$out"' EXIT
+failed=()
+patience=$([ "$device" = cuda ] && echo 1 || echo 10)  # nobody waits for a busy CPU's eight minutes
+
+step() { # NAME SECONDS COMMAND...: run it, within the limit and the eight minutes; its output is shown where it fails
+  local name="$1" limit=$(($2 * patience)) left=$((480 * patience - SECONDS)) begin=$SECONDS
+  shift 2
+  [ "$left" -gt "$limit" ] || limit=$((left > 1 ? left : 1))
+  if timeout "$limit" "$@" >"$out/log" 2>&1; then
+    echo "ok    $name ($((SECONDS - begin)) s)"
+  else
+    echo "FAIL  $name ($((SECONDS - begin)) s): $*"
+    tail -n 40 "$out/log"
+    failed+=("$name")
+  fi
+}
+
+adbench() { "$python" -m adbench "$@"; }
+export python
+export -f adbench
+
+gpus=0
+if [ "$device" = cuda ]; then
+  gpus=$("$python" -c 'import torch; print(torch.cuda.device_count())')
+  [ "$gpus" -gt 0 ] || { echo "cuda_check: PyTorch sees no GPU (--device cpu --tiny takes the steps on a CPU)" >&2; exit 2; }
+fi
+
+# 1. Tests. On a CPU two cases stand for all, which the test suite runs anyway.
+if [ "$device" = cuda ]; then
+  step "tests marked cuda" 150 "$python" -m pytest -q -m cuda -p no:cacheprovider tests
+else
+  step "parity on $device" 60 "$python" -m adbench parity tests/fixtures/parity/winclip/few_shot_k2 --device "$device"
+fi
+
+# 2. Several processes: the rows of one.
+eval_words="eval method=clip_zeroshot clip=demo data=piped_mini data.classes=[PA_BDP01_TL] device=$device"
+ranks() { # PROCESSES OUT
+  "$python" -m torch.distributed.run --standalone --nproc-per-node="$1" -m adbench $eval_words out="$2"
+}
+same() { # RUN RUN: equal rows, to rounding
+  "$python" - "$1" "$2" <<'PY'
+import json, math, sys
+first, second = (json.load(open(f"{run}/results.json"))["rows"] for run in sys.argv[1:])
+assert len(first) == len(second), "another number of rows"
+for a, b in zip(first, second):
+    for key in a:
+        if isinstance(a[key], float) and not key.endswith(("seconds", "per_second")) and math.isfinite(a[key]):
+            assert abs(a[key] - b[key]) < 1e-5, (key, a[key], b[key])
+PY
+}
+export eval_words
+export -f ranks same
+step "one process" 60 bash -c "adbench $eval_words out=$out/one"
+step "two processes share a device" 60 bash -c "CUDA_VISIBLE_DEVICES=0 ranks 2 $out/two && same $out/one $out/two"
+[ "$gpus" -lt 2 ] || step "two GPUs (NCCL)" 60 bash -c "ranks 2 $out/nccl && same $out/one $out/nccl"
+
+# 3. Speed. Groups share a backbone, which is drawn once for each.
+if [ "$tiny" = yes ]; then
+  step "bench" 60 "$python" -m adbench bench method=clip_zeroshot,visualad clip=demo picture=96 repeats=1 threads=1 \
+    device="$device" out="$out/bench_tiny"
+else
+  common="repeats=2 picture=512 device=$device amp=off,bf16"
+  large="clip=ViT-L-14-336 clip.image_size=518 batch_size=1,8,16 images=16"
+  for words in \
+    "method=anomalyclip,faprompt,visualad,clip_zeroshot $large clip.quick_gelu=true" \
+    "method=adaclip,aaclip,musc $large clip.quick_gelu=false" \
+    "method=winclip,inctrl,promptad batch_size=1,8,16 images=16" \
+    "method=vl4ad batch_size=1,4 images=4"; do
+    name="${words%% *}"
+    step "bench $name" 120 bash -c "adbench bench $words $common out='$out/bench_${name#method=}'"
+  done
+fi
+if [ "$device" = cuda ]; then
+  step "table" 10 "$python" scripts/cuda_table.py docs/performance.md "$out"/bench_*/bench.json
+else
+  step "table" 10 "$python" scripts/cuda_table.py "$out/performance.md" "$out"/bench_*/bench.json
+fi
+
+[ ${#failed[@]} -eq 0 ] || { echo "cuda_check: failed: ${failed[*]}" >&2; exit 1; }
+echo "cuda_check: all steps passed on $device"

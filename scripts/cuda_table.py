@@ -1,0 +1,66 @@
+"""Write what `bench` measured into docs/performance.md, between its markers, beside published times.
+
+python scripts/cuda_table.py docs/performance.md BENCH.json [BENCH.json ...]
+
+Published times are of batches of 1 on a GPU that their table does not name; the target is a fifth of them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from adbench.atomic import write_text
+from adbench.bench.table import LEGEND
+
+BEGIN, END = "<!-- cuda_check: begin -->", "<!-- cuda_check: end -->"
+PUBLISHED_MS = {"adaclip": 212, "anomalyclip": 155, "inctrl": 337, "winclip": 201}
+COLUMNS = (
+    *("method", "backbone", "px", "batch", "precision", "ms/image", "x tower", "published ms", "of it"),
+    *("step images/s", "eval images/s", "data / tower / text / heads / metrics %", "host MiB", "GPU MiB"),
+)
+
+
+def section(files: list[Path]) -> str:
+    """The table of all rows, under the machine, the date and the command."""
+    runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    facts = runs[0]["run"]
+    head = f"`scripts/cuda_check.sh`, {facts['date']}, {facts['device']}, PyTorch {facts['torch']}, random weights."
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *(cells(row) for run in runs for row in run["rows"])]
+    return "\n".join([head, "", *(f"| {' | '.join(line)} |" for line in lines), "", LEGEND])
+
+
+def cells(row: dict) -> list[str]:
+    """What a row of bench.json says, as text."""
+    published = PUBLISHED_MS.get(row["method"]) if row["batch_size"] == 1 else None
+    shares = [f"{100 * row[f'share_{part}']:.0f}" for part in ("data", "tower", "text", "heads", "metrics")]
+    return [
+        row["method"],
+        row["clip"],
+        row["image_px"],
+        str(row["batch_size"]),
+        row["precision"],
+        f"{row['milliseconds']:.3g}",
+        f"{row['times_tower']:.2f}",
+        "" if published is None else str(published),
+        "" if published is None else f"1/{published / row['milliseconds']:.3g}",
+        f"{row['step']:.3g}" if row.get("step") else "",
+        f"{row['evaluate']:.3g}",
+        " / ".join(shares),
+        *(str(row[key]) if row[key] is not None else "" for key in ("host_mib", "device_mib")),
+    ]
+
+
+def main() -> None:
+    """Replace what stands between the markers; a page without them gets them at its end."""
+    page, *files = map(Path, sys.argv[1:])
+    text = page.read_text(encoding="utf-8") if page.exists() else "# Performance\n"
+    if BEGIN not in text:
+        text = f"{text.rstrip()}\n\n## On a GPU\n\n{BEGIN}\n{END}\n"
+    before, rest = text.split(BEGIN, 1)
+    write_text(page, f"{before}{BEGIN}\n\n{section(files)}\n\n{END}{rest.split(END, 1)[1]}")
+
+
+if __name__ == "__main__":
+    main()
