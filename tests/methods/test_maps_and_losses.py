@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from torch.testing import assert_close
 
 from adbench.methods.losses import dice, focal, known_masks, score_focal
-from adbench.methods.maps import resize_bilinear, smooth, to_grid
+from adbench.methods.maps import patch_maps, resize_bilinear, smooth, smoothed_patch_maps, to_grid
 from tiny import make_batch
 
 
@@ -22,6 +22,17 @@ def test_smoothing_equals_scipy(shape, sigma):
     maps = np.random.default_rng(0).random((3, *shape), dtype=np.float32)
     expected = np.stack([gaussian_filter(one, sigma) for one in maps])
     np.testing.assert_allclose(smooth(torch.from_numpy(maps), sigma).numpy(), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize(("side", "size", "sigma"), [(37, 518, 4.0), (7, 20, 1.3), (12, 12, 2.0), (9, 30, 0.0)])
+def test_upsampling_and_smoothing_as_one_product_equal_one_after_the_other(side, size, sigma, align_corners):
+    values = torch.rand(2, side * side, generator=torch.Generator().manual_seed(side))
+    plain = smooth(patch_maps(values[:, None], size, align_corners=align_corners)[:, 0], sigma)
+
+    maps = smoothed_patch_maps(values, size, sigma, align_corners=align_corners)
+
+    torch.testing.assert_close(maps, plain, atol=2e-6, rtol=0)
 
 
 def test_sigma_zero_is_no_filter():

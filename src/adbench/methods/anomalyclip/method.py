@@ -30,7 +30,7 @@ from adbench.methods.learned_prompts import (
     write_official,
 )
 from adbench.methods.losses import map_losses, n_known
-from adbench.methods.maps import patch_maps, smooth
+from adbench.methods.maps import patch_maps, smoothed_patch_maps
 from adbench.methods.registry import register
 from adbench.methods.variants import by_variant
 
@@ -139,9 +139,10 @@ class AnomalyClip(Method):
         """Probability of the abnormal prompt for the image; the smoothed map."""
         text = self.text_features()
         scores = abnormal_probability(features["image"], text, self.settings.temperature).float()
-        return Prediction(
-            scores, smooth(self.map_before_smoothing(features, text).float(), self.settings.gaussian_sigma)
-        )
+        # Resizing, the sum over layers and the filter are linear.
+        summed = abnormal_probability(features["patches"], text, self.settings.temperature).sum(dim=1).float()
+        sigma = self.settings.gaussian_sigma
+        return Prediction(scores, smoothed_patch_maps(summed, self.map_size, sigma, align_corners=False))
 
     def load_official(self, path: str | Path) -> None:
         """Load epoch_N.pth of the authors' code."""

@@ -28,7 +28,7 @@ from adbench.methods.learned_prompts import (
     write_official,
 )
 from adbench.methods.losses import map_losses, n_known, score_focal
-from adbench.methods.maps import patch_maps, smooth
+from adbench.methods.maps import patch_maps, smoothed_patch_maps
 from adbench.methods.registry import register
 from adbench.methods.variants import by_variant
 from adbench.methods.weights import load_strictly
@@ -199,7 +199,8 @@ class FaPrompt(Method):
     def score(self, features: Features, batch: Batch) -> Prediction:
         """Image score and smoothed map."""
         outputs = self.outputs(features)
-        maps = smooth(self.map_before_smoothing(outputs).float(), self.settings.gaussian_sigma)
+        mean, sigma = 0.5 * (outputs.patch + outputs.patch_prior).float(), self.settings.gaussian_sigma
+        maps = smoothed_patch_maps(mean, self.map_size, sigma, align_corners=False)
         return Prediction(self.image_scores(features, outputs).float(), maps)
 
     # The authors' checkpoints

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from adbench.methods.base import Features
-from adbench.methods.maps import resize_bilinear, smooth
+from adbench.methods.maps import resize_bilinear, smoothed_patch_maps
 from adbench.methods.promptad.settings import PromptAdSettings
 from adbench.methods.residuals import nearest_distance
 
@@ -22,9 +22,9 @@ def image_score(visual: Tensor, text: Tensor, settings: PromptAdSettings) -> Ten
 
 def pixel_map(visual: Tensor, text: Tensor, settings: PromptAdSettings) -> Tensor:
     """Both grids (B, 1, G, G) fused, resized, then smoothed: (B, R, R)."""
-    fused = _guided(text, visual, settings)
-    resized = resize_bilinear(fused, settings.resolution, align_corners=False)[:, 0]
-    return smooth(resized, settings.map_blur_sigma, truncate=settings.map_blur_truncate)
+    fused = _guided(text, visual, settings).flatten(1)  # (B, G * G)
+    sigma, truncate = settings.map_blur_sigma, settings.map_blur_truncate
+    return smoothed_patch_maps(fused, settings.resolution, sigma, align_corners=False, truncate=truncate)
 
 
 def _guided(text: Tensor, visual: Tensor, settings: PromptAdSettings) -> Tensor:
