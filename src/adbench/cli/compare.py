@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench.cli.console import print_table
+from adbench.cli.detectors import choice, whole_number
 from adbench.cli.runs import out_folder, split_runs
-from adbench.errors import UserError, printable, unknown
+from adbench.errors import UserError, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,15 +51,13 @@ def run(argv: Sequence[str]) -> int:
     runs, overrides = split_runs("compare", argv, "metric", "out", "missing", "seed")
     if len(runs) != 2:
         raise UserError(f"compare takes two runs, and {len(runs)} are named", hint="python -m adbench compare A B")
-    out, missing = out_folder(overrides), overrides.get("missing", "error")
-    if missing not in ("error", "skip"):
-        raise unknown("value", missing, ("error", "skip"), where=overrides.word("missing"))
+    out, missing = out_folder(overrides), choice(overrides, "missing", ("error", "skip"))
     first, second = (read_scores(run.parent if run.name == "results.json" else run) for run in runs)
     comparison = compare_scores(
         first,
         second,
         metric=str(overrides.get("metric", "image_auroc")),
-        seed=_seed(overrides.get("seed", 111), overrides.word("seed")),
+        seed=whole_number(overrides, "seed", 111, least=0),
         leave_out=missing == "skip",
     )
     described, facts = zip(*map(_described, runs), strict=True)
@@ -76,13 +75,6 @@ def run(argv: Sequence[str]) -> int:
         for file in write_comparison(out, comparison, described):
             print(file)
     return 0
-
-
-def _seed(value: Any, word: str) -> int:
-    from adbench.engine.settings import Seed
-    from adbench.typed import check_value
-
-    return int(check_value(Seed, value, word))
 
 
 def _described(run: Path) -> tuple[str, tuple[dict[str, Any], list[dict[str, Any]]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -17,14 +16,13 @@ from adbench.data import catalogue
 from adbench.engine.accumulators import as_array
 from adbench.engine.image_size import resized
 from adbench.engine.kept_maps import KeptMap, maps_files, read_maps
-from adbench.engine.optional_metrics import OptionalMetrics
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import MetricsMode, Row
 from adbench.errors import UserError
 from adbench.metrics import PixelMetrics, RoadMetrics
-from adbench.metrics.registry import find, in_order
+from adbench.metrics.registry import column, in_order
 from adbench.metrics.road_pixels import RoadProtocol
-from adbench.report.recomputation import Place, is_class, place_of
+from adbench.report.recomputation import Place, is_class, optional_metrics, place_of
 from adbench.report.scores import Score, key_of
 
 
@@ -93,13 +91,9 @@ def _measured(row: Row, maps: Iterable[KeptMap], mode: MetricsMode) -> dict[str,
                 road.update([_at_size(kept.map, kept.mask.shape)], [kept.mask])
                 n_masks += 1
         return road.compute() if n_masks else {}
-    columns = [column for key in in_order(row) if (column := find(key)) is not None]
-    limits = [column.value for column in columns if column.key.startswith("pixel_aupro@")]
+    limits = [column(key, "results.json").value for key in in_order(row) if key.startswith("pixel_aupro@")]
     pixels = PixelMetrics(further_aupro_limits=limits, aupro200="pixel_aupro200" in row, mode=mode)
-    rules = {(column.metric.level, column.parameter) for column in columns if isinstance(column.parameter, str)}
-    thresholds = {(level, rule): float(row.get(f"{level}_{rule}", math.nan)) for level, rule in rules}
-    optional = OptionalMetrics(columns, thresholds, probabilities=False, memory_limit=4 << 30)
-    n_masks = 0
+    optional, n_masks = optional_metrics(row), 0
     for kept in maps:
         if kept.mask is not None:
             measured = [_at_size(kept.map, kept.mask.shape)]

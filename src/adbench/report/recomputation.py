@@ -9,6 +9,7 @@ from typing import Any
 from adbench.data import catalogue
 from adbench.engine.confidence import with_intervals
 from adbench.engine.means import is_over_datasets, mean_rows
+from adbench.engine.optional_metrics import OptionalMetrics
 from adbench.engine.rows import MEAN, is_share, summarise_seeds
 from adbench.engine.settings import Row
 from adbench.metrics import ImageMetrics, summarise
@@ -112,20 +113,18 @@ def _protocol(row: Row) -> Protocol:
     return "official" if row["protocol"] == "official" else "exact"
 
 
+def optional_metrics(row: Row) -> OptionalMetrics:
+    """What measures the columns of a row that modules of `metrics` bring along, with the thresholds that it holds."""
+    columns = [column for key in row if (column := find(key)) is not None]
+    rules = {(column.metric.level, column.parameter) for column in columns if isinstance(column.parameter, str)}
+    thresholds = {(level, rule): float(row.get(f"{level}_{rule}", math.nan)) for level, rule in rules}
+    return OptionalMetrics(columns, thresholds, probabilities=True, memory_limit=4 << 30)
+
+
 def _optional(row: Row, images: ImageMetrics) -> dict[str, float]:
-    """The columns of a class that a function of scores, labels and a number gives; what is undefined stays so."""
-    scores, labels = images.state().values()
-    values = {}
-    for key in row:
-        column = find(key)
-        if column is None or column.metric.of_images is None or not _is_number(row[key]):
-            continue
-        parameter = column.parameter
-        if isinstance(parameter, str):  # a rule: the threshold that it has come to stands in the row
-            parameter = row.get(f"{column.metric.level}_{parameter}")
-        if column.parameter is None or _is_number(parameter):
-            values[key] = column.metric.of_images(scores, labels, *(() if column.parameter is None else (parameter,)))
-    return values
+    """The columns of a class that follow from scores and labels; what is undefined stays so."""
+    values, _ = optional_metrics(row).of_images(images)
+    return {key: value for key, value in values.items() if _is_number(row[key])}
 
 
 def _is_number(value: Any) -> bool:
