@@ -15,6 +15,7 @@ from adbench.cli.reproduction_ledger import figures_of
 from adbench.cli.reproduction_needs import find_needs
 from cli.few_pictures import picture
 from cli.tiny_sets import write_sets
+from road_trees import write_all
 
 QUICK = ["clip=demo", "data_dir=sets", "device=cpu", "trainer.epochs=1"]
 ADACLIP = [*QUICK, "method.k_clusters=3", "method.prompting_length=3"]
@@ -26,6 +27,9 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("miniature")
     root = folder / "sets"
     write_sets(root)
+    for number in range(8):  # as many as are shown at most
+        for class_name in ("visa/candle", "mvtec/bottle", "mvtec/screw"):
+            save(picture(5000 + number, spot=False)[0], root / class_name / "train" / "good" / f"{100 + number}.png")
     for number in range(2):
         for seed, (path, spot) in enumerate((("train/good", False), ("test/good", False), ("test/bad", True))):
             image, mask = picture(3000 + 10 * number + seed, spot=spot)
@@ -98,6 +102,48 @@ def test_trained_on_one_pair_tested_on_the_other_and_back(
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("run  ")] == [
         "run          eval/main/visa"
     ]
+
+
+ROADS = ["method.num_queries=6", "method.hidden_dim=32", "method.num_points=64", "trainer.batch_size=2"]
+FEW = ["clip=demo", "data_dir=sets", "device=cpu"]
+RUN = {
+    "adaclip_single": ["data=visa", "trainer.epochs=1", "method.k_clusters=3"],
+    "anomalyclip": ["data=btad", "trainer.epochs=1"],
+    "faprompt": ["data=visa", "trainer.epochs=1"],
+    "winclip_zeroshot": ["data=mvtec"],
+    "promptad": ["data=mvtec", "support.k=1", "support.seed=0", "method.epochs=1"],
+    "inctrl": ["data=visa", "trainer.epochs=1", "trainer.steps_per_epoch=1", "support.seed=0", "trainer.cache=off"],
+    "visualad": ["data=[visa,btad]", "trainer.epochs=1"],
+    "musc": ["data=btad", "method.interval=[0.0,0.5]"],
+    "aaclip": ["data=btad", "trainer.epochs=1", "trainer.batch_size=2"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUN)
+def test_recipes_run_end_to_end_on_miniature_trees(
+    name: str, sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(sets)
+    assert main(["reproduce", name, *FEW, *RUN[name], f"out={tmp_path}"]) == 0
+    lines = records(tmp_path)
+    assert any(line["ours"] for line in lines)
+    assert all("other backbone: demo" in line["why"] for line in lines if line["ours"])
+    assert "0 reproduced, 0 off" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_recipe_of_roads_says_that_hidden_images_do_not_compare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers")
+    write_all(tmp_path / "sets")
+    monkeypatch.chdir(tmp_path)
+    words = ["clip=toy_convnext", "data_dir=sets", "device=cpu", "trainer.epochs=1", "data=smiyc_ra21", *ROADS]
+    assert main(["reproduce", "vl4ad_smiyc", *words, "out=run"]) == 0
+    lines = records(tmp_path / "run")
+    assert {line["kind"] for line in lines} == {"leaderboard"}
+    assert all("the figure is of the hidden test set" in line["why"] for line in lines if line["ours"])
 
 
 def test_what_is_not_there_is_left_out_and_named(
