@@ -142,3 +142,15 @@ def test_without_labels_there_are_scores_and_no_figures(
     assert "labels held back" in capsys.readouterr().err
     assert main(["verify", "run"]) == 0, capsys.readouterr().out
     assert main(["data", "show", "mvtec_ad2", "out=sheet.png"]) == 0
+
+
+def test_a_check_names_what_a_copy_lacks(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_ad2(data / "mvtec_ad2", ("can",))
+    assert main(["data", "check", "mvtec_ad2"]) == 1
+    said = capsys.readouterr().out
+    assert "class mvtec_ad2/vial is missing" in said
+    assert "mvtec_ad2/can has 2 images in test_private; published: 321" in said
+    assert "2 / 46" in said  # validation images have a column of their own
+    write_loco(data / "mvtec_loco")
+    assert main(["data", "check", "mvtec_loco_logical"]) == 1
+    assert "class mvtec_loco_logical/juice_bottle is missing" in capsys.readouterr().out

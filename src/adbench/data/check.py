@@ -59,7 +59,7 @@ def check_dataset(
     samples, faults, said = _surveyed(spec, root, classes, options)
     problems = [fault.error for fault in faults if not fault.kind.endswith(" file")]  # others are found by opening
     problems += _deviating(spec, samples, options)
-    if not classes and not options:
+    if not classes and not spec.changed_options(options or {}):
         problems += _absent(spec, {sample.class_name for sample in samples} | {fault.class_name for fault in faults})
     looked = look_at(samples, decode, progress)
     problems += [fault for sample_look in looked for fault in sample_look.faults]

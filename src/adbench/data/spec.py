@@ -104,7 +104,7 @@ class DatasetSpec:
         parameters = inspect.signature(self.index_files).parameters
         return {name: parameter for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
 
-    def _changed(self, options: Mapping[str, Any]) -> list[str]:
+    def changed_options(self, options: Mapping[str, Any]) -> list[str]:
         """Those of the own options that are not as the index function has them by default."""
         parameters = self._own_options().items()
         return [name for name, parameter in parameters if options.get(name) and options[name] != parameter.default]
@@ -247,7 +247,7 @@ class DatasetSpec:
 
         None where `options` that the samples were indexed with change what is read, or into which split.
         """
-        if self._changed(options or {}):
+        if self.changed_options(options or {}):
             return []
         lines, samples = [], list(samples)
         for class_name, counted in count_images(samples).items():
@@ -273,7 +273,7 @@ class DatasetSpec:
                     raise unknown(f"class of data set {self.name}", class_name, self.classes, where="data.classes")
             yield from with_packed(root, self.classes, classes, lambda some: self.index_files(root, some, **options))
         elif (root / META_NAME).is_file():
-            for option in self._changed(options):
+            for option in self.changed_options(options):
                 where, hint = f"data.{option}, {root / META_NAME}", "leave it out, or give the raw layout"
                 raise UserError("the option is for the raw layout, not for a meta.json", where=where, hint=hint)
             yield from read_meta(root, dataset=self.name)
