@@ -34,7 +34,7 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
     """Let the rendered worlds have a few pictures of a few classes, and the demo train two steps."""
     patch.setattr(pictures, "HELD_OUT_CLASSES", pictures.HELD_OUT_CLASSES[-3:])
     patch.setattr(pictures, "AUXILIARY_CLASSES", pictures.AUXILIARY_CLASSES[:8])
-    few = partial(pictures.DemoCounts, train=4, normal=3, defective=3, auxiliary_normal=1, auxiliary_defective=1)
+    few = partial(pictures.DemoCounts, train=4, normal=4, defective=3, auxiliary_normal=1, auxiliary_defective=1)
     patch.setattr(pictures, "DemoCounts", few)
     patch.setattr(roads, "RoadCounts", partial(roads.RoadCounts, train=8, val=2, test=2))
     patch.setattr(demo, "TRAIN", " ".join(shorten(["train", *demo.TRAIN.split()])[1:]))
