@@ -8,6 +8,8 @@ import statistics
 import numpy as np
 import pytest
 
+from adbench.engine.weights import WeightsRecord
+from adbench.report import seeds
 from adbench.report.comparison_csv import to_csv
 from adbench.report.paired import compare_scores
 from adbench.report.renderings import to_latex, to_markdown
@@ -41,7 +43,7 @@ def test_runs_of_several_seeds_become_their_mean_and_deviation(tmp_path):
     assert one.rows[0]["image_auroc"] == pytest.approx(0.8)
     assert one.rows[0]["image_auroc_std"] == pytest.approx(statistics.stdev(values))
     assert "seed" not in one.rows[0]
-    assert one.rows[0]["notes"] == ["mean ± sample standard deviation over the training seeds 0, 1, 2"]
+    assert one.rows[0]["notes"] == ["mean ± sample standard deviation over the seeds 0, 1, 2"]
     assert "80.0 ± 10.0" in to_markdown(tables(put_beside(runs)))
 
 
@@ -56,6 +58,21 @@ def test_other_hyperparameters_stay_apart(tmp_path):
     first, second = made(tmp_path / "a", "a")[0], made(tmp_path / "b", "b", seed=5)[0]
     second.provenance["hyperparameters"]["depth"] = 3
     assert over_seeds([first, second]) == [first, second]
+
+
+def test_runs_whose_trainings_differ_stay_apart(tmp_path, monkeypatch):
+    runs = [made(tmp_path / name, name, seed=seed)[0] for name, seed in (("a", 1), ("b", 2))]
+    for run in runs:
+        run.provenance["checkpoint"] = run.label
+    assert "the weights are not there" in over_seeds(runs)[0].rows[0]["notes"][0]
+    for epochs in (4, 5):
+        facts = {"method": "adaclip", "hyperparameters": {}, "backbone": {}, "data": [], "sha256": "ab" * 32}
+        told = {
+            "a": WeightsRecord(**facts, training={"seed": 1, "epochs": 4}),
+            "b": WeightsRecord(**facts, training={"seed": 2, "epochs": epochs}),
+        }
+        monkeypatch.setattr(seeds, "read_record", lambda path, told=told: told[path.name])
+        assert len(over_seeds(runs)) == (1 if epochs == 4 else 2)
 
 
 def test_differences_have_the_intervals_of_the_paired_comparison(tmp_path):

@@ -103,7 +103,7 @@ def published_table(comparison: Comparison) -> Table:
     """Results beside the published figures of the same setting."""
     heads = ["data", "class", "shots", "", *(title(key) for key in comparison.metrics)]
     body = [
-        ("" if line.kind == "ours" else line.kind, [Cell(text, "text" * (i < 4)) for i, text in enumerate(cells)])
+        ("first" if line.kind == "ours" else line.kind, [Cell(text, "text" * (i < 4)) for i, text in enumerate(cells)])
         for line, cells in zip(comparison.lines, printed(comparison), strict=True)
     ]
     return Table([Cell(text, "text" * (i < 4)) for i, text in enumerate(heads)], body, comparison.notes)

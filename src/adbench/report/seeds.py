@@ -12,6 +12,8 @@ from typing import Any
 
 from adbench.engine.rows import STD, is_share
 from adbench.engine.settings import Row
+from adbench.engine.weights import read_record
+from adbench.errors import UserError
 from adbench.metrics.registry import in_order, is_threshold
 from adbench.report.comparison import Run
 
@@ -26,7 +28,6 @@ _SAME = (
     "support_seed",
     "support_id",
     "protocol",
-    "eval_seed",
     "n_images",
 )
 
@@ -40,7 +41,7 @@ class FinishedRun(Run):
 
 
 def over_seeds(runs: Sequence[FinishedRun]) -> list[Run]:
-    """`runs` in their order, those of several training seeds as one run at the place of the first."""
+    """`runs` in their order, those that differ in nothing but the seed as one run at the place of the first."""
     groups: dict[str, list[FinishedRun]] = {}
     for run in runs:
         groups.setdefault(_identity(run), []).append(run)
@@ -49,7 +50,9 @@ def over_seeds(runs: Sequence[FinishedRun]) -> list[Run]:
         seeds = [run.rows[0].get("seed") for run in group]
         if len(group) > 1 and len(set(seeds)) == len(seeds):
             name = f"{group[0].rows[0]['method']} ({len(seeds)} seeds)"
-            note = f"mean ± sample standard deviation over the training seeds {', '.join(map(str, seeds))}"
+            note = f"mean ± sample standard deviation over the seeds {', '.join(map(str, seeds))}"
+            if _training(group[0]) is None:
+                note += "; whether their trainings differ otherwise is unknown: the weights are not there"
             found.append(Run(name, [_mean(rows, note) for rows in zip(*(run.rows for run in group), strict=True)]))
         else:
             found += group
@@ -58,9 +61,34 @@ def over_seeds(runs: Sequence[FinishedRun]) -> list[Run]:
 
 def _identity(run: FinishedRun) -> str:
     """The same for runs that differ in nothing but the seed."""
-    parts = run.provenance.get("parts", [run.provenance])
-    rows = [[row.get(key) for key in _SAME if key != "eval_seed"] for row in run.rows]
-    return json.dumps([rows, [part.get("hyperparameters") for part in parts]], sort_keys=True, default=str)
+    rows = [[row.get(key) for key in _SAME] for row in run.rows]
+    hyperparameters = [part.get("hyperparameters") for part in _parts(run)]
+    return json.dumps([rows, hyperparameters, _training(run)], sort_keys=True, default=str)
+
+
+def _parts(run: FinishedRun) -> Sequence[Mapping[str, Any]]:
+    parts: Sequence[Mapping[str, Any]] = run.provenance.get("parts", [run.provenance])
+    return parts
+
+
+def _training(run: FinishedRun) -> list[Any] | None:
+    """How the weights of each part were trained, but for the seed; None where that is not known any more."""
+    trainings: list[Any] = []
+    used = {row.get("weights") for row in run.rows}
+    for part in _parts(run):
+        place = part.get("checkpoint", "untrained")
+        if place == "untrained":
+            trainings.append(None)
+            continue
+        try:
+            record = read_record(Path(place))
+            if record is None or record.training is None or record.sha256 not in used:
+                return None
+        except UserError:
+            return None
+        settings = {key: value for key, value in record.training.items() if key != "seed"}
+        trainings.append([settings, [data.get("fingerprint") for data in record.data or ()]])
+    return trainings
 
 
 def _mean(rows: Sequence[Row], note: str) -> Row:
@@ -70,4 +98,5 @@ def _mean(rows: Sequence[Row], note: str) -> Row:
     for key in in_order(rows[0]):
         values = [float(row.get(key, math.nan)) for row in rows]
         mean[key], mean[key + STD] = statistics.fmean(values), statistics.stdev(values)
-    return {**mean, "notes": [*rows[0].get("notes", ()), note], "n_training_seeds": len(rows)}
+    notes = dict.fromkeys(note for row in rows for note in row.get("notes", ()))
+    return {**mean, "notes": [*notes, note]}
