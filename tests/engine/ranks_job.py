@@ -38,7 +38,7 @@ TRAINED = {
     "faprompt": (TOKENS | {"num_abnormal_prompts": 3, "num_prior_patches": 3}, {}),
     "inctrl": ({"out_layers": [2, 3]}, {"shots": 2, "sampler": "balanced", "steps_per_epoch": 3}),
     "visualad": ({"gaussian_sigma": 0.0, "pos_encoding_rows": 20, "dropout": 0.3}, {}),
-    "aaclip": ({"stage": "text", "variant": "official"}, {}),
+    "aaclip": ({"variant": "official"}, {}),
     "vl4ad": ({"short_side": 48, "crop": [48, 64]}, {}),
 }
 # Features kept from the first epoch on, and weights chosen by validation: by what all ranks have together.

@@ -100,7 +100,8 @@ def test_a_signal_during_validation_keeps_the_epoch_and_validates_again(tmp_path
     with pytest.raises(Interrupted), watched():
         train(build(in_score=True), data, SETTINGS, torn, device=CPU, validation=held)
     assert load_checkpoint(torn.checkpoint_path).record["position"] | {"window": {}, "whole": {}} == {
-        **{"epoch": 0, "batch": 6, "step": 6, "best": None, "best_state": {}},
+        **{"epoch": 0, "batch": 6, "step": 6, "stage": 0, "stage_epoch": 0, "stage_step": 0},
+        **{"best": None, "best_state": {}},
         **{"window": {}, "whole": {}},
     }
 

@@ -81,13 +81,13 @@ def test_a_checkpoint_restores_every_optimiser(tmp_path, name):
     capture(method, optimizer, scaler, TrainState(step=1), {"method": "tiny"}).write(tmp_path / "c.safetensors")
     checkpoint = load_checkpoint(tmp_path / "c.safetensors")
     checkpoint.restore_method(other)
-    position = checkpoint.restore_rest(other, fresh, scaler)
+    checkpoint.restore_rest(other, fresh, scaler)
     drawn = method.random_state.rand(), torch.rand(1)
     checkpoint.restore_rest(other, fresh, scaler)
     _step(method, optimizer)
     _step(other, fresh)
 
-    assert position.step == 1
+    assert checkpoint.position.step == 1
     assert torch.equal(method.head.weight, other.head.weight)
     assert drawn == (other.random_state.rand(), torch.rand(1))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from adbench.api.detector import Detector
 from adbench.clip import load_clip
@@ -13,11 +14,12 @@ from adbench.errors import UserError
 from adbench.methods import build, names
 
 
-def load_run(path: str | Path, *, device: str = "auto") -> Detector:
+def load_run(path: str | Path, *, device: str = "auto", **scoring: Any) -> Detector:
     """The method of a training run (its folder, or its weights file) on the backbone that it was trained on.
 
-    Thresholds that lie beside the weights are taken too (`python -m adbench calibrate`, `save_thresholds`). Raises
-    UserError where there is no such run, and where the backbone's weights cannot be had.
+    `scoring`: hyperparameters that only scoring reads (`Method.scoring_only`), where they are to be others. Thresholds
+    that lie beside the weights are taken too (`python -m adbench calibrate`, `save_thresholds`). Raises UserError where
+    there is no such run, and where the backbone's weights cannot be had.
 
         >>> import adbench
         >>> detector = adbench.load_run("outputs/train/adaclip/demo/A")  # doctest: +SKIP
@@ -33,7 +35,7 @@ def load_run(path: str | Path, *, device: str = "auto") -> Detector:
     if used.get("name") != record.backbone.get("name"):
         used = {"name": record.backbone.get("name")}
     clip = load_clip(**used, device=resolve_device(device))
-    method = build(record.method, clip, **record.hyperparameters)
+    method = build(record.method, clip, **{**record.hyperparameters, **scoring})
     detector = Detector(method, load_weights(method, place), device=device)
     detector.load_thresholds(place)
     return detector

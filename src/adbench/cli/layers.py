@@ -168,6 +168,8 @@ def _register_method(name: str) -> None:
     cls, store = method_class(name), ConfigStore.instance()
     folder = Path(inspect.getfile(cls)).parent
     node: Tree = {"method": {"name": name, **_as_yaml(cls.hyperparameter_defaults())}}
+    if cls.training_stages:
+        node["trainer"] = {"stages": {stage: {} for stage in cls.training_stages}}
     if (folder / f"{name}.yaml").is_file():
         node = lay_over(node, read_yaml(folder / f"{name}.yaml"))
     store.store(group="method", name=name, node=node, package="_global_")

@@ -19,6 +19,8 @@ from adbench.typed import Written, expanded, read
 _FIXED = ("method.name", "support.source")
 # What a method's YAML sets for the other command.
 _NOT_OURS = {"train": "eval", "eval": "trainer"}
+# Of the trainer's settings those that a stage of training may have otherwise.
+STAGE_KEYS = ("epochs", "batch_size", "steps_per_epoch", "optimizer")
 # Sections that take keys of any name.
 _OPEN = ("trainer.mosaic",)
 
@@ -113,6 +115,10 @@ class Overrides:
             for key in dotted_keys({k: v for k, v in tree.items() if k != "data"})
             if not key.startswith(f"{_NOT_OURS[self.command]}.")
         } - {*_FIXED}
+        if self.command == "train":  # what a stage may have otherwise than the others
+            trainer = dotted_keys(tree["trainer"])
+            own = [key for key in trainer if key.partition(".")[0] in STAGE_KEYS]
+            known |= {f"trainer.stages.{stage}.{key}" for stage in tree["trainer"]["stages"] for key in own}
         names = list(tree["data"])
         for name, options in tree["data"].items():
             known |= {f"data.{name}.{option}" for option in options}

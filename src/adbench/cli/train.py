@@ -53,6 +53,8 @@ how
   trainer.optimizer.name=adamw|adam|sgd    .lr=X  .betas='[a,b]'  .eps=X  .weight_decay=X  .momentum=X
   trainer.optimizer.schedule=constant|poly|cosine|steps  .power=X  .min_lr=X  .milestones='[step,...]'  .gamma=X
   trainer.optimizer.clip_norm=X            largest norm of all gradients together
+  trainer.stages.STAGE.epochs=N            of a method that is trained in stages: what one has otherwise, .batch_size,
+                            .steps_per_epoch, .optimizer.lr too; validation and selection are of the last stage
   trainer.init_from=RUN|FILE               weights to start from, also those of a method's authors
   trainer.amp=off|bf16|fp16                autocast          trainer.workers=N         loader processes
   trainer.mosaic='{mvtec: 0.2}'            probability of the 2x2 mosaic augmentation, by data set

@@ -54,8 +54,10 @@ class Averages:
 class TrainState:
     """How far a training has come.
 
-    epoch, batch   epochs done; batches done of the next one
+    epoch, batch   epochs done of the stage; batches done of the next one
     step           optimiser steps in all
+    stage          stages done
+    stage_epoch, stage_step   epochs and steps done, in all, when the stage began
     window, whole  averages since the last point of the loss curve; since the start of the epoch
     best           {"value", "epoch", "step"} of the best validation so far, and its learned tensors
     """
@@ -63,10 +65,24 @@ class TrainState:
     epoch: int = 0
     batch: int = 0
     step: int = 0
+    stage: int = 0
+    stage_epoch: int = 0
+    stage_step: int = 0
     window: Averages = field(default_factory=Averages)
     whole: Averages = field(default_factory=Averages)
     best: dict[str, Any] | None = None
     best_state: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs done in all."""
+        return self.stage_epoch + self.epoch
+
+    def begin(self, stage: int) -> None:
+        """Move on to the beginning of a stage."""
+        self.stage_epoch, self.stage_step = self.epochs, self.step
+        self.stage, self.epoch, self.batch = stage, 0, 0
+        self.window, self.whole = Averages(), Averages()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +105,15 @@ class Checkpoint:
         """Put the learned tensors back."""
         method.load_learnable_state(self._below("method/"))
 
-    def restore_rest(
-        self, method: Method, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
-    ) -> TrainState:
-        """Put optimiser, gradient scaler and random streams back; returns the position."""
+    @property
+    def position(self) -> TrainState:
+        """How far the training had come."""
+        position = dict(self.record["position"])
+        averages = {name: Averages(**position.pop(name)) for name in ("window", "whole")}
+        return TrainState(**position | averages | {"best_state": self._below("best/")})
+
+    def restore_rest(self, method: Method, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
+        """Put optimiser, gradient scaler and random streams back; the method is at the stage of the position."""
         state: dict[int, dict[str, Any]] = {}
         for index, name in enumerate(parameter_names(method)):
             values: dict[str, Any] = dict(self._below(f"optimizer/{name}/"))
@@ -104,9 +125,6 @@ class Checkpoint:
         if self.record["scaler"]:
             scaler.load_state_dict(self.record["scaler"])
         restore_streams((self._below("streams/"), self.record["streams"]), method)
-        position = dict(self.record["position"])
-        averages = {name: Averages(**position.pop(name)) for name in ("window", "whole")}
-        return TrainState(**position | averages | {"best_state": self._below("best/")})
 
     def _below(self, prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}

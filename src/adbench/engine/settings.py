@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from adbench.data.episodes import Sampler
 from adbench.data.sample import Sample
 from adbench.data.support import SupportSet
+from adbench.engine.optimizer_spec import OptimizerSpec as OptimizerSpec
 from adbench.errors import UserError, unknown
 from adbench.metrics import registry
 from adbench.metrics.metric import column_name
@@ -24,13 +24,12 @@ from adbench.typed import (
     PositiveInt,
     Range,
     check_fields,
+    make,
 )
 
 Row = dict[str, Any]
 """One line of a result table, keyed by name (see `engine.rows`)."""
 
-OptimizerName = Literal["adamw", "adam", "sgd"]
-Schedule = Literal["constant", "poly", "cosine", "steps"]
 Amp = Literal["off", "bf16", "fp16"]
 Cache = Literal["auto", "off", "ram", "disk"]
 Selection = Literal["last", "best_on_test"]
@@ -43,53 +42,20 @@ Unannotated = Literal["leave_out", "as_normal"]
 
 Seed = Annotated[int, Range(0, 2**32 - 1)]
 Workers = Annotated[int, Range(0, 1024)]
-Beta = Annotated[float, Range(0, 1, below=True)]
 
 Supports = Mapping[tuple[int, int | None], Mapping[str, SupportSet]]
 """(K, seed) -> class -> support set; an empty mapping of classes stands for K = 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OptimizerSpec:
-    """An optimiser over all of a method's learnable parameters. Fields mean what they mean in torch.optim.
+class StageSettings:
+    """What a stage of a training has otherwise than `TrainSettings` say; None, and of `optimizer` what is not named:
+    as they say."""
 
-    `betas` and `eps` are read by adam and adamw, `momentum` by sgd. A method may state groups of parameters with a
-    rate, weight decay and clipping of their own. Step s of S (from 0), in epoch e of E, has learning rate lr, or with
-
-    "poly"    lr * (1 - s / S) ** power
-    "cosine"  min_lr + (lr - min_lr) * (1 + cos(pi e / E)) / 2: it changes from epoch to epoch
-    "steps"   lr * gamma ** n, where n counts the `milestones` <= s, which are numbers of steps
-
-    `clip_norm` is the largest 2-norm of all gradients together; None: they are left as they are.
-    """
-
-    name: OptimizerName = "adamw"
-    lr: NonNegativeFloat = 1e-3
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
-    eps: NonNegativeFloat = 1e-8
-    weight_decay: NonNegativeFloat = 0.01
-    momentum: NonNegativeFloat = 0.0
-    schedule: Schedule = "constant"
-    power: NonNegativeFloat = 0.9
-    min_lr: NonNegativeFloat = 0.0
-    milestones: Sequence[NonNegativeInt] = ()
-    gamma: NonNegativeFloat = 0.1
-    clip_norm: NonNegativeFloat | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self, "trainer.optimizer")
-
-    def lr_at(self, step: int, n_steps: int, n_epochs: int = 1, *, factor: float = 1.0) -> float:
-        """Learning rate of step number `step` (from 0) of `n_steps` in `n_epochs`, of parameters with this factor."""
-        lr = self.lr * factor
-        if self.schedule == "poly":
-            lr *= (1 - step / n_steps) ** self.power
-        if self.schedule == "cosine":
-            epoch = step * n_epochs // n_steps
-            return self.min_lr + (lr - self.min_lr) * (1 + math.cos(math.pi * epoch / n_epochs)) / 2
-        if self.schedule == "steps":
-            lr *= self.gamma ** sum(milestone <= step for milestone in self.milestones)
-        return lr
+    epochs: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
+    steps_per_epoch: PositiveInt | None = None
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +88,7 @@ class TrainSettings:
                              "disk" (in cache_dir, for later trainings too), "off", "auto": in memory if they fit
     cache_mib                largest size of the cache; None: 4096 in memory, what is free on the disk
     cache_dir                folder of caches on disk; None: outputs/cache
+    stages                   of a method that is trained in stages: name -> what is otherwise in that stage
     """
 
     epochs: PositiveInt = 1
@@ -149,9 +116,22 @@ class TrainSettings:
     cache_mib: NonNegativeInt | None = None
     cache_dir: str | None = None
     init_from: str | None = None
+    stages: Mapping[str, StageSettings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self, "trainer", seed="seed", shots="support.k")
+        for stage in self.stages:
+            self.of_stage(stage)  # its optimiser is checked here
+
+    def of_stage(self, stage: str) -> TrainSettings:
+        """The settings of one stage. Raises UserError for an optimiser that is none."""
+        own = self.stages.get(stage, StageSettings())
+        given = {key: getattr(own, key) for key in ("epochs", "batch_size", "steps_per_epoch")}
+        optimizer = make(
+            OptimizerSpec, {**asdict(self.optimizer), **own.optimizer}, f"trainer.stages.{stage}.optimizer"
+        )
+        changed = {key: value for key, value in given.items() if value is not None}
+        return replace(self, **changed, optimizer=optimizer, stages={})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

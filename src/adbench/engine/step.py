@@ -28,7 +28,11 @@ from adbench.methods.base import Features, Method
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What every stage of a training works with."""
+    """What every part of a training works with.
+
+    settings     where there are stages, those of the one that is learned
+    stage, last  its name, and whether no other follows
+    """
 
     method: Method
     data: Sequence[TrainData]
@@ -39,6 +43,8 @@ class Job:
     reporter: Reporter
     painter: Painter | None
     record: WeightsRecord
+    stage: str = ""
+    last: bool = True
 
 
 @dataclass(slots=True)
@@ -53,7 +59,7 @@ class State:
 
 
 def step(job: Job, state: State, batch: Batch | None, features: Features | None, n_steps: int) -> dict[str, float]:
-    """One optimiser step of `n_steps` on this rank's share of a batch; None: it has none.
+    """One optimiser step of the stage's `n_steps` on this rank's share of a batch; None: it has none.
 
     Returns the loss terms of the whole batch and their sum "loss". Raises UserError if it is not finite, on all ranks
     the same, and Interrupted on all ranks where one was asked to stop.
@@ -76,7 +82,7 @@ def step(job: Job, state: State, batch: Batch | None, features: Features | None,
         bad = ", ".join(f"{name} {value}" for name, value in losses.items() if not math.isfinite(value))
         raise not_finite(f"the loss is not finite: {bad}", job, state.position.step + 1)
     state.checkpoints.confirm()
-    spec, done = job.settings.optimizer, state.position.step
+    spec, done = job.settings.optimizer, state.position.step - state.position.stage_step
     epochs = job.settings.epochs
     take_step(state.optimizer, state.scaler, loss, spec, step=done, n_steps=n_steps, n_epochs=epochs)
     state.last = None if batch is None or features is None else (batch, features)

@@ -13,7 +13,7 @@ import torch
 from adbench.data.loading import told_of_lost_memory
 from adbench.engine import ranks
 from adbench.engine.borrowed import borrowed
-from adbench.engine.checkpoint import TrainState, load_checkpoint
+from adbench.engine.checkpoint import Checkpoint, TrainState, load_checkpoint
 from adbench.engine.device import check_amp
 from adbench.engine.optim import build_optimizer
 from adbench.engine.pictures import Painter
@@ -24,7 +24,7 @@ from adbench.engine.run_folder import RunFolder
 from adbench.engine.saving import Checkpoints
 from adbench.engine.settings import EvalData, Row, TrainData, TrainSettings
 from adbench.engine.step import Job, State, captured, not_finite, stays_finite, step
-from adbench.engine.train_batches import TrainBatches, check_ranks, check_shots, check_supervision
+from adbench.engine.train_batches import TrainBatches, check_ranks, check_shots, check_stages, check_supervision
 from adbench.engine.train_logger import TrainLogger, epoch_line
 from adbench.engine.validate import (
     check_selection,
@@ -86,6 +86,7 @@ def train(
     check_selection(settings, validation)
     check_shots(method, settings)
     check_ranks(method)
+    check_stages(method, settings)
     record = training_record(method, data, settings, validation)
     job = Job(
         method=method,
@@ -121,7 +122,6 @@ def _train(job: Job) -> TrainResult:
         job.reporter.say(f"note         {remark}")
 
     # Where to start: the run's own checkpoint, else given weights, else the method as it was built
-    seed_streams(settings.seed, method)
     checkpoint = load_checkpoint(job.run.checkpoint_path) if job.run.checkpoint_path.exists() else None
     if checkpoint is not None:
         check_same_training(checkpoint.training, job.record, job.run.checkpoint_path)
@@ -129,45 +129,23 @@ def _train(job: Job) -> TrainResult:
     elif settings.init_from is not None:
         load_weights(method, Path(settings.init_from).expanduser())
         job.reporter.say(f"starting from {settings.init_from}")
-    optimizer = build_optimizer(method, settings.optimizer)
-    scaler = torch.amp.GradScaler(job.device.type, enabled=settings.amp == "fp16")
-    position = TrainState()
-    if checkpoint is not None:
-        position = checkpoint.restore_rest(method, optimizer, scaler)
-        job.reporter.say(f"going on after step {position.step}, in epoch {position.epoch + 1} of {settings.epochs}")
+    position = TrainState() if checkpoint is None else checkpoint.position
 
-    # Train
+    # Train, stage after stage
     start, first_step, n_images = time.perf_counter(), position.step, 0
-    samples = [sample for part in job.data for sample in part.samples]
-    feed = TrainBatches(method, samples, settings, device=job.device, reporter=job.reporter)
-    checkpoints = Checkpoints(job.run.checkpoint_path, settings, lambda: captured(job, state))
-    state = State(optimizer, scaler, position, checkpoints)
-    try:
-        with contextlib.closing(feed), TrainLogger(job.run, position) as journal:
-            while position.epoch < settings.epochs:
-                began = time.perf_counter()
-                n_images += _train_epoch(job, feed, state, journal)
-                checkpoints.take()
-                checkpoints.state = "held"  # should the validation be interrupted, it is done again
-                position.epoch, position.batch = position.epoch + 1, 0
-                means, rows = position.whole.take(), []
-                journal.epoch(position.step, position.epoch, means)
-                if position.epoch % settings.validate_every == 0 or position.epoch == settings.epochs:
-                    rows = _validate(job, position, journal)
-                now, n_steps = time.perf_counter(), (settings.epochs - position.epoch) * feed.plan.n_batches
-                left = n_steps * (now - start) / (position.step - first_step) if position.step > first_step else None
-                job.reporter.say(epoch_line(position.epoch, settings, means, rows, now - began, left))
-                checkpoints.take()
-                checkpoints.state = "whole"
-    except KeyboardInterrupt:
-        checkpoints.rescue(lambda: stays_finite(job, state), job.reporter)
-        raise
+    stages = [*method.training_stages] or [""]
+    with TrainLogger(job.run, position) as journal:
+        for number in range(position.stage, len(stages)):
+            stage = stages[number]
+            of_stage = settings.of_stage(stage)
+            journal.stage = number + 1 if stage else None
+            part = replace(job, settings=of_stage, stage=stage, last=number == len(stages) - 1)
+            n_images += _train_stage(part, number, position, checkpoint, journal)
+            checkpoint = None
     seconds = time.perf_counter() - start
-    if not all(ranks.gather(stays_finite(job, state))):
-        raise not_finite("the loss is not finite with the final weights", job, position.step)
 
     # Keep the result
-    record = replace(job.record, epoch=position.epoch, step=position.step)
+    record = replace(job.record, epoch=position.epochs, step=position.step)
     if position.best is not None:
         method.load_learnable_state(position.best_state)
         record = replace(
@@ -189,6 +167,69 @@ def _train(job: Job) -> TrainResult:
     )
 
 
+def _begun(job: Job, number: int, position: TrainState, checkpoint: Checkpoint | None) -> State:
+    """What the steps of a stage change, at its beginning or, with a checkpoint, where it was left."""
+    method, settings = job.method, job.settings
+    method.begin_stage(job.stage)
+    method.to(job.device)
+    optimizer = build_optimizer(method, settings.optimizer)
+    scaler = torch.amp.GradScaler(job.device.type, enabled=settings.amp == "fp16")
+    if checkpoint is None:
+        position.begin(number)
+        seed_streams(settings.seed, method)
+    else:
+        checkpoint.restore_rest(method, optimizer, scaler)
+        where = f"in {f'stage {job.stage}, ' if job.stage else ''}epoch {position.epoch + 1} of {settings.epochs}"
+        job.reporter.say(f"going on after step {position.step}, {where}")
+    checkpoints = Checkpoints(job.run.checkpoint_path, settings, lambda: captured(job, state))
+    state = State(optimizer, scaler, position, checkpoints)
+    if number and checkpoint is None:  # what the stage before has learned is known to be finite
+        checkpoints.take()
+        checkpoints.confirm()
+    return state
+
+
+def _train_stage(
+    job: Job, number: int, position: TrainState, checkpoint: Checkpoint | None, journal: TrainLogger
+) -> int:
+    """Learn one stage, or what is left of it behind `checkpoint`. Returns the number of images seen.
+
+    Raises UserError where its last weights give a loss that is not finite.
+    """
+    settings, n_images = job.settings, 0
+    with deferred():
+        state = _begun(job, number, position, checkpoint)
+    checkpoints = state.checkpoints
+    start, first_step = time.perf_counter(), position.step
+    samples = [sample for part in job.data for sample in part.samples]
+    feed = TrainBatches(job.method, samples, settings, device=job.device, reporter=job.reporter)
+    try:
+        with contextlib.closing(feed):
+            while position.epoch < settings.epochs:
+                began = time.perf_counter()
+                n_images += _train_epoch(job, feed, state, journal)
+                checkpoints.take()
+                checkpoints.state = "held"  # should the validation be interrupted, it is done again
+                position.epoch, position.batch = position.epoch + 1, 0
+                means, rows = position.whole.take(), []
+                journal.epoch(position.step, position.epochs, means)
+                if job.last and (position.epoch % settings.validate_every == 0 or position.epoch == settings.epochs):
+                    rows = _validate(job, position, journal)
+                now, n_steps = time.perf_counter(), (settings.epochs - position.epoch) * feed.plan.n_batches
+                left = n_steps * (now - start) / (position.step - first_step) if position.step > first_step else None
+                job.reporter.say(epoch_line(position.epoch, settings, means, rows, now - began, left, job.stage))
+                checkpoints.take()
+                checkpoints.state = "whole"
+        if not all(ranks.gather(stays_finite(job, state))):
+            raise not_finite("the loss is not finite with the final weights", job, position.step)
+    except KeyboardInterrupt:
+        checkpoints.rescue(lambda: stays_finite(job, state), job.reporter)
+        raise
+    if not job.last:
+        checkpoints.confirm()
+    return n_images
+
+
 def _train_epoch(job: Job, feed: TrainBatches, state: State, journal: TrainLogger) -> int:
     """Train on what is left of the epoch at the position, which moves along. Returns the number of images seen.
 
@@ -198,7 +239,7 @@ def _train_epoch(job: Job, feed: TrainBatches, state: State, journal: TrainLogge
     n_images = n_logged = 0
     logged = time.perf_counter()
     method.train()
-    label, total = f"epoch {position.epoch + 1}/{settings.epochs}", feed.plan.n_batches
+    label, total = f"{job.stage} epoch {position.epoch + 1}/{settings.epochs}".strip(), feed.plan.n_batches
     with _together(), job.reporter.track(label, total, done=position.batch, closing=False) as advance:
         for size, batch, features in feed.epoch(position.epoch, skip=position.batch):
             with deferred():
@@ -213,7 +254,7 @@ def _train_epoch(job: Job, feed: TrainBatches, state: State, journal: TrainLogge
                     now = time.perf_counter()
                     rate = (n_images - n_logged) / (now - logged)
                     facts = {"learning_rate": state.optimizer.param_groups[0]["lr"], "images_per_second": rate}
-                    journal.step(position.step, position.epoch + 1, position.window.take(), facts)
+                    journal.step(position.step, position.epochs + 1, position.window.take(), facts)
                     n_logged, logged = n_images, now
                 if checkpoints.due(position.step):
                     checkpoints.take()
@@ -231,7 +272,7 @@ def _validate(job: Job, position: TrainState, journal: TrainLogger) -> list[Row]
         return []
     method, settings = job.method, job.settings
     rows = validation_rows(method, job.validation, settings, device=job.device, reporter=job.reporter)
-    journal.validation(position.step, position.epoch, rows)
+    journal.validation(position.step, position.epochs, rows)
     if settings.heat_maps and job.painter is not None:
         log_pictures(
             method,
@@ -245,6 +286,6 @@ def _validate(job: Job, position: TrainState, journal: TrainLogger) -> list[Row]
     if settings.select == "best_on_test":
         value = select_value(rows, settings.select_metric)
         if position.best is None or improves(value, position.best["value"], settings.select_metric):
-            position.best = {"value": value, "epoch": position.epoch, "step": position.step}
+            position.best = {"value": value, "epoch": position.epochs, "step": position.step}
             position.best_state = snapshot(method)
     return rows

@@ -17,7 +17,7 @@ from adbench.engine.feature_cache import FeatureCache
 from adbench.engine.progress import Reporter
 from adbench.engine.rng import draws_in_order
 from adbench.engine.settings import TrainSettings
-from adbench.errors import UserError
+from adbench.errors import UserError, unknown
 from adbench.methods.base import Features, Method, beside
 
 # A stream of randomness of its own below the seed, beside those of `adbench.data`.
@@ -62,6 +62,14 @@ def check_shots(method: Method, settings: TrainSettings) -> None:
             where="support.k",
             hint="give support.k=2",
         )
+
+
+def check_stages(method: Method, settings: TrainSettings) -> None:
+    """Raise UserError for settings of a stage that the method's training does not have."""
+    known = {*type(method).training_stages, *method.training_stages}
+    for stage in settings.stages:
+        if stage not in known:
+            raise unknown(f"stage of {method.name}", stage, known, where=f"trainer.stages.{stage}")
 
 
 class TrainBatches:

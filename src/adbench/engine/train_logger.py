@@ -26,11 +26,14 @@ from adbench.metrics.registry import in_order, title
 class TrainLogger:
     """The loss curve and the TensorBoard events of a run, from `state` on, written by rank 0.
 
-    What a killed run has written beyond is dropped: it will be written again.
+    What a killed run has written beyond is dropped: it will be written again. Epochs are counted through all stages.
+
+    stage  number of the stage that is learned, from 1; None where there are none
     """
 
     def __init__(self, run: RunFolder, state: TrainState) -> None:
         self._place = run.path
+        self.stage: int | None = None
         self._writes = ranks.is_first()
         if not self._writes:
             return
@@ -39,7 +42,7 @@ class TrainLogger:
         points = [
             point
             for point in read_history(run.history_path)
-            if (point["step"] <= state.step if point["kind"] == "step" else point["epoch"] <= state.epoch)
+            if (point["step"] <= state.step if point["kind"] == "step" else point["epoch"] <= state.epochs)
         ]
         write_text(run.history_path, "".join(json.dumps(point) + "\n" for point in points))
         self._history = run.history_path.open("a", encoding="utf-8")
@@ -103,7 +106,8 @@ class TrainLogger:
         if not self._writes:
             return
         with naming(self._place):
-            self._history.write(json.dumps(point) + "\n")
+            stage = {} if self.stage is None else {"stage": self.stage}
+            self._history.write(json.dumps({**point, **stage}) + "\n")
             self._history.flush()
 
 
@@ -114,12 +118,13 @@ def epoch_line(
     rows: Sequence[Row],
     seconds: float,
     seconds_left: float | None,
+    stage: str = "",
 ) -> str:
     """What an epoch has come to in one line: its mean loss, validation, time, and how long the others will take.
 
     Of the validation `rows` the means, by the first image and the first pixel metric and what weights are selected by.
     """
-    parts = [f"epoch {epoch}/{settings.epochs}", f"mean loss {losses['loss']:.4g}"]
+    parts = [f"{stage} epoch {epoch}/{settings.epochs}".strip(), f"mean loss {losses['loss']:.4g}"]
     for row in rows:
         if row["class_name"] == MEAN:
             metrics = in_order(row)

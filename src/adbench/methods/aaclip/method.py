@@ -31,6 +31,8 @@ from adbench.methods.variants import by_variant
 from adbench.methods.weights import load_strictly
 
 _SCALE = 100.0
+_OF_ANY_DOMAIN = ("", "folder", "meta")
+"""Names that stand for pictures of any kind: a user's own."""
 _BLUR = {False: (7, 1.0), True: (9, 1.5)}
 """Side of the kernel and sigma on the grid of patches, by whether the data are medical."""
 
@@ -51,16 +53,15 @@ class AaClip(Method):
     settings_class = AaClipSettings
     transductive = True
     features_suffice = True
-    scoring_only = frozenset({"domain", "stage"})
+    scoring_only = frozenset({"domain"})
     learns_from_masks = "also"
+    training_stages: Sequence[str] = ("text", "image")
 
     def __init__(self, clip: Clip, settings: AaClipSettings) -> None:
         super().__init__(clip)
         self.settings = chosen = by_variant(settings, BY_VARIANT)
         self.levels = tuple(sorted(set(chosen.levels or quarters(clip))))
         check_blocks(clip, "levels", self.levels)
-        if chosen.stage == "text" and not chosen.adapt_text:
-            raise ValueError("stage is text, and adapt_text is false: there is nothing to learn")
         n_text = _blocks("text_adapt_until", chosen.text_adapt_until, 3, clip.n_text_layers)
         n_image = _blocks("image_adapt_until", chosen.image_adapt_until, 6, clip.n_layers)
         surgery = _blocks("surgery_until_layer", chosen.surgery_until_layer, 20, clip.n_layers + 1)
@@ -68,25 +69,30 @@ class AaClip(Method):
         if clip.grid <= _BLUR[chosen.domain == "medical"][0] // 2:
             raise ValueError(f"{clip.grid} patches a side are too few for the filter of the maps")
         self.map_size = clip.image_size
-        plain = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="before")
-        self.transform = AaClipTransform(plain, colours=chosen.stage == "image")
         width = clip.vision_width
         if chosen.adapt_text:
             self.text_adapter = text_adapter(n_text, clip.text_width, clip.embed_dim)
-            self.text_adapter.requires_grad_(chosen.stage == "text")
+        else:
+            self.training_stages = ("image",)
         self.image_adapter = ImageAdapter(n_image, len(self.levels), width, clip.embed_dim, relu=chosen.relu)
-        self.image_adapter.requires_grad_(chosen.stage == "image")
-        # Images attend to each other, and the squared mean of cosines is of the whole batch.
-        self.loss_mixes_batch = chosen.stage == "text"
+        self.begin_stage("image")
         self.remarks = ["image scores and maps were scaled over all test images of the class"]
         if chosen.class_phrases == "official":
             self.remarks.append(
                 "prompts call classes by the authors' phrases, which describe the very objects tested, and by name "
                 "where the authors have none"
             )
-        if chosen.stage == "text":
-            self.remarks.append("the adapters of the image tower have not been trained (method.stage=text)")
         self._text_cache = ValueCache()
+
+    def begin_stage(self, stage: str) -> None:
+        """Learn the adapters of the text tower, or then those of the image tower, with changed colours."""
+        self.stage, clip = stage, self.clip
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name.startswith(f"{stage}_adapter."))
+        plain = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="before")
+        self.transform = AaClipTransform(plain, colours=stage == "image")
+        # Images attend to each other, and the squared mean of cosines is of the whole batch.
+        self.loss_mixes_batch = stage == "text"
 
     # Frozen stage
 
@@ -97,8 +103,8 @@ class AaClip(Method):
         medical (B,) and phrase (B,), see `phrases`; tokens (B, 1 + T, V); in the stage of text also image (B, C) and
         block_L for the levels before surgery.
         """
-        chosen, device = self.settings, batch.images.device
-        medical = chosen.domain == "medical" if chosen.domain else batch.dataset.partition(":")[0] in MEDICAL
+        device = batch.images.device
+        medical = self._is_medical(batch.dataset.partition(":")[0])
         numbers = [phrase_number(batch.dataset, name) for name in batch.class_names]
         named = {
             "medical": torch.full((len(batch),), medical, device=device),
@@ -110,6 +116,16 @@ class AaClip(Method):
         blocks, image = plain_image(self.clip, batch.images, {self.first_changed - 1, *before})
         plain = {f"block_{level}": blocks[level] for level in before}
         return named | plain | {"tokens": blocks[self.first_changed - 1], "image": image}
+
+    def _is_medical(self, dataset: str) -> bool:
+        """How maps are smoothed, and what image scores are. Raises UserError where pictures may be of either kind."""
+        if self.settings.domain is None and dataset in _OF_ANY_DOMAIN and not self.training:
+            raise UserError(
+                "aaclip scores industrial and medical pictures differently, and nothing says which these are",
+                where=f"data={dataset}" if dataset else "",
+                hint='give method.domain=industrial or medical (in Python: load_run(RUN, domain="medical"))',
+            )
+        return self.settings.domain == "medical" if self.settings.domain else dataset in MEDICAL
 
     def feature_settings(self) -> Mapping[str, Any]:
         """The stage, and in that of text where surgery begins and which levels lie before it."""
@@ -126,7 +142,7 @@ class AaClip(Method):
     @property
     def _learns_text(self) -> bool:
         """Whether the batches are for the loss of the stage of text."""
-        return self.training and self.settings.stage == "text"
+        return self.training and self.stage == "text"
 
     @property
     def _text_levels(self) -> tuple[int, ...]:
@@ -149,7 +165,7 @@ class AaClip(Method):
         """Directions of each image's own class, (B, C, 2); with a gradient in the stage of text alone."""
         numbers = features["phrase"].tolist()
         phrases = [phrase(n, name, self.settings.class_phrases) for n, name in zip(numbers, class_names, strict=True)]
-        if self.settings.stage == "text" and torch.is_grad_enabled():
+        if self.stage == "text" and torch.is_grad_enabled():
             made = {name: self.directions(name) for name in dict.fromkeys(phrases)}
             return torch.stack([made[name] for name in phrases])
         weights = self.text_adapter.parameters() if self.settings.adapt_text else [self.clip.model.text_projection]
@@ -195,7 +211,7 @@ class AaClip(Method):
     def loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
         """Of the text: one level's map, and how alike the states are. Of images: all maps, and the image vector."""
         text = self.text_features(features, batch.class_names)
-        if self.settings.stage == "text":
+        if self.stage == "text":
             terms = self.level_terms(list(self.surgery_patches(features).values()), text, batch)
             alike = (text[..., 0] * text[..., 1]).sum(dim=-1).mean()
             image = {"states_alike": self.settings.text_norm_weight * alike**2}

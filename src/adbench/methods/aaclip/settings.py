@@ -21,7 +21,6 @@ class AaClipSettings:
     """
 
     variant: Variant = "official"
-    stage: Literal["text", "image"] = "image"
     levels: Annotated[Sequence[PositiveInt], NonEmpty] | None = None
     adapt_text: bool = True
     text_adapt_until: Few | None = None

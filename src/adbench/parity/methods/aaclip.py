@@ -24,9 +24,10 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict
     settings = case["hyperparameters"]
     stage = case["kind"].removeprefix("train_")
     given = {key: value for key, value in settings.items() if key in AaClip.hyperparameter_names()}
-    given |= {"class_phrases": case["class_phrases"], "stage": "text" if stage == "text" else "image"}
+    given |= {"class_phrases": case["class_phrases"]}
     method = case_method(case, tensors, given, wrap=_parts)
     assert isinstance(method, AaClip)
+    method.begin_stage("text" if stage == "text" else "image")
     if stage == "infer":
         with torch.no_grad():
             return recorded(_infer(method.eval(), case, *case_batches(case, tensors)))
