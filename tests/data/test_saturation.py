@@ -107,7 +107,7 @@ def test_a_mask_that_the_config_does_not_know_is_named(tmp_path: Path, draw: Cal
     values = np.zeros((10, 12), np.uint8)
     values[0, :2] = 236, 255
     Image.fromarray(values).save(tmp_path / "pushpins/ground_truth/logical_anomalies/001/001.png")
-    with pytest.raises(UserError, match="mask holds the values 236, 255"):
+    with pytest.raises(UserError, match="mask holds the values 236 to 255"):
         defect_masks(sample, read_masks(sample, None))
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from adbench.data.defects import DefectMask, Saturation
 from adbench.data.mask_values import StoredMask
@@ -85,14 +85,18 @@ def defect_masks(sample: Sample, masks: Sequence[StoredMask]) -> list[DefectMask
     defects = []
     for path, stored in zip(paths, masks, strict=True):
         marked = stored.marked(sample.reading)
-        values = np.unique(stored.values[marked]).tolist()
-        saturation = None
-        if values and sample.saturations is not None:
-            if len(values) > 1 or values[0] not in sample.saturations:
-                what = f"mask holds the values {', '.join(map(str, values[:4]))}"
-                hint = f"a mask is one defect, and {CONFIG_NAME} knows {', '.join(map(str, sample.saturations))}"
-                raise UserError(what, where=f"{path}, of image {sample.path}", hint=hint)
-            saturation = sample.saturations[values[0]]
-        if values:
-            defects.append(DefectMask(marked, saturation))
+        if marked.any():
+            defects.append(DefectMask(marked, _saturation_of(stored.values[marked], sample, path)))
     return defects
+
+
+def _saturation_of(values: NDArray[Any], sample: Sample, mask: Path) -> Saturation | None:
+    """What the config says of the one value that the pixels of a defect have."""
+    if sample.saturations is None:
+        return None
+    found = sorted({int(values.min()), int(values.max())})
+    if len(found) > 1 or found[0] not in sample.saturations:
+        hint = f"a mask is one defect, and {CONFIG_NAME} knows {', '.join(map(str, sample.saturations))}"
+        what = f"mask holds the values {' to '.join(map(str, found))}"
+        raise UserError(what, where=f"{mask}, of image {sample.path}", hint=hint)
+    return sample.saturations[found[0]]
