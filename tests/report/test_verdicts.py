@@ -72,7 +72,7 @@ def test_a_part_of_the_classes_other_hyperparameters_and_hidden_images_are_told(
     run = run_of()
     assert "2 of 12 classes" in verdict(replace(run, rows=[*run.rows[:2], run.rows[-1]])).why
     other = {**run.run, "hyperparameters": {**run.run["hyperparameters"], "n_ctx": 4}}
-    assert "other settings: n_ctx=4 instead of 12" in verdict(replace(run, run=other)).why
+    assert "other settings: method.n_ctx=4 instead of 12" in verdict(replace(run, run=other)).why
     assert verdict(replace(run, run=other, expected={"n_ctx": 4})).state == "reproduced"
     assert "it is unknown with which settings" in verdict(replace(run, run={"backbone": run.run["backbone"]})).why
     assert "the figure is of the hidden test set" in verdict(run, figure(split="hidden_test")).why

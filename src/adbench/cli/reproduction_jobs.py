@@ -50,7 +50,8 @@ def user_words(argv: Sequence[str]) -> list[Override]:
 
 def changed(typed: Sequence[Override]) -> list[str]:
     """Which of the settings that were typed make another setting than that of the figures, in words."""
-    words = [one.word for one in typed if one.key not in OPTIONS and not is_free(one.key)]
+    told = [one for one in typed if one.key in OPTIONS or one.key.startswith("method.")]  # of these by results.json
+    words = [one.word for one in typed if one not in told and not is_free(one.key)]
     return [f"other settings: {word}" for word in words]
 
 

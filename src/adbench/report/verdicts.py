@@ -160,7 +160,7 @@ def _of_settings(row: Row, run: FinishedRun) -> Iterator[str]:
     wanted = {**method_class(row["method"]).hyperparameter_defaults(), **(run.expected or {})}
     for key, value in wanted.items():
         if key in given and _plain(given[key]) != _plain(value):
-            yield f"other settings: {key}={given[key]} instead of {value}"
+            yield f"other settings: method.{key}={_plain(given[key])} instead of {_plain(value)}"
 
 
 def _plain(value: Any) -> Any:
