@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+import adbench
 from adbench.cli.main import command_names
 from docs.blocks import REPOSITORY, SHELLS, blocks_of, name_of, pages
 
@@ -35,6 +36,11 @@ def test_every_command_shown_exists() -> None:
 def test_linked_files_exist(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).is_file(), target
+
+
+def test_the_api_page_shows_all_that_import_adbench_offers() -> None:
+    text = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
+    assert [name for name in adbench.__all__ if f"::: adbench.{name}\n" not in text] == ["__version__"]
 
 
 def script(name: str) -> ModuleType:
