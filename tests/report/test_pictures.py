@@ -197,3 +197,9 @@ def test_pictures_of_a_class_replace_those_that_were_there(tmp_path):
 
     save_pictures([], paint, tmp_path, "screw")
     assert not list(tmp_path.iterdir())
+
+
+def test_letters_are_as_large_on_upright_pictures_as_on_wide_ones():
+    wide, upright = (paint(_picture(size=size, mask=None)) for size in ((250, 500), (500, 250)))
+    heads = [np.asarray(panel.convert("L"))[: panel.height - side] for panel, side in ((wide, 150), (upright, 300))]
+    assert heads[0].shape[0] == heads[1].shape[0] == 45  # three lines of 15 pixels

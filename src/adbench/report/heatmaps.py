@@ -68,7 +68,9 @@ def _panel(
 ) -> Image.Image:
     """Parts of one size beside each other and a colour bar, below a caption of `texts` and `name`."""
     image = parts[0]
-    size = max(12, round(FONT / PAGE * 3.3 * image.width))
+    # By the longer side, for upright pictures may stand beside wide ones at one scale; but strips are not all letters.
+    side = max(image.width, min(image.height, 4 * image.width))
+    size = max(12, round(FONT / PAGE * 3.3 * side))
     gap, head = size // 3, 3 * size
     bar = _colour_bar(limits, threshold, max(image.height, 5 * size), size)
     width = max((image.width + gap) * len(parts) + bar.width, 28 * size)
