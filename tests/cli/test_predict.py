@@ -6,6 +6,9 @@ import csv
 import json
 import resource
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -288,3 +291,52 @@ def test_two_thousand_pictures_in_constant_memory(folder: Path, capsys: pytest.C
     # Maps alone would take 2000 x 64 x 64 x 4 bytes, 31 MiB, images and features as much again.
     assert first.shape == (64, 64, 3)
     assert grown < 16 * 1024
+
+
+def test_a_method_that_scores_pictures_together_takes_the_input_as_the_set(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [save(folder / "in" / f"{number}.png", number) for number in range(6)]
+    (folder / "in" / "broken.png").write_bytes(b"no picture")
+    words = ["predict", "method=musc", "clip=demo", "input=in", "out=out", "batch_size=4"]
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert "the 7 pictures are scored together" in said
+    assert "6 pictures scored; 1 could not be read" in said
+    together = same_detector(Path("out")).predict(given, batch_size=4)
+    assert [one.scored_with for one in together] == [6] * 6
+    whole = rows(Path("out"))
+    assert [float(row["score"]) for row in whole] == pytest.approx([one.score for one in together], rel=1e-5)
+
+    table = folder / "out" / "predictions.csv"
+    table.write_bytes(b"".join(table.read_bytes().splitlines(keepends=True)[:3]))  # two have their rows
+    assert main(words) == 1
+    assert rows(Path("out")) == whole  # of the same set, not of the four that were left
+
+    save(folder / "in" / "7.png", 7)
+    assert main(words) == 2
+    assert "another set of pictures" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_it_goes_on_after_a_kill(folder: Path) -> None:
+    for number in range(120):
+        save(folder / "in" / f"{number:03d}.png", number)
+    words = ["predict", "method=median_colour", "clip=demo", "input=in", "batch_size=1", "maps=npy"]
+    command = [sys.executable, "-m", "adbench", *words, "out=out"]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    table = folder / "out" / "predictions.csv"
+    deadline = time.monotonic() + 300
+    while not (table.exists() and table.read_bytes().count(b"\n") > 10):
+        assert killed.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    n_before = table.read_bytes().count(b"\n") - 1
+    assert 10 <= n_before < 120
+    assert main([*words, "out=out"]) == 0
+    assert main([*words, "out=whole"]) == 0
+    assert table.read_bytes() == (folder / "whole" / "predictions.csv").read_bytes()
+    maps = {path.name: path.read_bytes() for path in (folder / "out" / "maps").iterdir()}
+    assert maps == {path.name: path.read_bytes() for path in (folder / "whole" / "maps").iterdir()}

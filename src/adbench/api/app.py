@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ from PIL import Image
 
 from adbench.api.contents import Picture
 from adbench.api.detector import Detector
-from adbench.api.image_prediction import ImagePrediction
 from adbench.api.pictures import open_picture
 from adbench.errors import UserError
 from adbench.report.heatmaps import overlay
@@ -112,7 +111,8 @@ def _scored(
     """What stands above the pictures, a row of each, and the pictures under their maps, on one scale."""
     rows, heats, broken = [], [], []
     limit = detector.threshold(class_name, support) if threshold is None else threshold
-    for file, result in _results(detector, files, class_name, support, limit):
+    given = detector.stream(files, class_name=class_name, support=support, threshold=limit)
+    for file, result in zip(files, (result for _, result in given), strict=True):
         name = Path(file).name
         if isinstance(result, UserError):
             rows.append([name, "", "not read"])
@@ -135,15 +135,6 @@ def _scored(
     ]
     painted = [(overlay(small, map_, (low, high)), caption) for small, map_, caption in heats]
     return "\n\n".join([" · ".join(part for part in said if part), *broken]), rows, painted
-
-
-def _results(
-    detector: Detector, files: list[str], class_name: str, support: Sequence[Picture] | None, threshold: float | None
-) -> Iterator[tuple[Any, ImagePrediction | UserError]]:
-    if not detector.method.transductive:
-        return detector.stream(files, class_name=class_name, support=support, threshold=threshold)
-    together = detector.predict(files, class_name=class_name, support=support, threshold=threshold) if files else []
-    return zip(files, together, strict=True)
 
 
 def _small(file: str, map_: NDArray[np.float32]) -> tuple[Image.Image, NDArray[np.float32]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import count, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from adbench.api.pictures import Prepared, prepare, prepared_ahead, several
 from adbench.data.sample import Batch
 from adbench.data.support import listing_sha256
 from adbench.engine.borrowed import borrowed
-from adbench.engine.class_features import EncodedClass
+from adbench.engine.class_features import Encoded, EncodedClass
 from adbench.engine.device import resolve_device
 from adbench.engine.settings import EvalSettings
 from adbench.engine.thresholds import (
@@ -81,23 +81,10 @@ class Detector:
             >>> prediction.map.shape, prediction.verdict, prediction.threshold == found.value
             ((40, 60), 'normal', True)
         """
-        pictures = several(images)
-        if not self.method.transductive:
-            given = self.stream(
-                pictures, class_name=class_name, support=support, threshold=threshold, batch_size=batch_size
-            )
-            return [_sound(result) for _, result in given]
-        decided = self._decided(threshold, class_name, support)
-        with borrowed(self.method):
-            self.method.memory_bank = self._memory_bank(class_name, support)
-            size = self._batch_size(batch_size)
-            parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
-            scored = self._together((self._batch(self._prepared(part), class_name) for part in parts), class_name)
-            return [
-                replace(one, threshold=decided, scored_with=len(pictures))
-                for batch, prediction in scored
-                for one in self._per_picture(batch, prediction)
-            ]
+        given = self.stream(
+            several(images), class_name=class_name, support=support, threshold=threshold, batch_size=batch_size
+        )
+        return [_sound(result) for _, result in given]
 
     def stream(
         self,
@@ -110,14 +97,12 @@ class Detector:
     ) -> Iterator[tuple[Picture, ImagePrediction | UserError]]:
         """Each picture with its prediction, in order, or with the error that reading it has raised.
 
-        As `predict`, in constant memory: files are read ahead by threads, a few batches far. Raises UserError at once
-        for a method that is transductive: it needs all pictures together.
+        As `predict`, in constant memory: files are read ahead by threads, a few batches far. A transductive method
+        reads all pictures before it gives the first; those that can be read are the set.
         """
-        if self.method.transductive:
-            hint = "use Detector.predict, or eval data=folder data.root=DIR"
-            raise UserError(f"method {self.method.name} scores the pictures of a class together", hint=hint)
-        decided = self._decided(threshold, class_name, support)
-        return self._stream(images, class_name, self._memory_bank(class_name, support), decided, batch_size)
+        decided = self.threshold(class_name, support) if threshold is None else threshold
+        stream = self._stream_set if self.method.transductive else self._stream
+        return stream(images, class_name, self._memory_bank(class_name, support), decided, batch_size)
 
     def threshold(self, class_name: str = "object", support: Sequence[Picture] | None = None) -> float | None:
         """Above which score a picture of the class is anomalous; None where that is not known.
@@ -213,9 +198,6 @@ class Detector:
         """What decides the scores: method, weights, hyperparameters, backbone; as JSON types."""
         return identity(self.method, self.record)
 
-    def _decided(self, given: float | None, class_name: str, support: Sequence[Picture] | None) -> float | None:
-        return self.threshold(class_name, support) if given is None else given
-
     def _memory_bank(self, class_name: str, support: Sequence[Picture] | None) -> dict[str, Any]:
         if support is None:
             return self.method.memory_bank
@@ -253,16 +235,36 @@ class Detector:
                 else:
                     yield picture, replace(next(results), threshold=threshold)
 
-    def _together(self, batches: Iterable[Batch], class_name: str) -> Iterator[tuple[Batch, Prediction]]:
-        """Batches of a transductive method, all related before the first is scored."""
-        with torch.no_grad():
-            numbers = count()
-            named = (replace(batch, paths=[str(next(numbers)) for _ in batch.paths]) for batch in batches)
-            encoded = EncodedClass(((batch, self.method.encode(batch), 0.0) for batch in named), _MEMORY)
-            self.method.memory_bank = dict(self.method.memory_bank)
-            self.method.relate(class_name, encoded.chunks)
-            for batch, features, _ in encoded:
-                yield batch, self.method.score(features, batch)
+    def _stream_set(
+        self,
+        images: Iterable[Picture],
+        class_name: str,
+        memory_bank: dict[str, Any],
+        threshold: float | None,
+        batch_size: int,
+    ) -> Iterator[tuple[Picture, ImagePrediction | UserError]]:
+        """As `_stream`, of a transductive method: all pictures are related before the first is scored."""
+        size, read = self._batch_size(batch_size), list[tuple[Picture, UserError | None]]()
+
+        def encoded_batches() -> Iterator[Encoded]:
+            ahead, numbers = prepared_ahead(images, self.method.transform, 2 * size), count()
+            while part := list(islice(ahead, size)):
+                read.extend((picture, result if isinstance(result, UserError) else None) for picture, result in part)
+                if sound := [prepared for _, prepared in part if isinstance(prepared, Prepared)]:
+                    batch = replace(self._batch(sound, class_name), paths=[str(next(numbers)) for _ in sound])
+                    yield batch, self.method.encode(batch), 0.0
+
+        with borrowed(self.method):
+            self.method.memory_bank = dict(memory_bank)
+            with torch.no_grad():
+                encoded = EncodedClass(encoded_batches(), _MEMORY)
+                if encoded.chunks:
+                    self.method.relate(class_name, encoded.chunks)
+            score, n = torch.no_grad()(self.method.score), sum(error is None for _, error in read)
+            parts = (self._per_picture(batch, score(features, batch)) for batch, features, _ in encoded)
+            given = chain.from_iterable(parts)
+            for picture, error in read:
+                yield picture, error or replace(next(given), threshold=threshold, scored_with=n)
 
     def _per_picture(self, batch: Batch, prediction: Prediction) -> Iterator[ImagePrediction]:
         assert batch.sizes is not None  # as `_batch` makes it

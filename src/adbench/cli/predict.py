@@ -35,7 +35,8 @@ Scores pictures of any sizes and formats. Every row is in predictions.csv as soo
 class_name, score, threshold, verdict. The verdict is anomalous where the score is strictly above the threshold, else
 normal; empty where no threshold is known (`calibrate` finds one, threshold=NUMBER gives one). A file that cannot be
 read is named and skipped, and the exit status is 1. The same command with the same out goes on where it has stopped;
-pictures that have their row are not looked at again. Run folders below input are left out.
+pictures that have their row are not looked at again. Run folders below input are left out. A method that scores the
+pictures of a class together (musc, aaclip) takes all of input as the class.
 
 {detectors.HELP}
 what comes out
@@ -102,6 +103,9 @@ def run(argv: Sequence[str]) -> int:
     task, reporter = _task(overrides), make_reporter()
     detectors.say_detector(task.detector, task.class_name, reporter)
     reporter.say(f"threshold    {_threshold_line(task)}")
+    if task.detector.method.transductive:
+        n = len(task.pictures.paths)
+        reporter.say(f"one set      the {n} pictures are scored together: beside others, each would have another score")
     with ExitStack() as stack:
         folder = _claimed(task, overrides, argv, stack)
         if folder is not None:
@@ -179,7 +183,9 @@ def _claimed(task: _Task, overrides: Overrides, argv: Sequence[str], stack: Exit
 def _settings(task: _Task, overrides: Overrides) -> dict[str, Any]:
     """What must not change between a folder's first picture and its last."""
     from adbench.api.contents import support_sha256
+    from adbench.data.support import listing_sha256
 
+    paths = sorted(task.pictures.paths) if task.detector.method.transductive else []
     return {
         "input": str(expanded(str(overrides.get("input"))).absolute()),
         "detector": task.detector.identity,
@@ -189,6 +195,7 @@ def _settings(task: _Task, overrides: Overrides) -> dict[str, Any]:
         "maps": task.maps,
         "overlays": task.overlays,
         "seed": overrides.get("seed", 111),
+        "set of pictures": listing_sha256(paths) if paths else None,
     }
 
 
@@ -220,15 +227,17 @@ def _predict(task: _Task, folder: Path | None, reporter: Reporter) -> _Tally:
     return tally
 
 
-def _results(task: _Task, paths: Sequence[str]) -> Iterator[tuple[str, ImagePrediction | UserError]]:
+def _results(task: _Task, pending: Sequence[str]) -> Iterator[tuple[str, ImagePrediction | UserError]]:
+    """Of a transductive method all pictures are scored, whichever have their rows: they are one set."""
+    wanted = set(pending)
     given = task.detector.stream(
-        paths,
+        task.pictures.paths if task.detector.method.transductive and pending else pending,
         class_name=task.class_name,
         support=task.support,
         threshold=task.threshold,
         batch_size=task.batch_size,
     )
-    return ((str(path), result) for path, result in given)
+    return ((str(path), result) for path, result in given if path in wanted)
 
 
 def _keep(task: _Task, path: str, result: ImagePrediction, folder: Path | None, table: PredictionTable | None) -> None:
