@@ -192,6 +192,36 @@ def test_a_recipe_of_ones_own_with_a_training_that_starts_from_another(
     assert "0 figures" in capsys.readouterr().out
 
 
+def test_an_interruption_says_how_to_go_on_and_a_failure_stops_no_other(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(sets)
+    file = tmp_path / "mine.yaml"
+    file.write_text("method: median_colour\nevaluations: [{data: [brain_mri, mvtec]}]\n")
+    words = ["reproduce", str(file), "clip=demo", "data_dir=sets", "device=cpu", f"out={tmp_path / 'run'}"]
+
+    def interrupted(overrides, reporter):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("adbench.cli.eval.execute", interrupted)
+        assert main(words) == 130
+    assert f"Go on with: python -m adbench {' '.join(words)}" in capsys.readouterr().err
+
+    (tmp_path / "run" / "eval").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "run" / "eval" / "brain_mri").write_text("in the way")
+    assert main(words) == 2  # a file where a folder is to be: nothing is overwritten
+    (tmp_path / "run" / "eval" / "brain_mri").unlink()
+    (tmp_path / "run" / "eval" / "brain_mri").mkdir()
+    (tmp_path / "run" / "eval" / "brain_mri" / "mine.txt").write_text("of somebody")
+    capsys.readouterr()
+    assert main(words) == 1
+    out = capsys.readouterr().out
+    assert "failed       eval/brain_mri: this is not a run folder" in out
+    assert (tmp_path / "run" / "eval" / "mvtec" / "results.json").is_file()
+    assert (tmp_path / "run" / "eval" / "brain_mri" / "mine.txt").read_text() == "of somebody"
+
+
 def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reproduce"]) == 0
     out = capsys.readouterr().out
