@@ -18,7 +18,7 @@ from adbench.data.containers import tile_box
 from adbench.data.images import open_mask, open_picture
 from adbench.data.label_maps import IGNORE, open_labels
 from adbench.data.sample import Sample
-from adbench.report.heatmaps import OUTLINE, outlined
+from adbench.report.heatmaps import OUTLINE, drawable, outlined
 
 SIDE, GAP, MARGIN, CAPTION, HEAD = 160, 6, 12, 15, 26
 INK, FAINT, RULE = (29, 35, 48), (102, 112, 133), (217, 222, 231)
@@ -131,6 +131,4 @@ def _paste(sheet: Image.Image, draw: ImageDraw.ImageDraw, sample: Sample, corner
 
 
 def _text(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, fill: tuple[int, int, int], size: int) -> None:
-    # The built-in font has no letters beyond Latin-1.
-    shown = text.encode("latin-1", "replace").decode("latin-1")
-    draw.text(place, shown, fill=fill, font=ImageFont.load_default(size))
+    draw.text(place, drawable(text), fill=fill, font=ImageFont.load_default(size))

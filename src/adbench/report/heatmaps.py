@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -144,6 +145,12 @@ def _verdict(picture: Picture) -> list[tuple[str, tuple[int, int, int]]]:
     return texts
 
 
+def drawable(text: str) -> str:
+    """The text in letters that the built-in font has: without accents, "?" for those of other alphabets."""
+    parts = unicodedata.normalize("NFKD", text)
+    return "".join(part for part in parts if not unicodedata.combining(part)).encode("ascii", "replace").decode("ascii")
+
+
 def _write_caption(
     draw: ImageDraw.ImageDraw, texts: Sequence[tuple[str, tuple[int, int, int]]], name: str, width: int, size: int
 ) -> None:
@@ -153,7 +160,7 @@ def _write_caption(
     for text, fill in texts:
         draw.text((left, 1), text, fill=fill, font=font)
         left += draw.textlength(text, font=font) + 1.5 * size
-    key = name.encode("latin-1", "replace").decode("latin-1")  # the built-in font has no letters beyond
+    key = drawable(name)
     whole = key
     while draw.textlength(key, font=font) > width and len(key) > 4:
         key = "..." + whole[len(whole) - len(key) + 4 :]
