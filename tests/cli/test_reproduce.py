@@ -10,7 +10,7 @@ import pytest
 
 from adbench.cli.main import main
 from adbench.cli.reproduction import load_recipe, recipe_names
-from adbench.cli.reproduction_jobs import make_jobs, user_words
+from adbench.cli.reproduction_jobs import default_folder, make_jobs, user_words
 from adbench.cli.reproduction_ledger import figures_of
 from adbench.cli.reproduction_needs import find_needs
 from cli.few_pictures import picture
@@ -241,6 +241,7 @@ def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["empty.yaml"], "the recipe lacks method and evaluations"),
         (["strange.yaml"], "unknown training 'second'"),
         (["wrong.yaml"], "evaluations"),
+        (["twice.yaml"], "visa is evaluated twice with the same weights"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -250,6 +251,7 @@ def test_bad_input_is_one_line(
     Path("empty.yaml").write_text("")
     Path("strange.yaml").write_text("method: adaclip\nevaluations: [{training: second, data: [visa]}]\n")
     Path("wrong.yaml").write_text("method: adaclip\nevaluations: 3\n")
+    Path("twice.yaml").write_text("method: winclip\nevaluations: [{data: [visa]}, {data: [mvtec, visa]}]\n")
     assert main(["reproduce", *words]) == 2
     error = capsys.readouterr().err
     assert said in error
@@ -272,3 +274,10 @@ def test_words_that_leave_the_setting_are_told_from_those_that_change_it() -> No
     assert changed(user_words(free)) == []
     told = ["trainer.epochs=1", "clip.image_size=96", "data.visa.classes=[candle]"]
     assert changed(user_words([*free, *told])) == [f"other settings: {word}" for word in told]
+
+
+def test_the_folder_is_the_same_wherever_data_lie() -> None:
+    recipe = load_recipe("adaclip")
+    folders = [default_folder(recipe, user_words(words)) for words in ([], ["data_dir=a", "device=cpu", "data=visa"])]
+    assert folders == [Path("outputs/reproduce/adaclip")] * 2
+    assert default_folder(recipe, user_words(["seed=2"])) != folders[0]

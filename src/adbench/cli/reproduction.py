@@ -96,6 +96,10 @@ def _check(recipe: Recipe, where: str) -> None:
     """Raise UserError for names that there are not."""
     from adbench.report.published import KINDS
 
+    places = [(part.training, name) for part in recipe.evaluations for name in part.data]
+    if twice := next((place for place in places if places.count(place) > 1), None):
+        hint = "name it once for each training"
+        raise UserError(f"{twice[1]} is evaluated twice with the same weights", where=where, hint=hint)
     if recipe.method not in choices("method"):
         raise unknown("method", recipe.method, choices("method"), where=where)
     trainings = recipe.trainings.values()

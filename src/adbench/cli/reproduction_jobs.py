@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ OPTIONS = ("data", "out")
 """Words that are for `reproduce` itself."""
 _DECIDED = ("method", "checkpoint", "benchmark", "missing", "validation", "outputs", "rerun", "resume", "data.root")
 _OF_TRAINING, _OF_EVALUATION = ("trainer",), ("eval", "support")
+
+_PLACES = re.compile(r"data|data_dir|device|data\.\w+\.root|(trainer|eval)\.workers")
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ def changed(typed: Sequence[Override]) -> list[str]:
 
 
 def default_folder(recipe: Recipe, typed: Sequence[Override]) -> Path:
-    """Where the same reproduction is found again: other words, where they are not free, are another one."""
-    words = sorted(one.word for one in typed if one.key not in ("data", "device"))
+    """Where the same reproduction is found again: other settings, seeds too, are another one; other places are not."""
+    words = sorted(one.word for one in typed if not _PLACES.fullmatch(one.key))
     name = recipe.name + (f"_{hashlib.sha256(chr(10).join(words).encode()).hexdigest()[:8]}" if words else "")
     return Path("outputs") / "reproduce" / name
 
