@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from adbench.data.label_maps import IGNORE
 from adbench.errors import UserError
+from adbench.methods.vl4ad.deformable import DeformableAttention
 from adbench.methods.vl4ad.settings import Vl4adSettings
 
 STRIDES = (4, 8, 16, 32)
@@ -56,6 +57,8 @@ class MaskDecoder(nn.Module):
             model = load_library().Mask2FormerModel(config)
         self.pixel_decoder, self.transformer = model.pixel_level_module.decoder, model.transformer_module
         _initialise(self.pixel_decoder, self.transformer)
+        for layer in self.pixel_decoder.encoder.layers:
+            layer.self_attn = DeformableAttention(layer.self_attn)
 
     def forward(self, pyramid: Mapping[int, Tensor]) -> Stages:
         """Run on the maps of strides 4, 8, 16, 32. The pixel decoder runs in float32 under autocast too."""
