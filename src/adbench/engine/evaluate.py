@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from adbench.engine.curves import write_curves
 from adbench.engine.device import autocast, check_amp
 from adbench.engine.image_caches import image_caches
 from adbench.engine.image_size import check_sees_all
-from adbench.engine.kept_maps import MapWriter, maps_files
+from adbench.engine.kept_maps import MapWriter, map_writer
 from adbench.engine.names import file_name, file_names
 from adbench.engine.pictures import Painter, Shortlist, save_pictures
 from adbench.engine.progress import Advance, Quiet, Reporter
@@ -36,7 +35,6 @@ from adbench.engine.settings import EvalData, EvalSettings, MetricSet, Row, Supp
 from adbench.engine.validation_thresholds import check_validation, validation_thresholds
 from adbench.engine.weights import WeightsRecord
 from adbench.engine.zero_shot import find_overlap
-from adbench.errors import UserError
 from adbench.methods.base import Method
 
 
@@ -187,7 +185,7 @@ def _evaluate_class(
     method, data = work.method, work.data
     share = share_of(samples, method, work.settings.batch_size, data.classes.index(name))
     banks = shared_banks[name] if name in shared_banks else work.banks(name, share)
-    with _map_writer(work, name, samples) as maps:
+    with map_writer(work.run, data, name, samples, work.settings) as maps:
         accumulators = accumulate(
             method,
             share,
@@ -210,22 +208,6 @@ def _evaluate_class(
             return whole
     outbox.send(mine)  # its maps are written
     return None
-
-
-def _map_writer(
-    work: _Work, class_name: str, samples: Sequence[Sample]
-) -> contextlib.AbstractContextManager[MapWriter | None]:
-    if not work.settings.maps:
-        return contextlib.nullcontext()
-    if work.run is None:
-        raise UserError("anomaly maps are kept in a run's folder, and there is none", where="eval.maps")
-    file = maps_files(work.run, work.data.name, work.data.classes)[class_name]
-    return MapWriter(
-        file,
-        [sample.key for sample in samples],
-        work.settings.maps,
-        image_size=work.settings.pixel_size == "image",
-    )
 
 
 def _shared_banks(work: _Work, classes: Sequence[str]) -> dict[str, list[MemoryBank] | None]:

@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 
 from adbench.atomic import naming, replacing
 from adbench.data.defects import DefectMask
-from adbench.data.sample import Batch
+from adbench.data.sample import Batch, Sample
 from adbench.engine import ranks
 from adbench.engine.accumulators import as_arrays
 from adbench.engine.image_size import masks_at_image_size
 from adbench.engine.names import file_name, file_names
 from adbench.engine.run_folder import RunFolder
-from adbench.engine.settings import KeepMaps
+from adbench.engine.settings import EvalData, EvalSettings, KeepMaps
 from adbench.errors import UserError
 from adbench.methods.base import Prediction
 
@@ -131,6 +131,21 @@ class MapWriter:
         entry.compress_type, entry.external_attr = compression, 0o644 << 16
         with naming(self._file), self._zip.open(entry, "w", force_zip64=True) as file:
             np.lib.format.write_array(file, np.ascontiguousarray(values), allow_pickle=False)
+
+
+def map_writer(
+    run: RunFolder | None, data: EvalData, class_name: str, samples: Sequence[Sample], settings: EvalSettings
+) -> contextlib.AbstractContextManager[MapWriter | None]:
+    """What keeps the maps of a class, with all its `samples`, in a run; nothing where the settings do not ask for it.
+
+    Raises UserError where they do and there is no run.
+    """
+    if not settings.maps:
+        return contextlib.nullcontext()
+    if run is None:
+        raise UserError("anomaly maps are kept in a run's folder, and there is none", where="eval.maps")
+    file = maps_files(run, data.name, data.classes)[class_name]
+    return MapWriter(file, [sample.key for sample in samples], settings.maps, image_size=settings.pixel_size == "image")
 
 
 def _file_of(file: Path, rank: int) -> Path:
