@@ -1,4 +1,4 @@
-"""Hyperparameters that only scoring reads: an evaluation may change them, so training must not see them."""
+"""Hyperparameters that an evaluation may change: what each leaves as it is."""
 
 from __future__ import annotations
 
@@ -26,3 +26,13 @@ def test_smoothing_changes_maps_and_no_loss(name):
     for key, value in losses.items():
         assert_close(value, same[key], rtol=0, atol=0)
     assert not torch.allclose(maps, others)
+
+
+def test_the_clusters_of_adaclip_change_scores_and_no_map():
+    clip, batch = make_tiny_clip(), make_batch()
+    trained = build("adaclip", clip, k_clusters=3, use_hsf=True).eval()
+    without = build("adaclip", clip, k_clusters=3, use_hsf=False).eval()
+    without.load_learnable_state(trained.learnable_state())
+    expected, found = trained.predict(batch), without.predict(batch)
+    assert_close(found.maps, expected.maps, rtol=0, atol=1e-6)
+    assert (found.scores - expected.scores).abs().max() > 1e-4
