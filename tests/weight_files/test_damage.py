@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import random
 import struct
-import time
 import zipfile
 from pathlib import Path
 
@@ -47,14 +46,12 @@ def test_flipped_bytes_never_give_a_traceback(tmp_path, container):
     whole = write(tmp_path / "w.pt", container).read_bytes()
     draw = random.Random(container)
     file = tmp_path / "flipped.pt"
-    start = time.perf_counter()
     for _ in range(400):
         damaged = bytearray(whole)
         for _ in range(draw.choice((1, 1, 3, 20))):
             damaged[draw.randrange(len(damaged))] = draw.randrange(256)
         file.write_bytes(damaged)
         check_one_line(file)
-    assert time.perf_counter() - start < 60
 
 
 def test_flipped_bytes_in_the_index_of_an_archive(tmp_path):
