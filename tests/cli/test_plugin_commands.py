@@ -134,3 +134,13 @@ def test_an_interrupted_training_goes_on_from_the_file(folder: Path) -> None:
     assert main([*words, "out=whole"]) == 0  # finished: known again
     state = adbench.load_run(folder / "whole").method.learnable_state()
     assert not torch.equal(state["colour"], torch.full((3,), 0.1))
+
+
+def test_a_training_on_a_few_images_of_each_class_says_so(folder: Path) -> None:
+    words = ["method=./mine.py", *WORDS]
+    assert main(["train", *words, "trainer.aux_per_class=3", "seed=5", "out=few"]) == 0
+    record = read_record(folder / "few")
+    assert record is not None
+    assert record.data is not None
+    assert record.data[0]["n_images"] == 3
+    assert record.remarks == ["trained on 3 images of each class, drawn by seed 5"]

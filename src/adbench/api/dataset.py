@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adbench.data import catalogue
 from adbench.data.catalogue import SPLIT, DatasetSpec, Progress
 from adbench.data.sample import Sample
+from adbench.data.subset import few_of_each_class
 from adbench.data.support import SupportSettings
 
 if TYPE_CHECKING:
@@ -67,11 +68,23 @@ class Dataset:
         """The classes that are there, in the official order."""
         return list(dict.fromkeys(sample.class_name for sample in self.samples))
 
-    def auxiliary(self, *, train_normals: bool = False, skip_upper_jpg: bool = False) -> TrainData:
-        """What a method is trained on (see `DatasetSpec.auxiliary`): the test split, as the papers do."""
+    def auxiliary(
+        self,
+        *,
+        train_normals: bool = False,
+        skip_upper_jpg: bool = False,
+        per_class: int | None = None,
+        seed: int = 0,
+    ) -> TrainData:
+        """What a method is trained on (see `DatasetSpec.auxiliary`): the test split, as the papers do.
+
+        per_class  so many images of each class, drawn by `seed` (see `few_of_each_class`); None: all
+        """
         from adbench.engine.settings import TrainData
 
         chosen = self.facts.auxiliary(self.samples, train_normals=train_normals, skip_upper_jpg=skip_upper_jpg)
+        if per_class is not None:
+            chosen = few_of_each_class(chosen, per_class, seed)
         return TrainData(name=self.name, samples=chosen, supervision=self.facts.supervision)
 
     def evaluation(self, support: SupportSettings, method: Method) -> EvalData:
@@ -122,11 +135,13 @@ class Dataset:
         return None
 
 
-def auxiliary_choice(settings: TrainSettings) -> dict[str, bool]:
+def auxiliary_choice(settings: TrainSettings) -> dict[str, Any]:
     """The arguments of `Dataset.auxiliary` that a training's settings ask for."""
     return {
         "train_normals": settings.aux_normals == "train_and_test",
         "skip_upper_jpg": settings.aux_skip_upper_jpg,
+        "per_class": settings.aux_per_class,
+        "seed": settings.seed,
     }
 
 

@@ -60,6 +60,7 @@ how
   trainer.mosaic='{mvtec: 0.2}'            probability of the 2x2 mosaic augmentation, by data set
   trainer.sampler=shuffle|balanced         trainer.steps_per_epoch=N
   trainer.aux_normals=test_only|train_and_test               trainer.aux_skip_upper_jpg=BOOL
+  trainer.aux_per_class=K                  train on K images of each class alone, drawn by seed
   support.k=K               normal images given with every query, for methods that learn so (inctrl); validation too
   trainer.exclude_query=BOOL               a normal query is never among them
   trainer.cache=auto|off|ram|disk          keep frozen features between epochs (methods that learn from features alone)

@@ -61,10 +61,15 @@ def training_record(
         training=training,
         seed=settings.seed,
         start=None if settings.init_from is None else _start(Path(settings.init_from).expanduser()),
-        remarks=annotation_remarks(method, data, settings),
+        remarks=[*annotation_remarks(method, data, settings), *_subset_remarks(settings)],
         plugin=None if method.plugin is None else dict(method.plugin),
         adbench_version=adbench.__version__,
     )
+
+
+def _subset_remarks(settings: TrainSettings) -> list[str]:
+    k = settings.aux_per_class
+    return [] if k is None else [f"trained on {k} images of each class, drawn by seed {settings.seed}"]
 
 
 def _start(path: Path) -> dict[str, Any]:

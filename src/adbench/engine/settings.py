@@ -84,6 +84,7 @@ class TrainSettings:
                              all-zero mask, as the authors' code has it, which teaches wrong maps
     aux_normals              normal images of the auxiliary data: "test_only", or those of the train split too
     aux_skip_upper_jpg       leave out train images named *.JPG, as InCTRL's script does (which loses all of VisA's)
+    aux_per_class            train on so many images of each class, drawn by `seed`; None: on all
     cache                    frozen features are kept and used again in later epochs, where the method allows it: "ram",
                              "disk" (in cache_dir, for later trainings too), "off", "auto": in memory if they fit
     cache_mib                largest size of the cache; None: 4096 in memory, what is free on the disk
@@ -112,6 +113,7 @@ class TrainSettings:
     unannotated: Unannotated = "leave_out"
     aux_normals: AuxNormals = "test_only"
     aux_skip_upper_jpg: bool = False
+    aux_per_class: PositiveInt | None = None
     cache: Cache = "auto"
     cache_mib: NonNegativeInt | None = None
     cache_dir: str | None = None
