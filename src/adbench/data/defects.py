@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Saturation = tuple[float, bool]
 """A threshold, and whether it is a share of the defect's own area, in (0, 1]; else it is a number of pixels."""
