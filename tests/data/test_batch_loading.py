@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from adbench.data.loading import _Batches, has_masks, load_batch, make_loader, told_of_lost_memory
+from adbench.data.loading import _Batches, has_masks, load_batch, make_loader
 from adbench.data.sample import Batch, Sample
 from adbench.data.transforms import ClipTransform
+from adbench.data.worker_processes import told_of_lost_memory
 from adbench.errors import UserError
 
 TRANSFORM = ClipTransform(8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), map_size=6)

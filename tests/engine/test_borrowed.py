@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from adbench.data.support import SupportSettings, draw_supports
+from adbench.engine.accumulate import accumulate
 from adbench.engine.adapt import build_memory_banks
-from adbench.engine.evaluate import accumulate, evaluate
+from adbench.engine.evaluate import evaluate
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, TrainData, TrainSettings
 from adbench.engine.train import train

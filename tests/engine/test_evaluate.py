@@ -14,7 +14,8 @@ from PIL import Image
 
 from adbench.data.loading import load_batch
 from adbench.data.support import SupportSettings, draw_supports
-from adbench.engine.evaluate import accumulate, evaluate
+from adbench.engine.accumulate import accumulate
+from adbench.engine.evaluate import evaluate
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings
 from adbench.engine.weights import WeightsRecord, backbone, hyperparameters

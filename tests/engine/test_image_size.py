@@ -15,7 +15,8 @@ from torch.nn import functional
 from adbench.data.images import open_image
 from adbench.data.loading import load_batch, make_loader
 from adbench.data.transforms import ClipTransform
-from adbench.engine.evaluate import accumulate, evaluate
+from adbench.engine.accumulate import accumulate
+from adbench.engine.evaluate import evaluate
 from adbench.engine.kept_maps import maps_files, read_maps
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings

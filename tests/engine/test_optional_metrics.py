@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from adbench.data.loading import load_batch
-from adbench.engine.evaluate import accumulate, evaluate
+from adbench.engine.accumulate import accumulate
+from adbench.engine.evaluate import evaluate
 from adbench.engine.settings import EvalData, EvalSettings
 from adbench.engine.validate import improves
 from adbench.errors import UserError

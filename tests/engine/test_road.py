@@ -14,7 +14,8 @@ from PIL import Image
 
 from adbench.data.sample import Sample
 from adbench.data.segmentation import SegmentationTransform
-from adbench.engine.evaluate import accumulate, evaluate
+from adbench.engine.accumulate import accumulate
+from adbench.engine.evaluate import evaluate
 from adbench.engine.pictures import Shortlist
 from adbench.engine.road_accumulator import RoadAccumulator
 from adbench.engine.run_folder import RunFolder

@@ -68,7 +68,7 @@ def measure(case: Case) -> Row:
     *_mib                        peaks of the evaluation, and of the step
     notes                        what could not be measured, and why
     """
-    size = case.settings.batch_size
+    size = case.settings.images_at_a_time
     with contextlib.ExitStack() as stack:
         folder = case.pictures or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="adbench-bench-")))
         n_images = case.n_images or max(2 * size, _LEAST_OF_A_CLASS if case.method.transductive else 2)
@@ -138,7 +138,7 @@ def _evaluation(case: Case, samples: list[Sample], pool: list[Sample]) -> Row:
 
 def _alone(case: Case, samples: list[Sample], pool: list[Sample]) -> Row:
     """Tower, encode and score by themselves, on the first batch."""
-    method, size = case.method.eval(), case.settings.batch_size
+    method, size = case.method.eval(), case.settings.images_at_a_time
     batch = load_batch(samples[:size], method.transform, with_masks=False).to(case.device)
     precision = autocast(case.settings.amp, case.device)
     row = _memories(case, samples, pool)
@@ -164,7 +164,7 @@ def _alone(case: Case, samples: list[Sample], pool: list[Sample]) -> Row:
 
 def _memories(case: Case, samples: list[Sample], pool: list[Sample]) -> Row:
     """Let the method take in normal images, or all test images of the class; the seconds of each."""
-    method, size = case.method, case.settings.batch_size
+    method, size = case.method, case.settings.images_at_a_time
     _, now = clock_for(case.device)
     row: Row = {}
     if pool:

@@ -141,7 +141,7 @@ def _measured(case: Overrides, backbone: _Backbone, pictures: Path, traces: Path
 
     from adbench.bench.measure import Case, measure
     from adbench.cli.components import build_method
-    from adbench.data.loading import told_of_lost_memory
+    from adbench.data.worker_processes import told_of_lost_memory
     from adbench.methods import method_class
 
     chosen = method_class(str(case.get("method")))

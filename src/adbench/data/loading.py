@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from adbench.data.episodes import ORDER, Episode
 from adbench.data.image_cache import ImageCache
@@ -18,8 +16,8 @@ from adbench.data.items import Item, collate, load_augmented, load_item
 from adbench.data.mosaic import Mosaic
 from adbench.data.sample import Batch, Sample
 from adbench.data.transforms import PixelTransform, SceneTransform, Transform
-from adbench.errors import UserError, from_system
-from adbench.interrupts import ignore_in_worker
+from adbench.data.worker_processes import Fault, faultless, from_workers
+from adbench.errors import UserError
 
 # Streams of randomness of their own below one seed, beside those of `adbench.data.episodes`.
 _ITEM, _CROP, _CHANGES = 2, 5, 7
@@ -28,8 +26,8 @@ _ITEM, _CROP, _CHANGES = 2, 5, 7
 class BatchLoader:
     """Iterable of batches with a length; each iteration yields the same batches again. Made by `make_loader`."""
 
-    def __init__(self, batches: _Batches, *, skip: int, workers: int) -> None:
-        self._batches, self._skip, self._workers = batches, skip, workers
+    def __init__(self, batches: _Batches, *, skip: int, workers: int, pinned: bool = False) -> None:
+        self._batches, self._skip, self._workers, self._pinned = batches, skip, workers, pinned
 
     def __len__(self) -> int:
         """Number of batches still to come after the skipped ones."""
@@ -37,58 +35,29 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches in order. Raises UserError for a broken image or mask, also when a worker met it."""
-        numbers = range(self._skip, len(self._batches))
-        if self._workers == 0:
-            yield from map(self._batches.load, numbers)
-            return
-        # A generator of its own, so that starting workers draws nothing from torch's global one (exact resume).
-        loader: DataLoader[Batch | _Fault] = DataLoader(
-            self._batches,
-            batch_size=None,
-            sampler=numbers,
-            num_workers=self._workers,
-            collate_fn=_as_it_is,
-            generator=torch.Generator().manual_seed(0),
-            worker_init_fn=_leave_signals,
-        )
-        with told_of_lost_memory():
-            for loaded in loader:
-                if isinstance(loaded, _Fault):
-                    raise loaded.error()
-                yield loaded
+        (batches,) = in_turn([self])
+        return batches
 
 
-_LESS = "give fewer of them (eval.workers=0, trainer.workers=0) or smaller batches"
-# What torch says when the system has ended a loader process, or has no shared memory or open files left for it.
-_DEATHS = ("DataLoader worker (pid", "shared memory", "</torch_", "ancdata", "Too many open files")
+def in_turn(loaders: Sequence[BatchLoader]) -> Iterator[Iterator[Batch]]:
+    """The batches of each loader, from processes that are started once for all of them; take all of one, then the next.
 
-
-@contextlib.contextmanager
-def told_of_lost_memory() -> Iterator[None]:
-    """Raise UserError for a GPU without room, and for loader processes that died.
-
-    Of these torch tells wherever the main thread happens to be.
+    While the last batches of a loader are used, the first of the next one are made. All have as many workers.
     """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"the GPU has not enough memory: {str(error).strip().splitlines()[0]}",
-            where="device",
-            hint="use smaller batches (eval.batch_size, trainer.batch_size), or device=cpu",
-        ) from error
-    except RuntimeError as error:
-        if not any(sign in str(error) for sign in _DEATHS):
-            raise
-        raise UserError(
-            f"a loader process died, most likely for want of memory: {str(error).strip().splitlines()[-1]}",
-            where="workers",
-            hint=_LESS,
-        ) from error
-
-
-def _leave_signals(_worker: int) -> None:
-    ignore_in_worker()
+    parts = [(loader._batches, range(loader._skip, len(loader._batches))) for loader in loaders]
+    if not loaders or loaders[0]._workers == 0:
+        for loader, (batches, numbers) in zip(loaders, parts, strict=True):
+            loaded = map(batches.load, numbers)
+            yield (batch.pin_memory() for batch in loaded) if loader._pinned else loaded
+        return
+    stream = from_workers(
+        _Several([batches for batches, _ in parts]),
+        [(part, number) for part, (_, numbers) in enumerate(parts) for number in numbers],
+        workers=loaders[0]._workers,
+        pinned=loaders[0]._pinned,
+    )
+    for loader in loaders:
+        yield itertools.islice(stream, len(loader))
 
 
 def make_loader(
@@ -107,6 +76,7 @@ def make_loader(
     with_defects: bool = False,
     as_pixels: bool = False,
     cache: ImageCache | None = None,
+    pinned: bool = False,
 ) -> BatchLoader:
     """Return the batches of one epoch.
 
@@ -117,7 +87,8 @@ def make_loader(
     images and anomalous images without a mask file have all-zero masks; `Batch.annotated` tells them apart.
     `with_defects` adds the masks of single defects at their stored size (`Batch.defects`) to those.
     `as_pixels` leaves images as uint8 where the transform can normalise them later (`PixelTransform`). They are read
-    from `cache`, where it is given: all `samples`, of the same transform, without mosaics.
+    from `cache`, where it is given: all `samples`, of the same transform, without mosaics. `pinned` batches lie in
+    memory that a GPU reads by itself.
     Label maps come at their own size, as they are to be evaluated (`make_episode_loader` is for training), and a batch
     without any where they are held back. With label maps or a `SceneTransform`, a batch ends where the images' size
     changes: batches may then be smaller, never mixed.
@@ -140,7 +111,7 @@ def make_loader(
         as_pixels=as_pixels and isinstance(transform, PixelTransform),
         cache=cache,
     )
-    return BatchLoader(batches, skip=skip, workers=workers)
+    return BatchLoader(batches, skip=skip, workers=workers, pinned=pinned)
 
 
 def make_episode_loader(
@@ -153,6 +124,7 @@ def make_episode_loader(
     skip: int = 0,
     workers: int = 0,
     mosaic: Mapping[str, float] | None = None,
+    pinned: bool = False,
 ) -> BatchLoader:
     """Return the batches that `episodes` (see `EpisodePlan`) name, with their support where they have any.
 
@@ -175,7 +147,7 @@ def make_episode_loader(
         seed=(seed, epoch),
         augment=True,
     )
-    return BatchLoader(batches, skip=skip, workers=workers)
+    return BatchLoader(batches, skip=skip, workers=workers, pinned=pinned)
 
 
 def load_batch(samples: Sequence[Sample], transform: Transform, *, with_masks: bool | None = None) -> Batch:
@@ -189,8 +161,8 @@ def has_masks(samples: Sequence[Sample]) -> bool:
     return any(sample.mask_path is not None for sample in samples)
 
 
-class _Batches(Dataset["Batch | _Fault"]):
-    """Batch number -> batch, as a map-style data set: one worker makes one whole batch."""
+class _Batches:
+    """Batch number -> batch."""
 
     def __init__(
         self,
@@ -212,16 +184,6 @@ class _Batches(Dataset["Batch | _Fault"]):
 
     def __len__(self) -> int:
         return len(self.episodes)
-
-    def __getitem__(self, number: int) -> Batch | _Fault:
-        try:
-            return self.load(number)
-        except UserError as error:
-            return _Fault(error)
-        except OSError as error:
-            return _Fault(from_system(error))
-        except MemoryError:
-            return _Fault(UserError("there is not enough memory to load a batch", where="workers", hint=_LESS))
 
     def load(self, number: int) -> Batch:
         """Decode batch `number`."""
@@ -250,19 +212,15 @@ class _Batches(Dataset["Batch | _Fault"]):
         return load_item(sample, self.transform, self.with_masks, parts, changes, **flags)
 
 
-class _Fault:
-    """A UserError on its way from a worker: torch would re-raise it with the worker's traceback as its text."""
+class _Several(Dataset["Batch | Fault"]):
+    """(part, batch number) -> batch, as a map-style data set: one worker makes one whole batch."""
 
-    def __init__(self, error: UserError) -> None:
-        self.what, self.where, self.hint = error.what, error.where, error.hint
+    def __init__(self, parts: list[_Batches]) -> None:
+        self._parts = parts
 
-    def error(self) -> UserError:
-        """The error as the worker raised it."""
-        return UserError(self.what, where=self.where, hint=self.hint)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
+    def __getitem__(self, place: tuple[int, int]) -> Batch | Fault:
+        part, number = place
+        return faultless(lambda: self._parts[part].load(number))
 
 
 def _episodes(samples: Sequence[Sample], order: list[int], batch_size: int, transform: Transform) -> list[Episode]:

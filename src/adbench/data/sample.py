@@ -111,6 +111,16 @@ class Batch:
         """What anomaly maps are evaluated against: masks, or label maps where there are any."""
         return self.masks if self.label_maps is None else self.label_maps
 
+    def pin_memory(self) -> Batch:
+        """Return the batch with its tensors in memory that a GPU reads by itself, beside what the processor does."""
+        return replace(
+            self,
+            images=self.images.pin_memory(),
+            labels=self.labels.pin_memory(),
+            support=None if self.support is None else self.support.pin_memory(),
+            **{name: values.pin_memory() for name, values in self.annotations.items()},
+        )
+
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch with its tensors on `device`."""
         return replace(

@@ -91,7 +91,7 @@ def joined(memory_banks: Iterable[Mapping[str, Any]]) -> MemoryBank:
 def _encode(
     method: Method, samples: Sequence[Sample], settings: EvalSettings, device: torch.device
 ) -> tuple[Batch, Features]:
-    size = settings.batch_size
+    size = settings.images_at_a_time
     parts = [samples[start : start + size] for start in range(0, len(samples), size)]
     batches = [load_batch(part, method.transform, with_masks=False).to(device) for part in parts]
     encoded = [_features(method, batch, settings, device) for batch in batches]

@@ -18,8 +18,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from adbench.data.image_cache import ImageCache
-from adbench.data.loading import make_loader
+from adbench.data.loading import BatchLoader, make_loader
 from adbench.data.sample import Batch, Sample
+from adbench.engine.auto_sizes import n_workers
 from adbench.engine.device import autocast, on_device
 from adbench.engine.progress import Advance
 from adbench.engine.settings import EvalSettings
@@ -166,25 +167,42 @@ def encoded(
     *,
     device: torch.device,
     with_masks: bool,
-    images: ImageCache | None = None,
+    loaded: Iterable[Batch] | None = None,
 ) -> Iterator[Encoded]:
-    """Load and encode the samples, batch by batch; one by one where predictions depend on the batch."""
+    """Load and encode the samples, batch by batch; `loaded`: their batches, from a loader that serves others too."""
     method.eval()
-    size = 1 if method.mixes_batch else settings.batch_size
-    loader = make_loader(
-        samples,
-        method.transform,
-        batch_size=size,
-        workers=settings.workers,
-        with_masks=with_masks,
-        with_defects=settings.needs_defects,
-        as_pixels=device.type == "cuda",
-        cache=images,
-    )
+    if loaded is None:
+        (loaded,) = class_loaders(method, [(samples, None)], settings, device=device, with_masks=with_masks)
     start = time.perf_counter()
-    for batch in loader:
+    for batch in loaded:
         batch = on_device(batch, method.transform, device)
         with torch.no_grad(), autocast(settings.amp, device):
             features = method.encode(batch)
         yield batch, features, time.perf_counter() - start
         start = time.perf_counter()
+
+
+def class_loaders(
+    method: Method,
+    classes: Sequence[tuple[Sequence[Sample], ImageCache | None]],
+    settings: EvalSettings,
+    *,
+    device: torch.device,
+    with_masks: bool,
+) -> list[BatchLoader]:
+    """The batches of each class, from its image cache where it has one."""
+    on_gpu = device.type == "cuda"
+    return [
+        make_loader(
+            samples,
+            method.transform,
+            batch_size=1 if method.mixes_batch else settings.images_at_a_time,
+            workers=n_workers(settings.workers, device),
+            with_masks=with_masks,
+            with_defects=settings.needs_defects,
+            as_pixels=on_gpu,
+            cache=images,
+            pinned=on_gpu,
+        )
+        for samples, images in classes
+    ]

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from adbench.data.image_cache import ImageCache
-from adbench.data.loading import has_masks, told_of_lost_memory
-from adbench.data.sample import Sample
+from adbench.data.loading import has_masks, in_turn
+from adbench.data.sample import Batch, Sample
+from adbench.data.worker_processes import told_of_lost_memory
 from adbench.engine import ranks
-from adbench.engine.accumulators import ClassAccumulator
+from adbench.engine.accumulate import accumulate
 from adbench.engine.adapt import MemoryBank, build_memory_banks, check_support
-from adbench.engine.borrowed import borrowed
-from adbench.engine.class_features import Encoded, encoded, relate
+from adbench.engine.auto_sizes import sized
+from adbench.engine.class_features import class_loaders
 from adbench.engine.class_results import ClassResultCache, FinishedClass, restored_supports, save_fitted
-from adbench.engine.class_shares import Accumulator, Share, put_together, share_of, takes_whole_classes
+from adbench.engine.class_shares import Share, put_together, share_of, takes_whole_classes
 from adbench.engine.curves import write_curves
-from adbench.engine.device import autocast, check_amp
+from adbench.engine.device import check_amp
 from adbench.engine.image_caches import image_caches
-from adbench.engine.image_size import check_sees_all
-from adbench.engine.kept_maps import MapWriter, map_writer
+from adbench.engine.kept_maps import map_writer
 from adbench.engine.names import file_name, file_names
 from adbench.engine.pictures import Painter, Shortlist, save_pictures
 from adbench.engine.progress import Advance, Quiet, Reporter
-from adbench.engine.rng import capture_streams, restore_streams, seed_streams
-from adbench.engine.road_accumulator import RoadAccumulator, check_road
+from adbench.engine.road_accumulator import check_road
 from adbench.engine.rows import Draw, build_rows, image_records, summarise_seeds
 from adbench.engine.run_folder import RunFolder
-from adbench.engine.settings import EvalData, EvalSettings, MetricSet, Row, Supports
-from adbench.engine.validation_thresholds import check_validation, validation_thresholds
+from adbench.engine.settings import EvalData, EvalSettings, Row, Supports
+from adbench.engine.validation_thresholds import check_validation
 from adbench.engine.weights import WeightsRecord
 from adbench.engine.zero_shot import find_overlap
 from adbench.methods.base import Method
@@ -71,9 +68,10 @@ def evaluate(
     restored = {} if drawn else restored_supports(record, data)
     supports = restored or data.supports or {(0, None): {}}
     as_loaded = method.adapts and not (drawn or restored)  # with the memory banks that the method came with
+    cache = ClassResultCache(run, method, data, settings, record) if run and ranks.is_first() else None
+    settings = sized(settings, method, data.samples, device, reporter or Quiet())
     work = _Work(method, data, settings, device, supports if method.adapts and drawn else None, list(supports), run)
     seen = find_overlap(record, data.samples)
-    cache = ClassResultCache(run, method, data, settings, record) if run and ranks.is_first() else None
     finished = _finished_classes(work, cache, reporter or Quiet(), painter if run else None)
     rows, records = list[Row](), list[dict[str, Any]]()
     if ranks.is_first():
@@ -123,6 +121,10 @@ class _Work:
     draws: Sequence[Draw]
     run: RunFolder | None
 
+    def share(self, name: str, samples: Sequence[Sample]) -> list[Sample]:
+        """The samples of a class that this rank scores."""
+        return share_of(samples, self.method, self.settings.images_at_a_time, self.data.classes.index(name))
+
     def banks(self, class_name: str, samples: Sequence[Sample]) -> list[MemoryBank] | None:
         """What the method makes of each support set of a class; empty ones where there is nothing to score."""
         if self.supports is None:
@@ -148,16 +150,13 @@ def _finished_classes(
     todo = ranks.broadcast([name for name in classes if name not in finished])
     if len(todo) < len(classes):
         reporter.say(f"{data.name}: {len(classes) - len(todo)} of {len(classes)} classes were finished before")
-    part, with_masks = {name: classes[name] for name in todo}, has_masks(data.samples)
-    images = image_caches(method, part, settings, reporter, with_masks=with_masks)
+    feed = _feed(work, {name: classes[name] for name in todo}, reporter)
     shared_banks = _shared_banks(work, todo)
     outbox = ranks.Outbox()
     with reporter.track(f"evaluate {data.name}", sum(len(classes[name]) for name in todo)) as advance:
         for name in todo:
             shortlist = Shortlist(settings.heat_maps, method) if painter and settings.heat_maps else None
-            whole = _evaluate_class(
-                work, name, classes[name], shared_banks, shortlist, outbox, advance, images.get(name)
-            )
+            whole = _evaluate_class(work, name, classes[name], shared_banks, shortlist, outbox, advance, next(feed))
             if whole is None:
                 continue
             finished[name] = _finished_class(method, whole)
@@ -171,6 +170,14 @@ def _finished_classes(
     return {name: finished[name] for name in classes if name in finished}
 
 
+def _feed(work: _Work, classes: Mapping[str, Sequence[Sample]], reporter: Reporter) -> Iterator[Iterator[Batch]]:
+    """The batches of this rank's share of each class, from one loader."""
+    method, settings, device, with_masks = work.method, work.settings, work.device, has_masks(work.data.samples)
+    images = image_caches(method, classes, settings, reporter, device=device, with_masks=with_masks)
+    shares = [(work.share(name, samples), images.get(name)) for name, samples in classes.items()]
+    return in_turn(class_loaders(method, shares, settings, device=device, with_masks=with_masks))
+
+
 def _evaluate_class(
     work: _Work,
     name: str,
@@ -179,11 +186,11 @@ def _evaluate_class(
     shortlist: Shortlist | None,
     outbox: ranks.Outbox,
     advance: Advance,
-    images: ImageCache | None = None,
+    loaded: Iterable[Batch] | None = None,
 ) -> Share | None:
     """Score this rank's share of a class. Returns the whole class on rank 0; the others send theirs and go on."""
     method, data = work.method, work.data
-    share = share_of(samples, method, work.settings.batch_size, data.classes.index(name))
+    share = work.share(name, samples)
     banks = shared_banks[name] if name in shared_banks else work.banks(name, share)
     with map_writer(work.run, data, name, samples, work.settings) as maps:
         accumulators = accumulate(
@@ -197,7 +204,7 @@ def _evaluate_class(
             validation=[sample for sample in data.validation if share and sample.class_name == name],
             shortlist=shortlist,
             maps=maps,
-            images=images,
+            loaded=loaded,
             advance=advance,
         )
         mine = Share(accumulators, shortlist, banks if banks and method.fits and share else [])
@@ -225,68 +232,3 @@ def _finished_class(method: Method, whole: Share) -> FinishedClass:
             result["selected_on_test"] = True
             result["notes"].append(f"not held out: {method.name} chose among its states by these results")
     return FinishedClass(results, whole.fitted)
-
-
-def accumulate(
-    method: Method,
-    samples: Sequence[Sample],
-    settings: EvalSettings,
-    *,
-    device: torch.device,
-    with_masks: bool,
-    memory_banks: Sequence[MemoryBank] | None = None,
-    metric_set: MetricSet | None = None,
-    validation: Sequence[Sample] = (),
-    shortlist: Shortlist | None = None,
-    maps: MapWriter | None = None,
-    images: ImageCache | None = None,
-    advance: Advance | None = None,
-) -> list[Accumulator]:
-    """Score the samples of one class, or a shard of them (shards merge): an accumulator for each of `memory_banks`.
-
-    None: one, with the memory bank that the method has. Every image is loaded and encoded once for all of them. Random
-    streams are seeded at the start and kept apart: no result depends on the others. Pictures are of the last bank.
-    `seconds` is what each result alone would have taken. Images come from `images`, where it is given.
-    """
-    metric_set = metric_set or MetricSet()
-    batches: Iterable[Encoded] = encoded(method, samples, settings, device=device, with_masks=with_masks, images=images)
-    with borrowed(method):
-        banks = [method.memory_bank] if memory_banks is None else list(memory_banks)
-        if method.selects_on_test and samples:
-            batches = list(batches)
-            for bank in banks:
-                method.memory_bank = bank
-                method.select_on_test(samples[0].class_name, [(features, batch) for batch, features, _ in batches])
-        claims = method.scores_are_probabilities
-        accumulators: list[Accumulator] = [
-            RoadAccumulator(settings, metric_set, probabilities=claims)
-            if metric_set.name == "road"
-            else ClassAccumulator(settings, thresholds, probabilities=claims)
-            for thresholds in validation_thresholds(method, validation, settings, banks, device=device)
-        ]
-        seed_streams(settings.seed, method)
-        if method.transductive and samples:
-            batches = relate(method, banks, batches, samples, settings, advance or (lambda *_: None))
-        alone = len(banks) == 1  # then nothing comes between its draws, and copying streams costs a millisecond
-        streams = [] if alone else [capture_streams(method)] * len(banks)
-        for batch, features, seconds in batches:
-            for number, bank in enumerate(banks):
-                begin = time.perf_counter()
-                if not alone:
-                    restore_streams(streams[number], method)
-                method.memory_bank = bank
-                with torch.no_grad(), autocast(settings.amp, device):
-                    prediction = method.score(features, batch)
-                if prediction.maps is not None and batch.defects is not None:
-                    check_sees_all(method, f"eval.{'pixel_size' if settings.pixel_size == 'image' else 'metrics'}")
-                accumulators[number].update(prediction, batch)
-                if maps is not None:
-                    maps.add(number, prediction, batch)
-                if not alone:
-                    streams[number] = capture_streams(method)
-                accumulators[number].seconds += seconds + time.perf_counter() - begin
-            if shortlist is not None:
-                shortlist.offer(prediction, batch)
-            if advance is not None:
-                advance(len(batch), {})
-    return accumulators

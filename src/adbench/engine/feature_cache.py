@@ -24,6 +24,7 @@ from adbench.atomic import write_json
 from adbench.data.loading import has_masks, make_loader
 from adbench.data.sample import Sample
 from adbench.engine import ranks
+from adbench.engine.auto_sizes import n_workers
 from adbench.engine.device import autocast
 from adbench.engine.feature_facts import BLOCK, facts_hash, feature_facts
 from adbench.engine.progress import Reporter
@@ -128,7 +129,7 @@ class FeatureCache:
             samples,
             self._method.transform,
             batch_size=BLOCK,
-            workers=self._settings.workers if len(numbers) > 1 else 0,
+            workers=n_workers(self._settings.workers, self._device) if len(numbers) > 1 else 0,
             with_masks=self._with_masks,
         )
         for batch in loader:

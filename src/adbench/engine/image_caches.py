@@ -6,11 +6,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from adbench.data.image_cache import ImageCache
 from adbench.data.loading import make_loader
 from adbench.data.sample import Sample
 from adbench.data.transforms import PixelTransform, SceneTransform
 from adbench.engine import ranks
+from adbench.engine.auto_sizes import n_workers
 from adbench.engine.progress import Reporter
 from adbench.engine.settings import EvalSettings
 from adbench.errors import UserError
@@ -27,6 +30,7 @@ def image_caches(
     settings: EvalSettings,
     reporter: Reporter,
     *,
+    device: torch.device,
     with_masks: bool,
 ) -> dict[str, ImageCache]:
     """The caches of all classes; none where that is not asked for. Says how much is written before it is.
@@ -47,13 +51,14 @@ def image_caches(
     missing = ranks.broadcast([name for name, cache in caches.items() if not cache.exists()])
     if missing and ranks.is_first():
         _admit(folder, [caches[name] for name in missing], reporter)
+    workers = n_workers(settings.workers, device)
     with reporter.track("decode images", sum(len(classes[name]) for name in missing)) as advance:
         for name in missing[ranks.rank() :: ranks.count()]:
             loader = make_loader(
                 classes[name],
                 transform,
                 batch_size=_AT_A_TIME,
-                workers=settings.workers,
+                workers=workers,
                 with_masks=with_masks,
                 as_pixels=True,
             )

@@ -41,7 +41,8 @@ AuxNormals = Literal["test_only", "train_and_test"]
 Unannotated = Literal["leave_out", "as_normal"]
 
 Seed = Annotated[int, Range(0, 2**32 - 1)]
-Workers = Annotated[int, Range(0, 1024)]
+Auto = Literal["auto"]
+Workers = Annotated[int, Range(0, 1024)] | Auto
 
 Supports = Mapping[tuple[int, int | None], Mapping[str, SupportSet]]
 """(K, seed) -> class -> support set; an empty mapping of classes stands for K = 0."""
@@ -67,7 +68,7 @@ class TrainSettings:
     init_from                weights to start from: a run, a file of weights, or of the authors; None: fresh ones
     seed                     order of images, initial random streams, augmentation
     amp                      "off" (float32), "bf16" or "fp16" autocast of encode and loss
-    workers                  loader processes; does not change the result
+    workers                  loader processes; does not change the result ("auto": what suits the machine)
     checkpoint_minutes/steps write a checkpoint after so many minutes / optimiser steps as well as after every epoch
     log_every                steps between two points of the loss curve
     select                   "last": the weights after the last epoch; "best_on_test": the best on the validation data,
@@ -97,7 +98,7 @@ class TrainSettings:
     optimizer: OptimizerSpec = field(default_factory=OptimizerSpec)
     seed: Seed = 111
     amp: Amp = "off"
-    workers: Workers = 0
+    workers: Workers = "auto"
     checkpoint_minutes: NonNegativeFloat | None = 10.0
     checkpoint_steps: PositiveInt | None = None
     log_every: PositiveInt = 10
@@ -140,7 +141,7 @@ class TrainSettings:
 class EvalSettings:
     """How a method is evaluated.
 
-    batch_size, workers  speed only
+    batch_size, workers  speed only; "auto": what suits the machine (see `auto_sizes`)
     seed                 of a method's own random streams, set anew for every class: a class's row does not depend on
                          which other classes are evaluated
     amp                  "off", "bf16" or "fp16" autocast
@@ -162,8 +163,8 @@ class EvalSettings:
                          a method scores a class as a whole
     """
 
-    batch_size: PositiveInt = 1
-    workers: Workers = 0
+    batch_size: PositiveInt | Auto = "auto"
+    workers: Workers = "auto"
     seed: Seed = 111
     amp: Amp = "off"
     protocol: Protocol = "exact"
@@ -186,6 +187,11 @@ class EvalSettings:
             if column.metric.every_score and self.metrics_mode == "constant":
                 hint = "choose eval.metrics_mode=exact"
                 raise UserError(f"{column.key} needs every score", where="eval.metrics_mode=constant", hint=hint)
+
+    @property
+    def images_at_a_time(self) -> int:
+        """The batch size; one, where nobody has looked yet what suits the machine."""
+        return 1 if self.batch_size == "auto" else self.batch_size
 
     @property
     def needs_defects(self) -> bool:

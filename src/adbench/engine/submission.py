@@ -28,8 +28,8 @@ from adbench.atomic import replacing, write_bytes
 from adbench.data.images import stored_size
 from adbench.data.sample import Sample
 from adbench.engine import ranks
+from adbench.engine.accumulate import accumulate
 from adbench.engine.adapt import build_memory_banks
-from adbench.engine.evaluate import accumulate
 from adbench.engine.float16_tiff import float16_size, float16_tiff
 from adbench.engine.image_size import check_sees_all, resized
 from adbench.engine.kept_maps import MapWriter, read_maps

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from adbench.data.loading import told_of_lost_memory
+from adbench.data.worker_processes import told_of_lost_memory
 from adbench.engine import ranks
 from adbench.engine.borrowed import borrowed
 from adbench.engine.checkpoint import Checkpoint, TrainState, load_checkpoint

@@ -13,6 +13,7 @@ from adbench.data.loading import make_episode_loader
 from adbench.data.sample import Batch, Sample
 from adbench.data.transforms import PairTransform
 from adbench.engine import ranks
+from adbench.engine.auto_sizes import n_workers
 from adbench.engine.feature_cache import FeatureCache
 from adbench.engine.progress import Reporter
 from adbench.engine.rng import draws_in_order
@@ -130,7 +131,8 @@ class TrainBatches:
             episodes,
             seed=settings.seed,
             epoch=epoch,
-            workers=settings.workers,
+            workers=n_workers(settings.workers, self._device),
+            pinned=self._device.type == "cuda",
             mosaic=settings.mosaic,
         )
         for batch, episode in zip(loader, episodes, strict=True):

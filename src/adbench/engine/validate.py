@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from adbench.data.loading import has_masks
+from adbench.engine.accumulate import accumulate
 from adbench.engine.adapt import build_memory_banks, joined
 from adbench.engine.borrowed import borrowed
-from adbench.engine.evaluate import accumulate, evaluate
+from adbench.engine.evaluate import evaluate
 from adbench.engine.pictures import Painter, Picture, Shortlist
 from adbench.engine.progress import Reporter
 from adbench.engine.rng import undisturbed

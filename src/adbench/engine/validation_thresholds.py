@@ -10,6 +10,7 @@ from adbench.data.loading import make_loader
 from adbench.data.sample import Sample
 from adbench.engine.accumulators import as_array, as_arrays, located
 from adbench.engine.adapt import MemoryBank
+from adbench.engine.auto_sizes import n_workers
 from adbench.engine.device import autocast
 from adbench.engine.image_size import at_image_size
 from adbench.engine.optional_metrics import Thresholds
@@ -73,8 +74,8 @@ def validation_moments(
     method.memory_bank = bank
     seed_streams(settings.seed, method)
     images, pixels = ScoreMoments(), ScoreMoments()
-    size = 1 if method.mixes_batch else settings.batch_size
-    for batch in make_loader(samples, method.transform, batch_size=size, workers=settings.workers):
+    size = 1 if method.mixes_batch else settings.images_at_a_time
+    for batch in make_loader(samples, method.transform, batch_size=size, workers=n_workers(settings.workers, device)):
         batch = batch.to(device)
         with torch.no_grad(), autocast(settings.amp, device):
             prediction = method.predict(batch)

@@ -1,0 +1,94 @@
+"""Loader processes: what they run, what they send, and what is said when one of them dies."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from adbench.errors import UserError, from_system
+from adbench.interrupts import ignore_in_worker
+
+_T = TypeVar("_T")
+
+_LESS = "give fewer of them (eval.workers=0, trainer.workers=0) or smaller batches"
+# What torch says when the system has ended a loader process, or has no shared memory or open files left for it.
+_DEATHS = ("DataLoader worker (pid", "shared memory", "</torch_", "ancdata", "Too many open files")
+
+
+@contextlib.contextmanager
+def told_of_lost_memory() -> Iterator[None]:
+    """Raise UserError for a GPU without room, and for loader processes that died.
+
+    Of these torch tells wherever the main thread happens to be.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the GPU has not enough memory: {str(error).strip().splitlines()[0]}",
+            where="device",
+            hint="use smaller batches (eval.batch_size, trainer.batch_size), or device=cpu",
+        ) from error
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in _DEATHS):
+            raise
+        raise UserError(
+            f"a loader process died, most likely for want of memory: {str(error).strip().splitlines()[-1]}",
+            where="workers",
+            hint=_LESS,
+        ) from error
+
+
+def from_workers(data: Dataset[_T | Fault], places: Sequence[Any], *, workers: int, pinned: bool) -> Iterator[_T]:
+    """What lies at `places` of `data`, in order, made by processes. Raises UserError for a fault that one has met."""
+    # A generator of its own, so that starting workers draws nothing from torch's global one (exact resume).
+    loader: DataLoader[_T | Fault] = DataLoader(
+        data,
+        batch_size=None,
+        sampler=places,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        generator=torch.Generator().manual_seed(0),
+        worker_init_fn=_leave_signals,
+        pin_memory=pinned,
+    )
+    with told_of_lost_memory():
+        for loaded in loader:
+            if isinstance(loaded, Fault):
+                raise loaded.error()
+            yield loaded
+
+
+def faultless(make: Callable[[], _T]) -> _T | Fault:
+    """What is made, or the fault that comes of it, to be sent to the main process."""
+    try:
+        return make()
+    except UserError as error:
+        return Fault(error)
+    except OSError as error:
+        return Fault(from_system(error))
+    except MemoryError:
+        return Fault(UserError("there is not enough memory to load a batch", where="workers", hint=_LESS))
+
+
+class Fault:
+    """A UserError on its way from a worker: torch would re-raise it with the worker's traceback as its text."""
+
+    def __init__(self, error: UserError) -> None:
+        self.what, self.where, self.hint = error.what, error.where, error.hint
+
+    def error(self) -> UserError:
+        """The error as the worker raised it."""
+        return UserError(self.what, where=self.where, hint=self.hint)
+
+
+def _leave_signals(_worker: int) -> None:
+    ignore_in_worker()
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

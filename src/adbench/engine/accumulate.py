@@ -1,0 +1,90 @@
+"""Scores the samples of a class, batch by batch, with one memory bank after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from adbench.data.sample import Batch, Sample
+from adbench.engine.accumulators import ClassAccumulator
+from adbench.engine.adapt import MemoryBank
+from adbench.engine.borrowed import borrowed
+from adbench.engine.class_features import Encoded, encoded, relate
+from adbench.engine.class_shares import Accumulator
+from adbench.engine.device import autocast
+from adbench.engine.image_size import check_sees_all
+from adbench.engine.kept_maps import MapWriter
+from adbench.engine.pictures import Shortlist
+from adbench.engine.progress import Advance
+from adbench.engine.rng import capture_streams, restore_streams, seed_streams
+from adbench.engine.road_accumulator import RoadAccumulator
+from adbench.engine.settings import EvalSettings, MetricSet
+from adbench.engine.validation_thresholds import validation_thresholds
+from adbench.methods.base import Method
+
+
+def accumulate(
+    method: Method,
+    samples: Sequence[Sample],
+    settings: EvalSettings,
+    *,
+    device: torch.device,
+    with_masks: bool,
+    memory_banks: Sequence[MemoryBank] | None = None,
+    metric_set: MetricSet | None = None,
+    validation: Sequence[Sample] = (),
+    shortlist: Shortlist | None = None,
+    maps: MapWriter | None = None,
+    loaded: Iterable[Batch] | None = None,
+    advance: Advance | None = None,
+) -> list[Accumulator]:
+    """Score the samples of one class, or a shard of them (shards merge): an accumulator for each of `memory_banks`.
+
+    None: one, with the memory bank that the method has. Every image is loaded and encoded once for all of them. Random
+    streams are seeded at the start and kept apart: no result depends on the others. Pictures are of the last bank.
+    `seconds` is what each result alone would have taken. `loaded`: the batches, where others load them.
+    """
+    metric_set = metric_set or MetricSet()
+    batches: Iterable[Encoded] = encoded(method, samples, settings, device=device, with_masks=with_masks, loaded=loaded)
+    with borrowed(method):
+        banks = [method.memory_bank] if memory_banks is None else list(memory_banks)
+        if method.selects_on_test and samples:
+            batches = list(batches)
+            for bank in banks:
+                method.memory_bank = bank
+                method.select_on_test(samples[0].class_name, [(features, batch) for batch, features, _ in batches])
+        claims = method.scores_are_probabilities
+        accumulators: list[Accumulator] = [
+            RoadAccumulator(settings, metric_set, probabilities=claims)
+            if metric_set.name == "road"
+            else ClassAccumulator(settings, thresholds, probabilities=claims)
+            for thresholds in validation_thresholds(method, validation, settings, banks, device=device)
+        ]
+        seed_streams(settings.seed, method)
+        if method.transductive and samples:
+            batches = relate(method, banks, batches, samples, settings, advance or (lambda *_: None))
+        alone = len(banks) == 1  # then nothing comes between its draws, and copying streams costs a millisecond
+        streams = [] if alone else [capture_streams(method)] * len(banks)
+        for batch, features, seconds in batches:
+            for number, bank in enumerate(banks):
+                begin = time.perf_counter()
+                if not alone:
+                    restore_streams(streams[number], method)
+                method.memory_bank = bank
+                with torch.no_grad(), autocast(settings.amp, device):
+                    prediction = method.score(features, batch)
+                if prediction.maps is not None and batch.defects is not None:
+                    check_sees_all(method, f"eval.{'pixel_size' if settings.pixel_size == 'image' else 'metrics'}")
+                accumulators[number].update(prediction, batch)
+                if maps is not None:
+                    maps.add(number, prediction, batch)
+                if not alone:
+                    streams[number] = capture_streams(method)
+                accumulators[number].seconds += seconds + time.perf_counter() - begin
+            if shortlist is not None:
+                shortlist.offer(prediction, batch)
+            if advance is not None:
+                advance(len(batch), {})
+    return accumulators
