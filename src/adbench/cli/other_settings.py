@@ -7,9 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from adbench.cli.config import train_config
 from adbench.cli.overrides import Overrides
-from adbench.cli.plan import preview
 from adbench.errors import UserError
 
 _FREE = re.compile(
@@ -83,6 +81,9 @@ def _of_training(checkpoint: Path) -> list[str]:
 
 def _differing(command: str, config: Mapping[str, Any]) -> Iterator[str]:
     """What differs from the settings by default of the same method and data."""
+    from adbench.cli.config import train_config
+    from adbench.cli.plan import preview
+
     method, data = config.get("method", {}).get("name"), list(config.get("data", {}))
     words = [f"method={method}", f"data={data[0]}" if len(data) == 1 else f"data=[{','.join(data)}]"]
     shots = config.get("support", {}).get("k") or [0]
