@@ -51,7 +51,7 @@ class Notes(Quiet):
     def say(self, text):
         self.said.append(text)
 
-    def track(self, label, total, *, done=0):
+    def track(self, label, total, *, done=0, closing=True):
         notes = self
 
         class Track:

@@ -60,7 +60,7 @@ def test_validation_uses_the_trainings_own_settings(monkeypatch, held):
     for _, data, settings, told in seen:
         assert data is held
         assert told is reporter
-        assert (settings.batch_size, settings.seed, settings.amp, settings.workers) == (3, 5, "bf16", 0)
+        assert (settings.batch_size, settings.seed, settings.amp, settings.workers) == (3, 5, "bf16", "auto")
 
 
 def test_a_snapshot_stays_as_it_is():
