@@ -237,8 +237,8 @@ def test_eval_alone_says_what_it_lacks(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["benchmark=zeroshot15", *CLIP], "Did you mean 'zeroshot14'?"),
-        (["data=zeroshot15", *CLIP], "Did you mean 'zeroshot14'?"),
+        (["benchmark=zeroshot4", *CLIP], "Did you mean 'zeroshot14'?"),
+        (["data=zeroshot4", *CLIP], "Did you mean 'zeroshot14'?"),
         (["benchmark=no.yaml", *CLIP], "no.yaml"),
         (["benchmark=fewshot", "data=btad", *CLIP], "unknown data set of benchmark fewshot 'btad'"),
         (["benchmark=fewshot", "data.root=x", *CLIP], "data.mvtec.root="),

@@ -61,7 +61,7 @@ def test_a_new_command_is_one_module(
     (tmp_path / "greet.py").write_text('"""Say hello."""\n\ndef run(argv):\n    print("hello", *argv)\n    return 0\n')
     package = sys.modules["adbench.cli"]
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
-    assert "greet      Say hello." in main_module.help_text()
+    assert "greet        Say hello." in main_module.help_text()
     capsys.readouterr()
     assert main(["greet", "you"]) == 0
     assert capsys.readouterr().out == "hello you\n"

@@ -18,6 +18,7 @@ from adbench.errors import UserError
 from cli.composing import MISSING, compose
 from docs.blocks import REPOSITORY, SHELLS, Block, adbench_words, blocks_of, name_of, pages
 from docs.prepared import make_small, prepare, shorten
+from plugged import forgotten
 
 SHELL_COMMANDS = ("mkdir", "cp", "ls", "cat", "head")
 """What else a page may run; anything else needs a marker."""
@@ -28,7 +29,7 @@ AT_ONCE = ("compare", "data", "list", "parity", "predict", "calibrate", "report"
 
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, forgotten():
         make_small(patch)
         yield
 
