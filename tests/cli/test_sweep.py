@@ -105,6 +105,7 @@ def test_jobs_side_by_side_by_joblib(here: Path, capsys: pytest.CaptureFixture[s
     assert {record["swept"]["seed"] for record in records} == {"1", "2"}
 
 
+@pytest.mark.slow
 def test_jobs_by_submitits_local_executor(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     assert main([*WORDS, "seed=1,2", "hydra/launcher=submitit_local", "out=local"]) == 0
