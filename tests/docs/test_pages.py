@@ -72,3 +72,8 @@ def test_fields_of_docstrings_become_lists() -> None:
 )
 def test_links_out_of_the_site_are_written_out(page: str, link: str, shown: str) -> None:
     assert script("site_links").rewritten(f"See {link}.", page) == f"See {shown}."
+
+
+@pytest.mark.parametrize("page", sorted((REPOSITORY / "docs" / "fidelity").glob("[!i]*.md")), ids=name_of)
+def test_a_fidelity_page_says_once_what_equals_the_authors_code(page: Path) -> None:
+    assert len(re.findall("^## .*equals?", page.read_text(encoding="utf-8"), re.IGNORECASE | re.MULTILINE)) <= 1
