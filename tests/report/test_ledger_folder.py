@@ -58,6 +58,19 @@ def test_what_is_no_reproduction_never_looks_like_one(values: dict[str, Any], wh
     assert "reproduces" not in (tmp_path / "index.html").read_text()
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_a_plug_in_is_told_without_its_place(several: bool, tmp_path: Path) -> None:
+    run = run_of(image_auroc=0.821)
+    plugin = {"place": "/home/somebody/mine.py", "sha256": "d" * 64}
+    part = {**run.run, "plugin": plugin}
+    data = [{**run.run["data"][0], "plugin": plugin}]
+    provenance = {"parts": [{**part, "evaluated": ["visa"]}], "data": data} if several else {**part, "data": data}
+    entry = add_run(tmp_path, run.rows, provenance, sha256=run.sha256, changes=[], checks="3 hold")
+    assert standings(tmp_path) == ["not comparable: the method is a plug-in; the data set is a plug-in"]
+    assert "/home/somebody" not in entry.read_text()
+    assert "d" * 64 in entry.read_text()
+
+
 def test_the_same_entries_give_the_same_site_and_a_run_added_again_is_one_run(tmp_path: Path) -> None:
     first = add(tmp_path)
     before = [file.read_bytes() for file in write_site(tmp_path)]

@@ -53,6 +53,9 @@ def test_the_figures_own_deviation_or_the_tolerance_decides(ours, deviation, tol
         ({"trained_on": ["mvtec", "colondb"]}, "trained on colondb+mvtec instead of mvtec"),
         ({"n_images": N_IMAGES - 1}, f"{N_IMAGES - 1} test images instead of {N_IMAGES}"),
         ({"image_auroc": math.nan}, "image_auroc was not measured"),
+        ({"support_source": "folder"}, "support images of one's own choice (support.source=folder)"),
+        ({"support_source": "file"}, "support images of one's own choice (support.source=file)"),
+        ({"notes": ["fitted to normal images of mvtec"]}, "fitted to normal images of mvtec"),
         ({"source": "laion400m_e31"}, "other weights of the backbone: laion400m_e31 instead of openai"),
         ({"changes": ("other settings: trainer.epochs=1",)}, "other settings: trainer.epochs=1"),
     ],
@@ -75,8 +78,19 @@ def test_a_part_of_the_classes_other_hyperparameters_and_hidden_images_are_told(
     assert "other settings: method.n_ctx=4 instead of 12" in verdict(replace(run, run=other)).why
     assert verdict(replace(run, run=other, expected={"n_ctx": 4})).state == "reproduced"
     assert "it is unknown with which settings" in verdict(replace(run, run={"backbone": run.run["backbone"]})).why
+    for_n_ctx = {key: value for key, value in run.run["hyperparameters"].items() if key != "n_ctx"}
+    untold = verdict(replace(run, run={**run.run, "hyperparameters": for_n_ctx}))
+    assert (untold.state, untold.why) == ("not comparable", "it is unknown with which method.n_ctx it was made")
     assert "the figure is of the hidden test set" in verdict(run, figure(split="hidden_test")).why
     assert "not stated what the figure's weights" in verdict(run, figure(trained_on=None)).why
+
+
+def test_code_that_does_not_ship_with_adbench_is_told() -> None:
+    run, plugin = run_of(image_auroc=0.821), {"place": "/home/somebody/mine.py", "sha256": "d" * 64}
+    method = verdict(replace(run, run={**run.run, "plugin": plugin}))
+    assert (method.state, method.why) == ("not comparable", "the method is a plug-in")
+    data = verdict(replace(run, run={**run.run, "data": [{**run.run["data"][0], "plugin": plugin}]}))
+    assert (data.state, data.why) == ("not comparable", "the data set is a plug-in")
 
 
 def test_a_ledger_in_three_forms_says_the_same() -> None:

@@ -294,3 +294,5 @@ SEEDED = ("seeded", "anomalydino")
 """Sources whose sets depend on the seed."""
 NEED_NO_POOL = ("inctrl", "folder")
 """Sources that bring their own images."""
+OWN_CHOICE = ("folder", "file")
+"""Sources whose images a user has chosen, by no rule that others know."""

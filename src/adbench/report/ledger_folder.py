@@ -7,7 +7,7 @@ runs.csv, ledger.csv                  the same as data
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ from adbench.structured import read_json
 
 HEADING = "Ledger"
 _FACTS = ("run", "method", "data", "shots", "backbone", "trained on")
-_TOLD = ("adbench", "git", "versions", "time", "seed", "device", "data", "method", "hyperparameters", "intervals")
+_OF_RUN = ("adbench", "git", "versions", "time", "seed", "device", "method", "intervals")
+_OF_PART = ("evaluated", "hyperparameters", "backbone", "plugin")
 """What of a run's provenance an entry keeps: the command and its paths stay where they are."""
 
 
@@ -42,15 +43,23 @@ def add_run(ledger: Path, rows: Sequence[Row], run: Mapping[str, Any], *, sha256
     data = "+".join(dict.fromkeys(str(row["dataset"]) for row in rows if not is_over_datasets(row)))
     methods = "+".join(dict.fromkeys(str(row["method"]) for row in rows))
     path = ledger / "entries" / f"{file_name(f'{methods}_{data}'[:80])}_{sha256[:12]}.json"
-    kept: dict[str, Any] = {key: run[key] for key in _TOLD if key in run}
+    kept = _told(run, _OF_RUN)
     if "parts" in run:
-        keys = ("evaluated", "hyperparameters", "backbone")
-        kept["parts"] = [{key: part[key] for key in keys if key in part} for part in run["parts"]]
+        kept["parts"] = [_told(part, _OF_PART) for part in run["parts"]]
     else:
-        kept["backbone"] = run.get("backbone", {})
+        kept |= _told(run, _OF_PART)
+    kept["data"] = [_told(data, data) for data in run.get("data", ())]
     entry = {"results_sha256": sha256, **told, "run": kept, "rows": list(rows)}
     write_json(path, without_nan(entry))
     return path
+
+
+def _told(facts: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Some of the facts; of a plug-in its hash alone, not where it lies."""
+    told = {key: facts[key] for key in keys if key in facts}
+    if told.get("plugin"):
+        told["plugin"] = {"sha256": told["plugin"].get("sha256")}
+    return told
 
 
 def read_entries(ledger: Path) -> list[FinishedRun]:

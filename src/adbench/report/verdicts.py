@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from adbench.clip.presets import PRESETS
 from adbench.data import catalogue
+from adbench.data.support_sources import OWN_CHOICE
 from adbench.engine.settings import Row
 from adbench.methods import method_class, names
 from adbench.report.published import Published
@@ -83,7 +84,14 @@ def tolerance_of(figure: Published, tolerance: float = TOLERANCE) -> float:
 
 def reasons_against(row: Row, run: FinishedRun) -> list[str]:
     """Why a row reproduces no published figure, whatever it comes to; empty where nothing speaks against it."""
-    reasons = [*_of_weights(row), *_of_backbone(row, run), *_of_images(row, run), *_of_settings(row, run)]
+    reasons = [
+        *_of_weights(row),
+        *_of_backbone(row, run),
+        *_of_images(row, run),
+        *_of_support(row),
+        *_of_code(row, run),
+        *_of_settings(row, run),
+    ]
     return list(dict.fromkeys([*reasons, *run.changes]))
 
 
@@ -151,6 +159,22 @@ def _of_images(row: Row, run: FinishedRun) -> Iterator[str]:
         yield f"{row.get('n_images')} test images instead of {published}"
 
 
+def _of_support(row: Row) -> Iterator[str]:
+    """Why normal images were not drawn by a rule from the class's own."""
+    if row.get("support_source") in OWN_CHOICE:
+        yield f"support images of one's own choice (support.source={row['support_source']})"
+    yield from (note for note in row.get("notes") or () if note.startswith("fitted to normal images of"))
+
+
+def _of_code(row: Row, run: FinishedRun) -> Iterator[str]:
+    """Why what ran is not what adbench ships."""
+    if run.part(row["dataset"]).get("plugin"):
+        yield "the method is a plug-in"
+    data: Sequence[Mapping[str, Any]] = run.run.get("data", ())
+    if any(part.get("plugin") for part in data if part.get("name") == row["dataset"]):
+        yield "the data set is a plug-in"
+
+
 def _of_settings(row: Row, run: FinishedRun) -> Iterator[str]:
     """Hyperparameters other than the method's own."""
     given = run.part(row["dataset"]).get("hyperparameters")
@@ -158,6 +182,8 @@ def _of_settings(row: Row, run: FinishedRun) -> Iterator[str]:
         yield "it is unknown with which settings it was made"
         return
     wanted = {**method_class(row["method"]).hyperparameter_defaults(), **(run.expected or {})}
+    if untold := [key for key in wanted if key not in given]:
+        yield f"it is unknown with which method.{', method.'.join(untold)} it was made"
     for key, value in wanted.items():
         if key in given and _plain(given[key]) != _plain(value):
             yield f"other settings: method.{key}={_plain(given[key])} instead of {_plain(value)}"
