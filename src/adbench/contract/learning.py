@@ -10,7 +10,18 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from adbench.contract.subject import SEED, Broken, NotChecked, Subject, largest_difference, refuses
+from adbench.contract.subject import (
+    SEED,
+    Broken,
+    NotChecked,
+    Subject,
+    backbone_state,
+    check_backbone,
+    largest_difference,
+    refuses,
+    without_images,
+)
+from adbench.data.loading import make_loader
 from adbench.data.sample import Batch
 from adbench.engine.rng import seed_streams
 from adbench.engine.weights import WeightsRecord, backbone, hyperparameters, load_weights, save_weights
@@ -77,10 +88,9 @@ def check_gradients(subject: Subject) -> str:
             if parameter.grad is not None and bool((parameter.grad != 0).any()):
                 reached.add(name)
 
-    before = _checksum(method)
+    before = backbone_state(method)
     subject.trained(method, watch=watch)
-    if _checksum(method) != before:
-        raise Broken("training has changed the backbone")
+    check_backbone(method, before, "training")
     missed = sorted(expected - reached - set(method.without_gradient))
     if missed:
         raise Broken(f"no gradient reaches {', '.join(missed[:3])}{f' and {len(missed) - 3} more' * (len(missed) > 3)}")
@@ -145,7 +155,24 @@ def check_masks(subject: Subject) -> str:
         terms = subject.losses(method, batch)
         if not terms or not all(math.isfinite(term.item()) for term in terms.values()):
             raise Broken(f"without masks there is no finite loss{_of(stage)}")
+        if _reads_unknown_masks(subject, method):
+            raise Broken(f"the loss{_of(stage)} reads masks of images that nobody has annotated (losses.known_masks)")
     return {"only": "none are none", "also": "terms of pixels left out", "not": "reads none"}[method.learns_from_masks]
+
+
+def _reads_unknown_masks(subject: Subject, method: Method) -> bool:
+    """Whether the loss depends on what stands in the masks of images that are not annotated."""
+    batch = subject.training_batch(method)
+    if batch.masks is None:
+        return False
+    annotated = [index % 2 == 0 for index in range(len(batch))]
+    totals = []
+    for value in (False, True):
+        masks = batch.masks.clone()
+        masks[1::2] = value
+        losses = subject.losses(method, replace(batch, masks=masks, annotated=annotated))
+        totals.append(sum(term.item() for term in losses.values()))
+    return totals[0] != totals[1]
 
 
 def check_features_suffice(subject: Subject) -> str:
@@ -161,11 +188,26 @@ def check_features_suffice(subject: Subject) -> str:
             seed_streams(SEED, method)
             with torch.no_grad():
                 features = method.encode(batch)
-            blind = replace(batch, images=torch.empty(len(batch), 0, device=batch.images.device))
-            for name, term in method.loss(features, blind).items():
+            for name, term in method.loss(features, without_images(batch)).items():
                 if not torch.equal(term, expected[name]):
                     raise Broken(f"the term {name}{_of(stage)} is another without the images")
-    return "loss without the images is the same"
+    apart, where = largest_difference(subject.prediction, subject.scored(subject.build(), with_images=False))
+    if apart:
+        raise Broken(f"without the images, the {where} differs by {apart:.1e} of the range")
+    return "loss and scores without the images are the same"
+
+
+def check_frozen_features(subject: Subject) -> str:
+    """What `encode` gives does not depend on what was learned: kept features are used again after a step."""
+    method = _learning(subject)
+    (batch,) = make_loader(subject.tested[:2], method.transform, batch_size=2)
+    batch = batch.to(method.clip.device)
+    before = method.encode(batch)
+    after = subject.trained(method).encode(batch)
+    for name, value in before.items():
+        if not torch.equal(value, after[name]):
+            raise Broken(f"the feature {name} of encode is another after training")
+    return f"{len(before)} features as before training"
 
 
 def check_round_trip(subject: Subject) -> str:
@@ -225,10 +267,6 @@ def _draws(subject: Subject, method: Method, batch: Batch, terms: dict[str, Tens
         torch.manual_seed(SEED + 1)
         again = method.loss(features, batch)
     return any(not math.isclose(again[name].item(), term.item(), rel_tol=1e-5) for name, term in terms.items())
-
-
-def _checksum(method: Method) -> list[float]:
-    return [float(value.detach().double().sum()) for value in method.clip.model.parameters()]
 
 
 def _of(stage: str) -> str:

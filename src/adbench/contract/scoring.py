@@ -8,14 +8,23 @@ import torch
 from torch import Tensor
 
 from adbench.contract.pictures import CLASSES
-from adbench.contract.subject import SEED, Broken, NotChecked, Subject, largest_difference, refuses
+from adbench.contract.subject import (
+    SEED,
+    Broken,
+    NotChecked,
+    Subject,
+    backbone_state,
+    check_backbone,
+    largest_difference,
+    refuses,
+)
 from adbench.data.loading import make_loader
 from adbench.engine.rng import seed_streams
 from adbench.errors import UserError
 
 _ROUNDING = 1e-3
 """Of the range of scores or maps: what kernels for other numbers of images may differ by, with room."""
-_NAMES = ("metal nut", "x", "Schraube_größe-2", "螺丝 🔩", "100% (left/right); 'a'", "a very long name of a part " * 12)
+_NAMES = ("metal nut", "x", "Schraube_größe-2", "螺丝 🔩", "100% {left}/{0}; 'a'", "a very long name of a part " * 12)
 
 
 def check_prediction(subject: Subject) -> str:
@@ -25,12 +34,15 @@ def check_prediction(subject: Subject) -> str:
     if prediction.scores is None and prediction.maps is None:
         raise Broken("score gives neither scores nor maps")
     n = len(subject.tested)
-    for what, values in (("scores", prediction.scores), ("maps", prediction.maps)):
+    for what, values, n_axes in (("scores", prediction.scores, 0), ("maps", prediction.maps, 2)):
         if values is None:
             continue
         if len(values) != n:
             raise Broken(f"{len(values)} {what} of {n} images")
         for index, value in enumerate(values):
+            if value.dim() != n_axes or value.dtype != torch.float32:
+                shape, kind = tuple(value.shape), str(value.dtype)[6:]
+                raise Broken(f"the {what} of image {index} are {kind} of shape {shape}, not float32 of {n_axes} axes")
             if not bool(torch.isfinite(value).all()):
                 raise Broken(f"the {what} of image {index} are not finite")
     sides = {tuple(one.shape) for one in prediction.maps or ()}
@@ -75,15 +87,24 @@ def check_repetition(subject: Subject) -> str:
     return "to the bit" if method.clip.device.type == "cpu" else f"within {_ROUNDING:g} of the range"
 
 
+def check_truth(subject: Subject) -> str:
+    """Labels and masks, which come with the images to be scored, are not looked at."""
+    blind = subject.scored(subject.build(), with_truth=False)
+    return _same(largest_difference(subject.prediction, blind), "with labels and masks and without")
+
+
 def check_side_effects(subject: Subject) -> str:
-    """Encoding and scoring learn nothing, draw nothing from torch's global stream, and keep no gradient."""
+    """Encoding and scoring learn nothing, draw nothing from torch's global stream, change nothing that they are given,
+    and keep no gradient.
+    """
     method = subject.build()
     some = [sample for sample in subject.tested if sample.class_name == subject.classes[0]]
     subject.scored(method, some)
-    before = {name: value.clone() for name, value in method.learnable_state().items()}
+    before, backbone = {name: value.clone() for name, value in method.learnable_state().items()}, backbone_state(method)
     seed_streams(SEED, method)
     stream = torch.get_rng_state()
     for batch in make_loader(some, method.transform, batch_size=4):
+        images = batch.images.clone()
         features = method.encode(batch.to(method.clip.device))
         if not torch.equal(stream, torch.get_rng_state()):
             raise Broken("encode draws from torch's global stream")
@@ -92,12 +113,19 @@ def check_side_effects(subject: Subject) -> str:
                 raise Broken(f"the feature {name} of encode has a gradient: compute it under torch.no_grad()")
             if len(value) != len(batch):
                 raise Broken(f"the feature {name} has {len(value)} rows for {len(batch)} images")
+        given = {name: value.clone() for name, value in features.items()}
         method.score(features, batch)
+        altered = [name for name, value in features.items() if not torch.equal(value, given[name])]
+        if altered or not torch.equal(images, batch.images):
+            raise Broken(f"scoring changes {f'the feature {altered[0]}' if altered else 'the images'} in place")
         if not torch.equal(stream, torch.get_rng_state()):
             raise Broken("score draws from torch's global stream")
     for name, value in method.learnable_state().items():
         if name in before and not torch.equal(value, before[name]):
             raise Broken(f"scoring changes the learned tensor {name}")
+    if method.training:
+        raise Broken("scoring puts it into training mode")
+    check_backbone(method, backbone, "scoring")
     return f"{len(before)} learned tensors as before"
 
 

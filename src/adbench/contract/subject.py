@@ -118,8 +118,14 @@ class Subject:
         *,
         batch_size: int = 4,
         with_support: bool = True,
+        with_truth: bool = True,
+        with_images: bool = True,
     ) -> Prediction:
-        """Scores (N,) and maps, a list of (H, W), of samples, class by class as evaluation does it; on the CPU."""
+        """Scores (N,) and maps, a list of (H, W), of samples, class by class as evaluation does it; on the CPU.
+
+        with_truth   False: nobody knows labels and masks
+        with_images  False: `score` gets features alone
+        """
         samples = self.tested if samples is None else samples
         scores: list[Tensor] = []
         maps: list[Tensor] = []
@@ -127,6 +133,7 @@ class Subject:
         for name in dict.fromkeys(sample.class_name for sample in samples):
             of_class = [sample for sample in samples if sample.class_name == name]
             batches = [b.to(_device(method)) for b in make_loader(of_class, method.transform, batch_size=size)]
+            batches = batches if with_truth else [_without_truth(batch) for batch in batches]
             if method.adapts and with_support and not method.remembers(name):
                 self.adapt(method, name if name in CLASSES else CLASSES[0], called=name)
             seed_streams(SEED, method)
@@ -136,7 +143,7 @@ class Subject:
                     strata = [sample.defect for sample in of_class] if method.divides_by_label else None
                     method.relate(name, [(features, batch.paths) for features, batch in encoded], strata=strata)
                 for features, batch in encoded:
-                    prediction = method.score(features, batch)
+                    prediction = method.score(features, batch if with_images else without_images(batch))
                     scores += [] if prediction.scores is None else list(prediction.scores.cpu())
                     maps += [] if prediction.maps is None else [one.cpu() for one in prediction.maps]
         return Prediction(torch.stack(scores) if scores else None, maps or None)
@@ -178,6 +185,30 @@ class Subject:
                     watch(method)
                 optimizer.step()
         return method.eval()
+
+
+def without_images(batch: Batch) -> Batch:
+    """The batch as it is where features were kept: with no pixels."""
+    return replace(batch, images=torch.empty(len(batch), 0, device=batch.images.device))
+
+
+def _without_truth(batch: Batch) -> Batch:
+    return replace(batch, labels=torch.full_like(batch.labels, -1), masks=None, label_maps=None, annotated=None)
+
+
+def backbone_state(method: Method) -> dict[str, Tensor]:
+    """The backbone's tensors as they are now."""
+    return {name: value.detach().clone() for name, value in method.clip.model.state_dict().items()}
+
+
+def check_backbone(method: Method, before: Mapping[str, Tensor], what: str) -> None:
+    """Raise Broken where `what` has changed the backbone, or it is not frozen."""
+    for name, value in method.clip.model.state_dict().items():
+        if not torch.equal(value, before[name]):
+            raise Broken(f"{what} changes the backbone: {name}")
+    for name, parameter in method.clip.model.named_parameters():
+        if parameter.requires_grad:
+            raise Broken(f"the backbone is not frozen: {name} requires a gradient")
 
 
 def refuses(action: Callable[[], object]) -> bool:
