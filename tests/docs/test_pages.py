@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 import adbench
 from adbench.cli.main import command_names
@@ -41,6 +42,13 @@ def test_linked_files_exist(page: Path) -> None:
 def test_the_api_page_shows_all_that_import_adbench_offers() -> None:
     text = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
     assert [name for name in adbench.__all__ if f"::: adbench.{name}\n" not in text] == ["__version__"]
+
+
+def test_search_from_the_disk_fetches_nothing() -> None:
+    """The plugin `offline` fetches its stand-in for workers from elsewhere, unless a file of that name is given."""
+    scripts = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))["extra"]["polyfills"]
+    assert any("iframe-worker" in script for script in scripts)
+    assert all((REPOSITORY / "docs" / script).is_file() for script in scripts)
 
 
 def script(name: str) -> ModuleType:
