@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from adbench.data import items
+from adbench.data.transforms import ClipTransform
 from adbench.engine import image_caches
 from adbench.engine.evaluate import evaluate
 from adbench.engine.settings import EvalData, EvalSettings
 from adbench.errors import UserError
-from engine.tiny_engine import build_method, write_dataset
+from engine.tiny_engine import MEAN, SIDE, STD, build_method, write_dataset
 
 CPU = torch.device("cpu")
 
@@ -47,6 +48,30 @@ def test_rows_are_the_same_and_nothing_is_decoded_twice(tmp_path, monkeypatch):
     assert without_time(plain) == without_time(first) == without_time(second)
     (line,) = [line for line in reporter.lines if line.startswith("images")]
     assert f"{len(data.samples)} images of {len(data.classes)} classes take" in line
+
+
+def plugin_method(sha256, brightness):
+    """A method of a plug-in file whose transform does otherwise after each edit, and describes itself as before."""
+
+    class Brighter(ClipTransform):
+        def pixels(self, image):
+            return super().pixels(image) // brightness
+
+    method = build_method()
+    method.transform, method.plugin = Brighter(SIDE, MEAN, STD), {"place": "mine.py", "sha256": sha256}
+    return method
+
+
+def test_an_edited_plug_in_never_meets_the_pixels_of_its_earlier_self(tmp_path):
+    data = EvalData(name="tiny", samples=write_dataset(tmp_path / "tiny"))
+    settings = EvalSettings(image_cache=str(tmp_path / "images"))
+    evaluate(plugin_method("a" * 64, 1), data, settings, device=CPU)
+
+    edited = evaluate(plugin_method("b" * 64, 2), data, settings, device=CPU)
+
+    plain = evaluate(plugin_method("b" * 64, 2), data, replace(settings, image_cache=False), device=CPU)
+    assert without_time(edited) == without_time(plain)
+    assert len(list((tmp_path / "images").glob("*.npy"))) == len(data.classes)  # those of the earlier self are gone
 
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):

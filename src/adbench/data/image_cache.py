@@ -4,7 +4,8 @@
     FOLDER/NAME.json      hashes of the files, with what tells that they have changed since, so that nobody reads them
 
 NAME stands for the transform and for which images these are, KEY for the bytes of every file they are read from and for
-all else that decides the result. So a cache of changed files is never found; it goes when the new one is written.
+all else that decides the result. So a cache of changed files, or of a plug-in that was edited, is never found; it goes
+when the new one is written.
 """
 
 from __future__ import annotations
@@ -38,9 +39,18 @@ class ImageCache:
     """The images of `samples`, none of which has a label map. Travels to loader processes as a path, not as data."""
 
     def __init__(
-        self, folder: Path, samples: Sequence[Sample], transform: PixelTransform, *, with_masks: bool = True
+        self,
+        folder: Path,
+        samples: Sequence[Sample],
+        transform: PixelTransform,
+        *,
+        with_masks: bool = True,
+        code: str | None = None,
     ) -> None:
-        """Reads the bytes of files of which no cache or earlier call has the hash, or which have changed since."""
+        """Reads the bytes of files of which no cache or earlier call has the hash, or which have changed since.
+
+        code  a hash of the transform's code, where that may change under the same name (a plug-in's)
+        """
         self._rows = {sample.path: number for number, sample in enumerate(samples)}
         self._side = transform.mask(Image.new("L", (8, 8))).shape[-1] if with_masks else 0
         self._dtype = _record(transform.image_size, self._side)
@@ -51,7 +61,7 @@ class ImageCache:
         with contextlib.suppress(OSError, ValueError):
             recall(json.loads(self._hashes.read_text("utf-8")))
         hashes = file_hashes(self._files)
-        key = _hash([mark(sample, hashes) for sample in samples])[:24]
+        key = _hash([code, *(mark(sample, hashes) for sample in samples)])[:24]
         self.path = folder / f"{self._name}-{key}.npy"
         self._records: NDArray[Any] | None = None
 

@@ -47,7 +47,12 @@ def image_caches(
         )
         return {}
     folder = Path(FOLDER if settings.image_cache is True else settings.image_cache).expanduser()
-    caches = {name: ImageCache(folder, samples, transform, with_masks=with_masks) for name, samples in classes.items()}
+    built_in = type(transform).__module__.startswith("adbench.")
+    code = None if built_in or method.plugin is None else method.plugin["sha256"]
+    caches = {
+        name: ImageCache(folder, samples, transform, with_masks=with_masks, code=code)
+        for name, samples in classes.items()
+    }
     missing = ranks.broadcast([name for name, cache in caches.items() if not cache.exists()])
     if missing and ranks.is_first():
         _admit(folder, [caches[name] for name in missing], reporter)
