@@ -91,6 +91,38 @@ def test_another_transform_has_a_cache_of_its_own(tmp_path, samples, change):
     assert cache.exists()
 
 
+def test_what_else_decides_the_result_has_a_cache_of_its_own(tmp_path, samples, monkeypatch):
+    folder = tmp_path / "cache"
+    written(folder, samples)
+    for change in ({"exif": True}, {"bits": 12}, {"threshold": 127}, {"inverted": True}):
+        read = [replace(sample, reading=replace(sample.reading, **change)) for sample in samples]
+        assert not ImageCache(folder, read, TRANSFORM).exists()
+    assert not ImageCache(folder, samples, TRANSFORM, with_masks=False).exists()
+    assert not ImageCache(folder, samples, TRANSFORM, code="of an edited plug-in").exists()
+    with monkeypatch.context() as other:
+        other.setattr("PIL.__version__", "0.1")
+        assert not ImageCache(folder, samples, TRANSFORM).exists()
+    Image.new("L", (16, 16), 255).save(samples[-1].mask_path)
+    assert not ImageCache(folder, samples, TRANSFORM).exists()
+
+
+def test_an_oblong_picture_that_was_turned_comes_back_with_its_defects(tmp_path, samples):
+    sample = replace(samples[-1], reading=replace(samples[-1].reading, exif=True))
+    orientation = Image.Exif()
+    orientation[0x0112] = 2  # mirrored: the size stays
+    Image.new("RGB", (24, 16), "red").save(sample.path, exif=orientation)
+    Image.new("L", (24, 16), 255).save(sample.mask_path)
+    cache = written(tmp_path / "cache", [sample])
+
+    settings = {"batch_size": 1, "with_masks": True, "with_defects": True}
+    (plain,) = make_loader([sample], TRANSFORM, **settings)
+    (fast,) = make_loader([sample], TRANSFORM, cache=cache, **settings)
+
+    assert equal(plain, fast)
+    assert fast.contents[0].turned
+    assert fast.defects[0][0].mask.shape == plain.defects[0][0].mask.shape == (16, 24)
+
+
 def test_what_breaks_off_leaves_nothing(tmp_path, samples):
     cache = ImageCache(tmp_path / "cache", samples, TRANSFORM)
     samples[-1].path.write_bytes(b"")

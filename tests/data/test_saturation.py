@@ -97,6 +97,14 @@ def test_defects_stay_apart(tmp_path: Path, draw: Callable[..., Path]) -> None:
     assert all(defect.mask.shape == (10, 12) and defect.mask.sum() == 20 for defect in defects)
 
 
+def test_a_mask_that_marks_nothing_is_no_defect(tmp_path: Path, draw: Callable[..., Path]) -> None:
+    second_defect(tmp_path, draw)
+    sample = read(tmp_path, draw)
+    Image.new("L", (12, 10)).save(sample.further_masks[0])
+    (defect,) = defect_masks(sample, read_masks(sample, (12, 10)))
+    assert defect.saturation == (0.5, True)
+
+
 def test_a_mask_that_the_config_does_not_know_is_named(tmp_path: Path, draw: Callable[..., Path]) -> None:
     second_defect(tmp_path, draw, value=250)
     sample = read(tmp_path, draw)

@@ -18,7 +18,7 @@ from adbench.metrics.calibration import brier, ece
 from adbench.metrics.operating_points import balanced_accuracy, fpr95, recall_at_fpr
 from adbench.metrics.pixel import aupro
 from adbench.metrics.thresholded import ScoreMoments, ThresholdedPixels
-from engine.tiny_engine import build_method, write_dataset
+from engine.tiny_engine import TinyMethod, build_method, fake_clip, write_dataset
 
 CPU = torch.device("cpu")
 CHOSEN = (
@@ -73,6 +73,36 @@ def test_rows_hold_what_the_functions_say(data):
     assert math.isnan(row["pixel_aupimo"])  # 1024 normal pixels
     assert any("pixel_aupimo is undefined: the smallest shared FPR" in note for note in row["notes"])
     assert any("image_ece of 8 images is biased upwards" in note for note in row["notes"])
+
+
+class Mixing(TinyMethod):
+    """What an image gets depends on the others of its batch, and the method says so."""
+
+    mixes_batch = True
+
+    def encode(self, batch):
+        patches = super().encode(batch)["patches"]
+        return {"patches": patches + patches.mean()}
+
+
+def without_time(rows):
+    return [{**row, "seconds": 0, "images_per_second": 0} for row in rows]
+
+
+def test_a_method_that_mixes_its_batch_gets_one_image_at_a_time_for_thresholds_too(data):
+    torch.manual_seed(0)
+    method = Mixing(fake_clip())
+    several, single = (evaluate(method, data, replace(SETTINGS, batch_size=n), device=CPU) for n in (3, 1))
+    for row, expected in zip(without_time(several), without_time(single), strict=True):
+        assert {key: str(value) for key, value in row.items()} == {key: str(value) for key, value in expected.items()}
+
+
+def test_thresholds_do_not_depend_on_what_was_drawn_before(data):
+    method = build_method(noise=0.3)
+    first = evaluate(method, data, SETTINGS, device=CPU)
+    method.random_state.rand(7)
+    again = evaluate(method, data, SETTINGS, device=CPU)
+    assert [row.get("pixel_val3sigma") for row in again] == [row.get("pixel_val3sigma") for row in first]
 
 
 def test_the_mean_is_over_classes_and_has_no_thresholds(data):
