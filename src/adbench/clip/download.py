@@ -61,24 +61,25 @@ def obtain(facts: Mapping[str, Any], name: str, tag: str) -> Path:
         ) from error
 
 
-def remote_file(facts: Mapping[str, Any], tag: str) -> RemoteFile:
+def remote_file(facts: Mapping[str, Any], tag: str, *, ask: bool = True) -> RemoteFile:
     """The very file that a tag means: that of the hub, or at `url` where the repository is of another tag.
 
     open_clip gives "laion400m_e32" of ViT-B-16-plus-240 a repository of "laion400m_e31", for one.
+    ask: whether a server may be asked which file there is, and how large it is.
     """
     url, (repository, _, name) = str(facts.get("url") or ""), str(facts.get("hf_hub") or "").rpartition("/")
     if not url or (repository and _plain(tag) in _plain(repository)):
-        return _on_hub(repository, name)
+        return _on_hub(repository, name, ask=ask)
     folder = Path("~/.cache/clip").expanduser()  # open_clip's
     is_here = (folder / url.rpartition("/")[2]).is_file()
-    return RemoteFile(url, {"url": url}, folder, is_here, None if is_here else _size(url))
+    return RemoteFile(url, {"url": url}, folder, is_here, _size(url) if ask and not is_here else None)
 
 
 def _plain(name: str) -> str:
     return re.sub("[^a-z0-9]", "", name.lower())
 
 
-def _on_hub(repository: str, name: str) -> RemoteFile:
+def _on_hub(repository: str, name: str, *, ask: bool) -> RemoteFile:
     """A file of a repository on Hugging Face's hub; without a name the first usual one that is there."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError
@@ -86,7 +87,7 @@ def _on_hub(repository: str, name: str) -> RemoteFile:
     names = [name] if name else list(USUAL)
     here = [known for known in names if isinstance(try_to_load_from_cache(repository, known), str)]
     size, wanted, fault = None, (here or names)[0], None
-    for candidate in [] if here or constants.HF_HUB_OFFLINE else names:
+    for candidate in names if ask and not here and not constants.HF_HUB_OFFLINE else []:
         try:
             size, wanted = get_hf_file_metadata(hf_hub_url(repository, candidate), timeout=SECONDS).size, candidate
             fault = None

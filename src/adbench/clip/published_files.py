@@ -6,20 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from adbench.clip.download import remote_file
+
 
 def is_cached(model: str, tag: str) -> bool:
     """Whether the file of a tag lies in the caches of open_clip or of Hugging Face's hub. Asks no server."""
     facts = _facts(model, tag)
     if "file" in facts:
         return Path(facts["file"]).is_file()
-    name = str(facts.get("url") or "").rpartition("/")[2]
-    if name and (Path("~/.cache/clip").expanduser() / name).is_file():
-        return True
-    from huggingface_hub import try_to_load_from_cache
-
-    repository, _, file = str(facts.get("hf_hub") or "").rpartition("/")
-    names = [file] if file else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
-    return bool(repository) and any(isinstance(try_to_load_from_cache(repository, one), str) for one in names)
+    return bool(facts) and remote_file(facts, tag, ask=False).is_here
 
 
 def why_unknown(name: str, sha256: str, model: str, tag: str) -> str:
