@@ -12,14 +12,12 @@ import sys
 from pathlib import Path
 
 from adbench.atomic import write_text
-from adbench.bench.table import LEGEND
+from adbench.bench.table import HEADERS, LEGEND, lines
 
 BEGIN, END = "<!-- cuda_check: begin -->", "<!-- cuda_check: end -->"
 PUBLISHED_MS = {"adaclip": 212, "anomalyclip": 155, "inctrl": 337, "winclip": 201}
-COLUMNS = (
-    *("method", "backbone", "px", "batch", "precision", "ms/image", "x tower", "published ms", "of it"),
-    *("step images/s", "eval images/s", "data / tower / text / heads / metrics %", "host MiB", "GPU MiB"),
-)
+AT = HEADERS.index("x tower") + 1
+COLUMNS = (*HEADERS[:AT], "published ms", "of it", *HEADERS[AT:])
 
 
 def section(files: list[Path]) -> str:
@@ -27,29 +25,16 @@ def section(files: list[Path]) -> str:
     runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     facts = runs[0]["run"]
     head = f"`scripts/cuda_check.sh`, {facts['date']}, {facts['device']}, PyTorch {facts['torch']}, random weights."
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *(cells(row) for run in runs for row in run["rows"])]
-    return "\n".join([head, "", *(f"| {' | '.join(line)} |" for line in lines), "", LEGEND])
+    table = [COLUMNS, ["---"] * len(COLUMNS), *(cells(row) for run in runs for row in run["rows"])]
+    return "\n".join([head, "", *(f"| {' | '.join(line)} |" for line in table), "", LEGEND])
 
 
 def cells(row: dict) -> list[str]:
-    """What a row of bench.json says, as text."""
+    """What a row of bench.json says, as text, with the published time beside it."""
     published = PUBLISHED_MS.get(row["method"]) if row["batch_size"] == 1 else None
-    shares = [f"{100 * row[f'share_{part}']:.0f}" for part in ("data", "tower", "text", "heads", "metrics")]
-    return [
-        row["method"],
-        row["clip"],
-        row["image_px"],
-        str(row["batch_size"]),
-        row["precision"],
-        f"{row['milliseconds']:.3g}",
-        f"{row['times_tower']:.2f}",
-        "" if published is None else str(published),
-        "" if published is None else f"1/{published / row['milliseconds']:.3g}",
-        f"{row['step']:.3g}" if row.get("step") else "",
-        f"{row['evaluate']:.3g}",
-        " / ".join(shares),
-        *(str(row[key]) if row[key] is not None else "" for key in ("host_mib", "device_mib")),
-    ]
+    beside = ["", ""] if published is None else [str(published), f"1/{published / row['milliseconds']:.3g}"]
+    (measured,) = lines([row])
+    return [*measured[:AT], *beside, *measured[AT:]]
 
 
 def main() -> None:

@@ -90,6 +90,11 @@ def test_the_data_set_decides_whether_maps_are_medical_ones():
             method.encode(replace(batch, dataset=dataset))
 
 
+def test_text_is_learned_before_images():
+    """The image tower's adapters are trained towards the directions that the text's have learned."""
+    assert list(make_method().training_stages) == ["text", "image"]
+
+
 def test_colours_change_in_the_stage_of_images_alone():
     assert [at_stage(stage).transform.colours for stage in ("text", "image")] == [False, True]
 
