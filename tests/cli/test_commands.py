@@ -50,7 +50,7 @@ def test_eval_takes_everything_from_the_latest_run(tmp_path: Path, capsys: pytes
     for name in ("results.json", "results.csv", "results.md", "report.html"):
         assert str(tmp_path / name) in captured.out
         assert (tmp_path / name).is_file()
-    for word in ("adaclip", "demo_clip", "folder: 6 images, 3 anomalous, 1 classes (cloth)", "cpu"):
+    for word in ("adaclip", "demo_clip", "folder: 6 images, 3 anomalous, 1 class (cloth)", "cpu"):
         assert word in captured.err
     hyperparameters = yaml.safe_load((tmp_path / "config.yaml").read_text())["method"]
     assert (hyperparameters["k_clusters"], hyperparameters["prompting_length"]) == (3, 3)

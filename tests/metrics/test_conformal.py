@@ -125,6 +125,13 @@ def test_too_few_images_are_refused_with_what_they_support():
         require_enough(0, 0.05)
 
 
+def test_the_weaker_promise_is_offered_where_it_holds():
+    with pytest.raises(UserError, match=r"at least 59 normal images.*confidence=average"):
+        conformal_threshold(range(19), 0.05)
+    with pytest.raises(UserError, match=r"at least 59 normal images, or a larger fpr$"):
+        conformal_threshold(range(18), 0.05)
+
+
 @pytest.mark.parametrize(("fpr", "confidence"), [(0, 0.95), (1, 0.95), (float("nan"), 0.95), (0.1, 1), (0.1, "mean")])
 def test_settings_out_of_range_are_refused(fpr, confidence):
     with pytest.raises(UserError, match="Give a"):

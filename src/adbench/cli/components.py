@@ -47,8 +47,9 @@ def data_line(name: str, samples: Sequence[Sample]) -> str:
     shown = ", ".join(classes[:4]) + (f" and {len(classes) - 4} more" if len(classes) > 4 else "")
     labels = [sample.label for sample in samples]
     held_back = all(sample.label < 0 and sample.mask_path is None for sample in samples)
+    noun = "class" if len(classes) == 1 else "classes"
     kinds = "labels held back" if held_back else "label maps" if -1 in labels else f"{labels.count(1)} anomalous"
-    return f"{name}: {len(samples)} images, {kinds}, {len(classes)} classes ({shown})"
+    return f"{name}: {len(samples)} images, {kinds}, {len(classes)} {noun} ({shown})"
 
 
 def _rendering(name: str, reporter: Reporter) -> Callable[[int, int], None]:

@@ -63,11 +63,12 @@ def require_enough(n: int, fpr: float, confidence: Confidence = 0.95) -> None:
     needed = smallest_n(fpr, confidence)
     if n < needed:
         promise = "on average" if confidence == "average" else f"with confidence {confidence:g}"
+        enough = "" if n < smallest_n(fpr, "average") else "; confidence=average, a weaker promise, does with these"
         supported = "no rate" if n < 1 else f"no rate below {_rounded_up(supported_fpr(n, confidence)):g}"
         raise UserError(
             f"n = {n} normal images supports {supported} {promise}",
             where=f"fpr={fpr:g}",
-            hint=f"give at least {needed} normal images, or a larger fpr",
+            hint=f"give at least {needed} normal images, or a larger fpr{enough}",
         )
 
 
