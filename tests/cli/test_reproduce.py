@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -190,6 +191,39 @@ def test_a_recipe_of_ones_own_with_a_training_that_starts_from_another(
     row = json.loads((tmp_path / "run" / "eval" / "visa" / "results.json").read_text())["rows"][0]
     assert row["trained_on"] == ["btad", "mvtec"]
     assert "0 figures" in capsys.readouterr().out
+
+    # Of a folder that holds other trainings no evaluation is taken for one of these.
+    other = [word.replace("epochs=1", "epochs=2") for word in QUICK]
+    assert main(["reproduce", str(file), *other, f"out={tmp_path / 'run'}"]) == 2
+    printed = capsys.readouterr()
+    assert "finished     eval/visa" not in printed.out
+    assert "the folder holds another training" in printed.err
+
+    # Nor of results that were edited.
+    results = tmp_path / "run" / "eval" / "visa" / "results.json"
+    before = results.read_text()
+    results.write_text(before.replace('"zero_shot": true', '"zero_shot": null'))
+    words = ["reproduce", str(file), *QUICK, f"out={tmp_path / 'run'}"]
+    assert main(words) == 0
+    assert "run          eval/visa" in capsys.readouterr().out
+    assert json.loads(results.read_text())["rows"][0]["zero_shot"] is True
+
+    # Nor of a training that was made anew since, which goes for trainings that start from it, too.
+    for name in ("first", "second"):
+        training = tmp_path / "run" / "train" / name
+        weights, job = training / "weights.json", training / "job.json"
+        kept = weights.read_text(), job.read_text()
+        weights.write_text(json.dumps({**json.loads(kept[0]), "sha256": "0" * 64}))
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        job.write_text(json.dumps({**json.loads(kept[1]), "sha256": digest}))
+        assert main([*words, "--dry-run"]) == 0
+        out = capsys.readouterr().out
+        assert "to run       eval/visa" in out
+        assert ("to run       train/second" in out) == (name == "first")
+        weights.write_text(kept[0])
+        job.write_text(kept[1])
+    assert main([*words, "--dry-run"]) == 0
+    assert "to run" not in capsys.readouterr().out
 
 
 def test_an_interruption_says_how_to_go_on_and_a_failure_stops_no_other(

@@ -22,10 +22,14 @@ RECORD = "job.json"
 _PRODUCTS = {"train": "weights.json", "eval": "results.json"}
 
 
-class Record(TypedDict):
+class _Made(TypedDict, total=False):
+    sha256: str
+
+
+class Record(_Made):
     """How a job has ended. `swept`: what tells it from others; `started`: seconds since 1970; `error`: None or a line.
 
-    `rows`: the command's summary.
+    `rows`: the command's summary; `sha256`: of its weights.json or results.json, where it has ended well.
     """
 
     name: str
@@ -44,6 +48,7 @@ def run_job(
     A job that fails raises nothing: its record says why. Interruptions pass; the folder then says where to go on.
     """
     from adbench.atomic import write_json, write_text
+    from adbench.engine.weights import file_sha256
 
     record = finished_job(command, overrides, out)
     if record is not None:
@@ -53,6 +58,7 @@ def run_job(
     )
     try:
         record["rows"] = _run(command, overrides, out)
+        record["sha256"] = file_sha256(out / _PRODUCTS[command])
     except UserError as error:
         record["error"] = str(error)
     except Exception as error:  # of this job alone: the others go on, and its traceback is kept
@@ -73,13 +79,16 @@ def read_record(path: Path) -> Record:
 
 
 def finished_job(command: str, overrides: Sequence[str], out: Path) -> Record | None:
-    """The record of the job in `out` if it has ended well by the same words, and what it made is still there."""
+    """The record of the job in `out` if it has ended well by the same words, and what it made is still as it was."""
+    from adbench.engine.weights import file_sha256
+
+    product = out / _PRODUCTS[command]
     try:
         record = read_record(out / RECORD)
     except UserError:
         return None
-    finished = record["error"] is None and record["overrides"] == list(overrides)
-    return record if finished and (out / _PRODUCTS[command]).is_file() else None
+    finished = record["error"] is None and record["overrides"] == list(overrides) and product.is_file()
+    return record if finished and record.get("sha256") == file_sha256(product) else None
 
 
 def _run(command: str, overrides: Sequence[str], out: Path) -> list[dict[str, Any]]:

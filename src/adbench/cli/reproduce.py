@@ -14,6 +14,7 @@ from adbench.cli.reproduction import Recipe, load_recipe, recipe_names
 from adbench.cli.reproduction_jobs import Job, changed, default_folder, make_jobs, user_words
 from adbench.errors import UserError
 from adbench.interrupts import with_advice
+from adbench.structured import read_json
 from adbench.typed import expanded
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _plan(recipe: Recipe, jobs: Sequence[Job], needs: Needs, folder: Path) -> st
 
     lines = [f"recipe       {recipe.name}, version {recipe.version}, method {recipe.method}", f"folder       {folder}"]
     for job in jobs:
-        lines += [f"{_state(job, needs, folder):<12} {job.name}", f"{'':<12}   {_command(job, folder)}"]
+        lines += [f"{_state(job, jobs, needs, folder):<12} {job.name}", f"{'':<12}   {_command(job, folder)}"]
     found = [name for name in dict.fromkeys(name for job in jobs for name in job.data) if name not in needs.absent]
     lines.append(f"data         {', '.join(found) or 'none'}")
     lines += [f"not there    {name}: looked for {place}" for name, place in needs.absent.items()]
@@ -119,14 +120,31 @@ def _command(job: Job, folder: Path) -> str:
     return shlex.join(["python", "-m", "adbench", job.command, *job.words, f"out={folder / job.name}"])
 
 
-def _state(job: Job, needs: Needs, folder: Path) -> str:
-    if _is_finished(job, folder):
+def _state(job: Job, jobs: Sequence[Job], needs: Needs, folder: Path) -> str:
+    if _is_finished(job, jobs, folder):
         return "finished"
     return "left out" if any(name in needs.absent for name in job.data) else "to run"
 
 
-def _is_finished(job: Job, folder: Path) -> bool:
-    return finished_job(job.command, job.words, folder / job.name) is not None
+def _is_finished(job: Job, jobs: Sequence[Job], folder: Path) -> bool:
+    """Whether the job has ended well by the same words, with the weights that its training, finished too, has now."""
+    if finished_job(job.command, job.words, folder / job.name) is None:
+        return False
+    if job.training is None:
+        return True
+    training = next(other for other in jobs if other.name == f"train/{job.training}")
+    weights = folder / training.name / "weights.json"
+    return _is_finished(training, jobs, folder) and read_json(weights).get("sha256") == _weights_used(job, folder)
+
+
+def _weights_used(job: Job, folder: Path) -> str | None:
+    """The hash of the weights that a finished evaluation was made with, or a finished training was started from."""
+    from adbench.report.results import read_results
+
+    if job.command == "eval":
+        return read_results(folder / job.name)[1][0].get("weights")
+    start = read_json(folder / job.name / "weights.json").get("start")
+    return None if start is None else start.get("sha256")
 
 
 def _carry_out(jobs: Sequence[Job], needs: Needs, folder: Path) -> dict[str, str]:
@@ -135,7 +153,7 @@ def _carry_out(jobs: Sequence[Job], needs: Needs, folder: Path) -> dict[str, str
     for job in jobs:
         missing = [name for name in job.data if name in needs.absent]
         before = f"train/{job.training}"
-        if _is_finished(job, folder):
+        if _is_finished(job, jobs, folder):
             print(f"finished     {job.name}", flush=True)
         elif missing:
             errors[job.name] = f"not run: {missing[0]} is not there"
