@@ -7,11 +7,14 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from adbench.api.verification import _unlike_record
 from adbench.cli.main import main
+from adbench.engine.weights import WeightsRecord
 from adbench.report.results import read_results
 from cli.few_pictures import write_pictures
 from cli.tiny_sets import write_sets
@@ -67,7 +70,7 @@ def test_a_run_that_was_left_alone_holds(run: str, n_sets: int, copy: Path, veri
     assert re.search(r"unchecked +pixel columns of \d classes: no exact maps are there", out)
     assert out.count("holds      data ") == n_sets
     assert re.search(r"holds +backbone demo: its weights are those that were used", out)
-    assert f"all that could be checked holds: {n_sets + 4} hold, 0 fail, 1 could not be checked" in out
+    assert f"all that could be checked holds: {n_sets + 5} hold, 0 fail, 1 could not be checked" in out
 
 
 @pytest.mark.parametrize(
@@ -146,8 +149,8 @@ def test_data_elsewhere_are_not_there_or_are_given(copy: Path, verify: Verify) -
     status, out = verify("outputs/few")
     assert status == 0
     assert re.search(r"unchecked +data mvtec: cannot be read: the folder of data set mvtec is missing", out)
-    assert "all that could be checked holds: 4 hold, 0 fail, 2 could not be checked" in out
-    assert "5 hold, 0 fail, 1 could not be checked" in verify("outputs/few", "data_dir=elsewhere")[1]
+    assert "all that could be checked holds: 5 hold, 0 fail, 2 could not be checked" in out
+    assert "6 hold, 0 fail, 1 could not be checked" in verify("outputs/few", "data_dir=elsewhere")[1]
 
 
 def test_what_was_not_kept_is_unchecked(copy: Path, verify: Verify) -> None:
@@ -160,7 +163,7 @@ def test_what_was_not_kept_is_unchecked(copy: Path, verify: Verify) -> None:
     Path("outputs/few/results.csv").unlink()
     status, out = verify("outputs/few")
     assert status == 0
-    assert out.count("unchecked") == 5
+    assert out.count("unchecked") == 6
     assert "unchecked  intervals: they were made in another way" in out
 
 
@@ -329,3 +332,34 @@ def test_maps_of_another_run_are_noticed(maps: Path, verify: Verify) -> None:
     status, out = verify("exact")
     assert status == 1
     assert "mvtec screw bottle/test/good/000.png: the highest pixel of its map is" in out
+
+
+def test_settings_that_are_not_those_of_the_run_are_named(copy: Path, verify: Verify) -> None:
+    def pretend(content: dict) -> None:
+        content["run"]["hyperparameters"]["temperature"] = 0.5
+        content["run"]["backbone"]["name"] = "ViT-L-14-336"
+        for row in content["rows"]:
+            row["backbone"] = "ViT-B-16"
+
+    change(copy / "outputs/few/results.json", pretend)
+    status, out = verify("outputs/few")
+    assert status == 1
+    assert "fails      results.json: its settings are not those of config.yaml" in out
+    assert re.search(r"mvtec: hyperparameters .*'temperature': 0.5.* in results.json, .* in config.yaml", out)
+    for name in ("ViT-L-14-336", "ViT-B-16"):
+        assert f"mvtec: backbone {name} in results.json, demo in config.yaml" in out
+
+
+def test_weights_that_rows_make_more_of_than_they_are_are_named() -> None:
+    record = WeightsRecord(method="m", hyperparameters={}, backbone={}, data=[{"name": "btad", "classes": ["01"]}])
+    record = replace(record, selection={"rule": "best_on_test", "data": None})
+    row = {"dataset": "btad", "class_name": "01", "n_images": 4, "trained_on": ["btad"]}
+    true = {**row, "zero_shot": False, "selected_on_test": True}
+    mean = {**true, "class_name": "mean", "n_images": 4}
+    assert list(_unlike_record(record, [true, mean])) == []
+    pretended = {**mean, "zero_shot": True, "selected_on_test": False, "trained_on": ["mvtec"]}
+    assert list(_unlike_record(record, [true, pretended])) == [
+        "btad mean: zero_shot True in results.json, False by the weights",
+        "btad mean: selected_on_test False in results.json, True by the weights",
+        "btad mean: trained_on ['mvtec'] in results.json, ['btad'] by the weights",
+    ]

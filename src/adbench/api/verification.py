@@ -14,9 +14,11 @@ from adbench.data.fingerprint import fingerprint
 from adbench.data.sample import Sample
 from adbench.engine.confidence import describe
 from adbench.engine.record_check import TrainingSet
+from adbench.engine.rows import MEAN
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import Row
-from adbench.engine.weights import file_sha256, weights_file
+from adbench.engine.weights import WeightsRecord, file_sha256, read_record, weights_file
+from adbench.engine.zero_shot import Overlap, marks, trained_on
 from adbench.errors import UserError
 from adbench.report.kept_figures import pixel_columns
 from adbench.report.recomputation import differences, n_values, recomputed, unsupported
@@ -39,6 +41,7 @@ class _Backbone(TypedDict, total=False):
 class _Settings(TypedDict, total=False):
     """What is read of config.yaml."""
 
+    method: dict[str, Any]
     data: dict[str, dict[str, Any]]
     data_dir: str
     clip: _Backbone
@@ -50,6 +53,8 @@ class _Part(TypedDict, total=False):
 
     evaluated: list[str]
     checkpoint: str
+    hyperparameters: dict[str, Any]
+    backbone: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ def verify(folder: Path, *, data_dir: Path | None = None, fetch_backbone: bool =
     parts = _parts(folder)
     yield from _table(run, rows, scores, folder, parts)
     yield _renderings(rows, folder)
+    yield _settings(run, rows, parts)
     for described in check_value(list[TrainingSet], run.get("data", []), "results.json.run.data"):
         yield _data(described, parts, scores, data_dir)
     yield from _weights(run, rows, folder)
@@ -119,6 +125,43 @@ def _renderings(rows: Sequence[Row], folder: Path) -> Check:
     if file.read_bytes() != to_csv(rows).encode("utf-8", "backslashreplace"):
         return Check("fails", "results.csv does not hold what results.json holds")
     return Check("holds", "results.csv holds what results.json holds")
+
+
+def _settings(run: Mapping[str, Any], rows: Sequence[Row], parts: Sequence[_Settings]) -> Check:
+    """What results.json tells of method, hyperparameters and backbone against config.yaml."""
+    if not parts:
+        return Check("unchecked", "settings: there is no config.yaml")
+    faults: list[str] = []
+    for told in _told_parts(run):
+        served = told.get("evaluated", [])
+        part = next((part for part in parts if set(served) & part.get("data", {}).keys()), _Settings())
+        name, hyperparameters = _split(part)
+        clip = part.get("clip", _Backbone()).get("name")
+        backbone = PRESETS[clip].model if clip in PRESETS else clip
+        of_part = [row for row in rows if row["dataset"] in served]
+        faults += [
+            f"{', '.join(served)}: {what} {there} in results.json, {here} in config.yaml"
+            for what, there, here in (
+                ("hyperparameters", told.get("hyperparameters"), hyperparameters),
+                ("backbone", told.get("backbone", {}).get("name"), backbone),
+                *(("method", there, name) for there in {row["method"] for row in of_part}),
+                *(("backbone", there, backbone) for there in {row.get("backbone") for row in of_part}),
+            )
+            if there != here
+        ]
+    if faults:
+        return Check("fails", "results.json: its settings are not those of config.yaml", faults)
+    return Check("holds", "results.json: method, hyperparameters and backbone are those of config.yaml")
+
+
+def _split(part: _Settings) -> tuple[str | None, dict[str, Any]]:
+    """Name and hyperparameters of the method."""
+    hyperparameters = dict(part.get("method", {}))
+    return hyperparameters.pop("name", None), hyperparameters
+
+
+def _told_parts(run: Mapping[str, Any]) -> list[_Part]:
+    return list(check_value(list[_Part], run.get("parts", [run]), "results.json.run.parts"))
 
 
 def _parts(folder: Path) -> list[_Settings]:
@@ -181,7 +224,7 @@ def _unlike(samples: Sequence[Sample], scores: Sequence[Score]) -> Iterator[str]
 
 def _weights(run: Mapping[str, Any], rows: Sequence[Row], folder: Path) -> Iterator[Check]:
     """The checkpoint of each part, and what the run itself has fitted."""
-    for part in check_value(list[_Part], run.get("parts", [run]), "results.json.run.parts"):
+    for part in _told_parts(run):
         served = part.get("evaluated", [])
         recorded = {row["weights"] for row in rows if row["dataset"] in served and row.get("weights")}
         if not recorded:
@@ -194,6 +237,9 @@ def _weights(run: Mapping[str, Any], rows: Sequence[Row], folder: Path) -> Itera
             continue
         if recorded == {sha256}:
             yield Check("holds", f"weights for {names}: {place} is the file that was used ({sha256[:12]})")
+            record, of_part = read_record(place), [row for row in rows if row["dataset"] in served]
+            if faults := list(_unlike_record(record, of_part)) if record is not None else []:
+                yield Check("fails", "results.json: weights were trained or selected otherwise", faults)
         else:
             then = ", ".join(weights[:12] for weights in sorted(recorded))
             yield Check("fails", f"weights for {names}: {place} is another file: {then} then, {sha256[:12]} now")
@@ -205,6 +251,19 @@ def _weights(run: Mapping[str, Any], rows: Sequence[Row], folder: Path) -> Itera
             yield Check("fails", f"fitted weights: {file.name} is not the file that {note.name} tells of")
         else:
             yield Check("holds", f"fitted weights: {file.name} is as the run has written it")
+
+
+def _unlike_record(record: WeightsRecord, rows: Sequence[Row]) -> Iterator[str]:
+    """Rows that make more of their weights than what these carry with them."""
+    for row in rows:
+        name, dataset = row["class_name"], row["dataset"]
+        classes = sorted({other["class_name"] for other in rows if other["dataset"] == dataset} - {MEAN})
+        known = marks(dataset, classes if name == MEAN else [name], record, row["n_images"], Overlap())
+        known["trained_on"] = trained_on(record)
+        flattering = {"zero_shot": True, "selected_on_test": False, "trained_on": row.get("trained_on")}
+        for key, value in flattering.items():
+            if row.get(key) == value != known[key]:
+                yield f"{dataset} {name}: {key} {value} in results.json, {known[key]} by the weights"
 
 
 def _backbones(rows: Sequence[Row], parts: Sequence[_Settings], *, fetch: bool) -> Iterator[Check]:
