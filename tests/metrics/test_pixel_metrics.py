@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import tempfile
 
 import numpy as np
 import pytest
@@ -110,18 +111,14 @@ def test_two_processes_give_the_table_of_one():
 
 
 @pytest.mark.parametrize("mode", ["exact", "constant"])
-def test_state_and_pickle_keep_everything(mode):
+def test_pickle_keeps_everything(mode):
     maps, masks = images("random")
     metrics = PixelMetrics(mode=mode, aupro_limit=0.1).update(maps, masks)
 
-    copies = [
-        PixelMetrics.from_state(metrics.state(), mode=mode, aupro_limit=0.1),
-        pickle.loads(pickle.dumps(metrics)),
-    ]
+    copy = pickle.loads(pickle.dumps(metrics))
 
-    for copy in copies:
-        assert copy.compute() == metrics.compute()
-    twice = copies[0].merge(copies[1]).compute()
+    assert copy.compute() == metrics.compute()
+    twice = copy.merge(metrics).compute()
     assert twice == PixelMetrics(mode=mode, aupro_limit=0.1).update(maps, masks).update(maps, masks).compute()
 
 
@@ -139,18 +136,19 @@ def test_an_update_does_not_alias_the_callers_arrays():
 
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("kind", ["random", "tied", "double"])
-def test_spilling_to_disk_equals_memory(kind, tmp_path):
+def test_spilling_to_disk_equals_memory(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     maps, masks = images(kind, n=8)
     expected = PixelMetrics(aupro200=True, memory_limit=1 << 30).update(maps, masks).compute()
 
-    spilled = PixelMetrics(aupro200=True, memory_limit=0, spill_dir=tmp_path)
+    spilled = PixelMetrics(aupro200=True, memory_limit=0)
     for i in range(0, 8, 2):
         spilled.update(maps[i : i + 2], masks[i : i + 2])
 
     assert len(list(tmp_path.rglob("*.npy"))) >= 4
     assert spilled.compute() == expected
     assert pickle.loads(pickle.dumps(spilled)).compute() == expected
-    other = PixelMetrics(aupro200=True, memory_limit=0, spill_dir=tmp_path).merge(spilled)
+    other = PixelMetrics(aupro200=True, memory_limit=0).merge(spilled)
     del spilled
     assert other.compute() == expected
     del other
@@ -158,8 +156,9 @@ def test_spilling_to_disk_equals_memory(kind, tmp_path):
 
 
 @pytest.mark.usefixtures("small_shards")
-def test_memory_stays_below_the_limit(tmp_path):
-    metrics = PixelMetrics(memory_limit=8 << 10, spill_dir=tmp_path)
+def test_memory_stays_below_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    metrics = PixelMetrics(memory_limit=8 << 10)
     for seed in range(10):
         metrics.update(*images("random", seed, n=2))
         resident = sum(shard.n_bytes for shard in metrics._pixels.negatives._shards)
@@ -173,7 +172,7 @@ def test_a_full_disk_is_a_user_error(tmp_path, monkeypatch, small_shards):
 
     monkeypatch.setattr(np, "save", no_room)
     with pytest.raises(UserError, match="No space left"):
-        PixelMetrics(memory_limit=0, spill_dir=tmp_path).update(*images())
+        PixelMetrics(memory_limit=0).update(*images())
 
 
 def test_several_shards_and_stretches_equal_one(monkeypatch, small_shards):
@@ -244,14 +243,14 @@ def test_bad_input_is_named_and_nothing_is_taken_in(maps, masks, named):
     metrics = PixelMetrics()
     with pytest.raises(UserError, match=named):
         metrics.update(maps, masks)
-    assert metrics.state()["negatives"].size == 0
+    assert metrics._pixels.negatives.size == 0
 
 
 def test_a_bad_image_in_a_list_leaves_the_others_out_too():
     metrics = PixelMetrics()
     with pytest.raises(UserError, match="map 1"):
         metrics.update([np.zeros((2, 2)), np.full((2, 2), np.nan)], [np.zeros((2, 2)), np.zeros((2, 2))])
-    assert metrics.state()["negatives"].size == 0
+    assert metrics._pixels.negatives.size == 0
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_updates_and_merges_equal_one_update():
         merged.merge(part)
 
     assert merged.compute() == whole.compute()
-    assert ImageMetrics.from_state(whole.state()).compute() == whole.compute()
+    assert ImageMetrics().update(*whole.content()).compute() == whole.compute()
 
 
 def test_an_update_does_not_alias_the_callers_array():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_parts_merge():
     masks = random_masks(rng, 6, 9, 9)
     maps = rng.normal(size=masks.shape)
     parts = [ThresholdedPixels(0.3).update(maps[i::3], masks[i::3]) for i in range(3)]
-    merged = ThresholdedPixels.from_state(parts[0].state(), 0.3).merge(parts[2]).merge(parts[1])
+    merged = pickle.loads(pickle.dumps(parts[0])).merge(parts[2]).merge(parts[1])
     assert merged.compute() == ThresholdedPixels(0.3).update(maps, masks).compute()
 
 

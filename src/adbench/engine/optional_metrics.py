@@ -72,7 +72,7 @@ class OptionalMetrics:
     def of_images(self, images: ImageMetrics) -> tuple[dict[str, float], list[str]]:
         """Values by column, from the scores and labels that `images` holds, and notes."""
         values, notes = {}, []
-        scores, labels = images.state().values()
+        scores, labels = images.content()
         for column in self._of_images:
             parameter = self._number(column)
             metric, given = column.metric, () if column.metric.parameter is None else (parameter,)

@@ -16,13 +16,9 @@ exact     every normal score is a threshold; straight lines over ln F between th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adbench.errors import UserError
 from adbench.metrics.inputs import Maps, Masks, Scores, scored_images
@@ -47,7 +43,7 @@ class AupimoMetrics:
 
     bounds        L and U, shared false-positive rates, 0 < L < U <= 1
     n_thresholds  of the official form
-    memory_limit  bytes of normal images' scores in memory (4 per pixel; beyond it on disk under `spill_dir`); scores
+    memory_limit  bytes of normal images' scores in memory (4 per pixel; beyond it in temporary files); scores
                   inside masks stay in memory
     Results do not depend on batches, on the order of images or on how they were split before merging.
     """
@@ -58,14 +54,13 @@ class AupimoMetrics:
         bounds: tuple[float, float] = BOUNDS,
         n_thresholds: int = N_THRESHOLDS,
         memory_limit: int = 4 << 30,
-        spill_dir: str | Path | None = None,
     ) -> None:
         if not 0 < bounds[0] < bounds[1] <= 1:
             raise UserError(f"the bounds of AUPIMO are {bounds}", hint="give two rates, 0 < lower < upper <= 1")
         if n_thresholds < 2:
             raise UserError(f"n_thresholds={n_thresholds} of AUPIMO", hint="give 2 or more")
         self.bounds, self.n_thresholds = bounds, n_thresholds
-        self.memory_limit, self.spill_dir = memory_limit, spill_dir
+        self.memory_limit = memory_limit
         self._normal: dict[int, ScoreStore] = {}  # by the number of pixels of an image
         self._marked: list[Scores] = []  # of each anomalous image, sorted
         self._grid: Grid | None = None  # what `grid` has found, until more comes in
@@ -84,7 +79,7 @@ class AupimoMetrics:
         """Add what `other` holds (of another process, say); `other` stays as it is."""
         self._grid = None
         for size, store in other._normal.items():
-            self._normal.setdefault(size, ScoreStore(self.memory_limit, self.spill_dir)).merge(store)
+            self._normal.setdefault(size, ScoreStore(self.memory_limit)).merge(store)
         self._marked += other._marked
         return self
 
@@ -152,31 +147,9 @@ class AupimoMetrics:
             values.append(float((right - left) @ (before + (after - before) * middle)) / (high - low))
         return np.clip(np.asarray(values, np.float64), 0.0, 1.0)
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return the content as plain arrays."""
-        normal = {f"normal/{size}": store.scores() for size, store in self._normal.items()}
-        return {**normal, **{f"marked/{number}": scores for number, scores in enumerate(self._marked)}}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, NDArray[Any]], **settings: Any) -> AupimoMetrics:
-        """Build metrics with the constructor's `settings` and the content that `state` returned."""
-        metrics = cls(**settings)
-        for key, scores in state.items():
-            kind, _, number = key.partition("/")
-            if kind == "normal":
-                metrics._add_normal(int(number), scores)
-            else:
-                metrics._marked.append(scores)
-        return metrics
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        names = ("bounds", "n_thresholds", "memory_limit", "spill_dir")
-        settings = {name: getattr(self, name) for name in names}
-        return partial(type(self).from_state, **settings), (self.state(),)
-
     def _add_normal(self, size: int, scores: Scores) -> None:
         self._grid = None
-        self._normal.setdefault(size, ScoreStore(self.memory_limit, self.spill_dir)).add(scores)
+        self._normal.setdefault(size, ScoreStore(self.memory_limit)).add(scores)
 
     def _images(self) -> int:
         return sum(store.size // size for size, store in self._normal.items())

@@ -7,8 +7,7 @@ up near 0, and linear bins were off by 0.02 to 0.35 AUROC.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +47,10 @@ class BinnedPixels:
 
     def merge(self, other: BinnedPixels) -> None:
         """Add the counts of `other`, which stays as it is."""
-        self.load(other.state())
+        self.negatives += other.negatives
+        self.positives += other.positives
+        self.coverage += other.coverage
+        self.n_regions += other.n_regions
 
     def stretches(self) -> Iterator[Curve]:
         """Yield the curve of the binned scores; nothing if there are no normal or no anomalous pixels."""
@@ -77,22 +79,6 @@ class BinnedPixels:
             yield part
             hits, alarms = int(part.hits[-1]), int(part.alarms[-1])
             coverage = float(part.coverage[-1]) if part.coverage is not None else 0.0
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return everything as plain arrays, for another process or a file."""
-        return {
-            "negatives": self.negatives,
-            "positives": self.positives,
-            "coverage": self.coverage,
-            "n_regions": np.asarray(self.n_regions),
-        }
-
-    def load(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Add what `state` returned elsewhere."""
-        self.negatives += state["negatives"]
-        self.positives += state["positives"]
-        self.coverage += state["coverage"]
-        self.n_regions += int(state["n_regions"])
 
 
 def _lower_edges(numbers: Counts) -> Scores:

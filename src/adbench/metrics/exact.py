@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,8 @@ class ExactPixels:
     equal arrays, and results are bit-equal however the images were split, ordered or merged.
     """
 
-    def __init__(self, memory_limit: int, spill_dir: str | Path | None = None) -> None:
-        self.negatives = ScoreStore(memory_limit, spill_dir)
+    def __init__(self, memory_limit: int) -> None:
+        self.negatives = ScoreStore(memory_limit)
         self.n_regions = 0
         self._positives: list[Scores] = []
         self._areas: list[NDArray[np.uint32]] = []
@@ -90,20 +89,6 @@ class ExactPixels:
             low, high = min(low, float(scores[-1])), max(high, float(scores[0]))
         dtype = np.result_type(scores.dtype, self.negatives.dtype()).type
         return dtype(low), dtype(high)
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return everything as plain arrays, for another process or a file."""
-        positives, areas = self._ranked()
-        return {
-            "negatives": self.negatives.scores(),
-            "positives": positives,
-            "areas": areas,
-            "n_regions": np.asarray(self.n_regions),
-        }
-
-    def load(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Add what `state` returned elsewhere."""
-        self.add(state["negatives"], state["positives"], state["areas"], int(state["n_regions"]))
 
     def _ranked(self) -> tuple[Scores, NDArray[np.uint32]]:
         """Sort the anomalous pixels by falling score, then by area."""

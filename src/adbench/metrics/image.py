@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from adbench.errors import UserError
 from adbench.metrics.inputs import Mask, Scores, as_binary, as_scores
@@ -45,22 +42,14 @@ class ImageMetrics:
 
         With `thresholds` image_f1max_threshold too: image_f1max is that of `score >= threshold`.
         """
-        state = self.state()
-        values = ranking_metrics(curve(state["scores"], state["labels"]))
+        values = ranking_metrics(curve(*self.content()))
         names = ("auroc", "ap", "f1max") + (("f1max_threshold",) if thresholds else ())
         return {f"image_{name}": values[name] for name in names}
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return the content as plain arrays."""
-        return {
-            "scores": np.concatenate([np.zeros(0, np.float32), *self._scores]),
-            "labels": np.concatenate([np.zeros(0, np.bool_), *self._labels]),
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, NDArray[Any]]) -> ImageMetrics:
-        """Build metrics from what `state` returned."""
-        return cls().update(state["scores"], state["labels"])
+    def content(self) -> tuple[Scores, Mask]:
+        """Return all scores (N,) and whether each image is anomalous (N,)."""
+        scores = np.concatenate([np.zeros(0, np.float32), *self._scores])
+        return scores, np.concatenate([np.zeros(0, np.bool_), *self._labels])
 
 
 DEFINITIONS = (

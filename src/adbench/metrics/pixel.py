@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adbench.errors import UserError
 from adbench.metrics.aupro200 import GRIDS, Grid, ThresholdCurve, area, threshold_curve
@@ -29,11 +26,11 @@ PAPERS_FPR_LIMIT = 0.3  # of the 200-threshold variant
 class PixelMetrics:
     """Accumulate maps and masks, then `compute` pixel_auroc, pixel_ap, pixel_f1max, pixel_aupro (and pixel_aupro200).
 
-    `mode="exact"` keeps every score: 4 bytes per normal pixel, on disk under `spill_dir` above `memory_limit` bytes,
+    `mode="exact"` keeps every score: 4 bytes per normal pixel, in temporary files above `memory_limit` bytes,
     and 8 bytes per anomalous pixel in memory. `mode="constant"` counts in 2^20 bins (24 MiB): see `error_bounds`.
     `aupro_limit` is the false-positive rate up to which AUPRO integrates; each of `further_aupro_limits` adds a
     pixel_aupro@LIMIT, `aupro200=True` the papers' variant.
-    Picklable; `state` and `from_state` carry the content as plain arrays.
+    Picklable.
     """
 
     def __init__(
@@ -45,7 +42,6 @@ class PixelMetrics:
         grid: Grid = "numpy1",
         mode: Literal["exact", "constant"] = "exact",
         memory_limit: int = 4 << 30,
-        spill_dir: str | Path | None = None,
     ) -> None:
         for limit in (aupro_limit, *further_aupro_limits):
             if not 0 < limit <= 1:
@@ -58,8 +54,7 @@ class PixelMetrics:
             raise UserError("aupro200 needs every score", where="mode='constant'", hint="choose mode='exact'")
         self.aupro_limit, self.aupro200, self.grid, self.mode = aupro_limit, aupro200, grid, mode
         self.further_aupro_limits = tuple(further_aupro_limits)
-        self.memory_limit, self.spill_dir = memory_limit, spill_dir
-        self._pixels = ExactPixels(memory_limit, spill_dir) if mode == "exact" else BinnedPixels()
+        self._pixels = ExactPixels(memory_limit) if mode == "exact" else BinnedPixels()
 
     def update(self, maps: Maps, masks: Masks = None) -> PixelMetrics:
         """Add maps (B, H, W) and 0/1 masks (B, H, W), or lists of (H, W); a missing mask means a normal image."""
@@ -108,22 +103,6 @@ class PixelMetrics:
         if not isinstance(self._pixels, ExactPixels):
             raise UserError("aupro200 needs every score", where="mode='constant'", hint="choose mode='exact'")
         return threshold_curve(self._pixels, grid)
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return the content as plain arrays."""
-        return self._pixels.state()
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, NDArray[Any]], **settings: Any) -> PixelMetrics:
-        """Build metrics with the constructor's `settings` and the content that `state` returned (of the same mode)."""
-        metrics = cls(**settings)
-        metrics._pixels.load(state)
-        return metrics
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        names = ("aupro_limit", "further_aupro_limits", "aupro200", "grid", "mode", "memory_limit", "spill_dir")
-        settings = {name: getattr(self, name) for name in names}
-        return partial(type(self).from_state, **settings), (self.state(),)
 
     def _add(self, maps: Scores, masks: Mask) -> None:
         regions = find_regions(masks)

@@ -3,18 +3,16 @@
 The score threshold of the components is only known when all pixels are, so score maps and labels are kept until then:
 5 bytes per pixel, beyond a limit in files.
 
-    spill_dir/adbench-maps-*/N.npy    maps and labels in turn; removed with the last accumulator that uses them
+    TEMPORARY FOLDER/adbench-maps-*/N.npy    maps and labels in turn; removed with the last accumulator that uses them
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any, get_args
+from collections.abc import Iterator, Sequence
+from typing import get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from adbench.errors import UserError, unknown
 from adbench.metrics.components import component_metrics, components_above
@@ -41,15 +39,14 @@ class RoadMetrics:
         min_pred: int = 500,
         min_gt: int = 100,
         memory_limit: int = 4 << 30,
-        spill_dir: str | Path | None = None,
     ) -> None:
         if protocol not in get_args(RoadProtocol):
             raise unknown("protocol of road scenes", protocol, get_args(RoadProtocol))
         if min(min_pred, min_gt) < 0:
             raise UserError(f"the smallest components have {min_pred} and {min_gt} pixels", hint="give 0 or more")
         self.protocol, self.min_pred, self.min_gt = protocol, min_pred, min_gt
-        self.memory_limit, self.spill_dir = memory_limit, spill_dir
-        self._maps = MapStore(memory_limit // 2, spill_dir)
+        self.memory_limit = memory_limit
+        self._maps = MapStore(memory_limit // 2)
 
     def update(self, maps: ArrayLike | Sequence[ArrayLike], labels: ArrayLike | Sequence[ArrayLike]) -> RoadMetrics:
         """Add maps (B, H, W) and labels (B, H, W) of 0, 1, 255 (ignored), or lists of (H, W)."""
@@ -71,7 +68,7 @@ class RoadMetrics:
         component_siou_gt is NaN without annotated components, component_ppv without predicted ones; component_f1 is 0
         then. Without a curve no threshold is best, and nothing is predicted. Further updates may follow.
         """
-        curve = road_curve(self._maps, self.protocol, memory_limit=self.memory_limit // 2, spill_dir=self.spill_dir)
+        curve = road_curve(self._maps, self.protocol, memory_limit=self.memory_limit // 2)
         threshold = np.inf if np.isnan(curve.best_threshold) else curve.best_threshold
         sizes = {"min_pred": self.min_pred, "min_gt": self.min_gt}
         components = [components_above(threshold, scores, labels, **sizes) for scores, labels in self._maps]
@@ -79,33 +76,12 @@ class RoadMetrics:
         values = pixels | component_metrics(components)
         return {name: values[name] for name in ROAD_METRICS}
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return the content as plain arrays, for another process or a file."""
-        return {
-            f"{name}/{number}": array
-            for number, pair in enumerate(self._maps)
-            for name, array in zip(("scores", "labels"), pair, strict=True)
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, NDArray[Any]], **settings: Any) -> RoadMetrics:
-        """Build metrics with the constructor's `settings` and the content that `state` returned."""
-        metrics = cls(**settings)
-        for number in range(len(state) // 2):
-            metrics.update([state[f"scores/{number}"]], [state[f"labels/{number}"]])
-        return metrics
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        names = ("protocol", "min_pred", "min_gt", "memory_limit", "spill_dir")
-        settings = {name: getattr(self, name) for name in names}
-        return partial(type(self).from_state, **settings), (self.state(),)
-
 
 class MapStore:
     """Score maps with their labels, in memory up to `memory_limit` bytes, beyond that in a temporary folder."""
 
-    def __init__(self, memory_limit: int, spill_dir: str | Path | None = None) -> None:
-        self.memory_limit, self.spill_dir = memory_limit, spill_dir
+    def __init__(self, memory_limit: int) -> None:
+        self.memory_limit = memory_limit
         self._maps: list[tuple[Stored, Stored]] = []
 
     def __iter__(self) -> Iterator[tuple[Scores, Labels]]:
@@ -126,7 +102,7 @@ class MapStore:
     def _keep_below_limit(self) -> None:
         arrays = [array for pair in self._maps for array in pair]
         if sum(array.n_bytes for array in arrays) > self.memory_limit:
-            stored = spilled(arrays, "adbench-maps-", self.memory_limit, self.spill_dir)
+            stored = spilled(arrays, "adbench-maps-", self.memory_limit)
             self._maps = list(zip(stored[::2], stored[1::2], strict=True))
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -49,17 +48,16 @@ def road_curve(
     *,
     bins: int = BINS,
     memory_limit: int = 4 << 30,
-    spill_dir: str | Path | None = None,
 ) -> RoadCurve:
     """What the curve of all images says, each scores (H, W) with labels (H, W) of 0, 1, 255 (ignored).
 
-    "exact" takes 4 bytes per normal pixel, on disk under `spill_dir` above `memory_limit` bytes, and 8 per anomalous
+    "exact" takes 4 bytes per normal pixel, in temporary files above `memory_limit` bytes, and 8 per anomalous
     pixel; "smiyc" about 18 KiB per image.
     """
     pairs = ((scores[labels == 0], scores[labels == 1]) for scores, labels in images)
     if protocol == "smiyc":
         return _binned_curve([image_bins(*pair, bins) for pair in pairs if any(map(len, pair))])
-    pixels = ExactPixels(memory_limit, spill_dir)
+    pixels = ExactPixels(memory_limit)
     for negatives, positives in pairs:
         pixels.add(negatives, positives, np.ones(len(positives), np.uint32), len(positives))
     recall = _RecallPoint()

@@ -13,13 +13,11 @@ Only the s highest scores of a channel matter, each for 1 / s of it: the curve i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from adbench.errors import UserError
 from adbench.metrics.exact import ExactPixels
@@ -54,16 +52,14 @@ class SproMetrics:
     """Accumulate maps and their channels, then `compute` pixel_auspro. Exact: 4 bytes per pixel outside of channels.
 
     limit         false-positive rate to which the curve is integrated
-    memory_limit  bytes in memory; beyond it, scores lie on disk under `spill_dir`
+    memory_limit  bytes in memory; beyond it, scores lie in temporary files
     """
 
-    def __init__(
-        self, *, limit: float = LIMIT, memory_limit: int = 4 << 30, spill_dir: str | Path | None = None
-    ) -> None:
+    def __init__(self, *, limit: float = LIMIT, memory_limit: int = 4 << 30) -> None:
         if not 0 < limit <= 1:
             raise UserError(f"the limit of sPRO is {limit}", hint="choose a false-positive rate above 0, at most 1")
-        self.limit, self.memory_limit, self.spill_dir = limit, memory_limit, spill_dir
-        self._pixels = ExactPixels(memory_limit, spill_dir)
+        self.limit = limit
+        self._pixels = ExactPixels(memory_limit)
 
     def update(
         self, maps: ArrayLike | Sequence[ArrayLike], channels: Sequence[Sequence[Channel]] | None = None
@@ -92,22 +88,6 @@ class SproMetrics:
     def above(self, thresholds: ArrayLike) -> tuple[Reals, Reals]:
         """FPR and sPRO of the pixels with scores above each of `thresholds` (T,)."""
         return self._pixels.above(as_scores(thresholds, "thresholds"))
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return the content as plain arrays."""
-        return self._pixels.state()
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, NDArray[Any]], **settings: Any) -> SproMetrics:
-        """Build metrics with the constructor's `settings` and the content that `state` returned."""
-        metrics = cls(**settings)
-        metrics._pixels.load(state)
-        return metrics
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        names = ("limit", "memory_limit", "spill_dir")
-        settings = {name: getattr(self, name) for name in names}
-        return partial(type(self).from_state, **settings), (self.state(),)
 
     def _add(self, scores: Scores, channels: Sequence[tuple[Mask, int]]) -> None:
         outside = np.ones(scores.shape, np.bool_)

@@ -2,7 +2,7 @@
 
 Scores are kept as sorted shards. Counts of shards add up, so nothing is ever merged and a shard may lie on disk:
 
-    spill_dir/adbench-metrics-*/N.npy    removed with the last accumulator that uses them
+    TEMPORARY FOLDER/adbench-metrics-*/N.npy    removed with the last accumulator that uses them
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ class Stored(NamedTuple):
         array: NDArray[Any] = np.load(self.path, mmap_mode="r") if self.array is None else self.array
         return array
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (np.asarray(self.read()),)  # another process has no part in the folder
 
-def spilled(arrays: Sequence[Stored], prefix: str, memory_limit: int, spill_dir: str | Path | None) -> list[Stored]:
+
+def spilled(arrays: Sequence[Stored], prefix: str, memory_limit: int) -> list[Stored]:
     """All arrays as files, those in memory in a new temporary folder. Raises UserError where they cannot be written."""
     stored = []
     try:
-        folder = tempfile.TemporaryDirectory(prefix=prefix, dir=spill_dir)
+        folder = tempfile.TemporaryDirectory(prefix=prefix)
         for number, array in enumerate(arrays):
             path = Path(folder.name) / f"{number}.npy"
             if array.array is not None:
@@ -54,23 +57,26 @@ def spilled(arrays: Sequence[Stored], prefix: str, memory_limit: int, spill_dir:
     except OSError as error:
         raise UserError(
             f"cannot write scores to disk: {error}",
-            where=f"memory_limit={memory_limit}, spill_dir={spill_dir or tempfile.gettempdir()}",
-            hint="choose a spill_dir with room, a larger memory_limit, or mode='constant'",
+            where=f"memory_limit={memory_limit}, {tempfile.gettempdir()}",
+            hint="name a folder with room in $TMPDIR, choose a larger memory_limit, or mode='constant'",
         ) from error
     return stored
 
 
 class ScoreStore:
-    """Scores in memory up to `memory_limit` bytes, beyond that in a temporary folder under `spill_dir`."""
+    """Scores in memory up to `memory_limit` bytes, beyond that in a temporary folder."""
 
-    def __init__(self, memory_limit: int, spill_dir: str | Path | None = None) -> None:
-        self.memory_limit, self.spill_dir = memory_limit, spill_dir
+    def __init__(self, memory_limit: int) -> None:
+        self.memory_limit = memory_limit
         self.size = 0
         self._shard_bytes = max(min(SHARD_BYTES, memory_limit // 4), SMALLEST_SHARD_BYTES)
         self._shards: list[Stored] = []
         # The next shard. Allocated whole, but memory that was never written to takes no room
         self._buffer: Scores = np.empty(0, np.float32)
         self._filled = self._in_order = 0  # scores in the buffer, and how many of these were there when it was sorted
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_buffer": self._buffer[: self._filled]}
 
     def add(self, scores: Scores) -> None:
         """Add scores (N,); they are copied."""
@@ -128,11 +134,6 @@ class ScoreStore:
         scores = np.sort(np.concatenate(highest)) if highest else np.zeros(0, np.float32)
         return scores[max(0, len(scores) - n) :]
 
-    def scores(self) -> Scores:
-        """Return every score in one array in memory, in no particular order."""
-        shards = list(self._sorted())
-        return np.concatenate(shards) if shards else np.zeros(0, np.float32)
-
     def _sorted(self) -> Iterator[Scores]:
         yield from (shard.read() for shard in self._shards)
         if self._filled:
@@ -155,7 +156,7 @@ class ScoreStore:
     def _keep_below_limit(self) -> None:
         resident = sum(shard.n_bytes for shard in self._shards)
         if resident and resident + self._shard_bytes > self.memory_limit:
-            self._shards = spilled(self._shards, "adbench-metrics-", self.memory_limit, self.spill_dir)
+            self._shards = spilled(self._shards, "adbench-metrics-", self.memory_limit)
 
 
 def _n_below(scores: Scores, thresholds: Scores) -> NDArray[np.int64]:

@@ -11,11 +11,9 @@ ClassF1 counts an image as anomalous iff any of its pixels is predicted so, its 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adbench.metrics.inputs import Maps, Masks, as_scores, scored_images
 from adbench.metrics.metric import VALIDATION_RULE, Metric, Parameter
@@ -67,17 +65,6 @@ class ThresholdedPixels:
     def notes(self) -> list[str]:
         """Why there is no figure where there was no threshold."""
         return ["no validation images, so no threshold of them"] if math.isnan(self.threshold) else []
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return the content as plain arrays."""
-        return {"counts": self._counts}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, NDArray[Any]], threshold: float) -> ThresholdedPixels:
-        """Build metrics at `threshold` with the content that `state` returned."""
-        metrics = cls(threshold)
-        metrics._counts = np.asarray(state["counts"], np.int64)
-        return metrics
 
 
 def _confusion(found: Any, true: Any) -> tuple[int, int, int]:
