@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from adbench.data.loading import _Batches, has_masks, load_batch, make_loader
+from adbench.data.episodes import EpisodePlan
+from adbench.data.loading import _Batches, has_masks, load_batch, make_episode_loader, make_loader
 from adbench.data.sample import Batch, Sample
 from adbench.data.transforms import ClipTransform
 from adbench.data.worker_processes import told_of_lost_memory
@@ -63,41 +64,24 @@ def test_without_shuffling_the_order_is_that_of_the_samples(samples: list[Sample
     loader = make_loader(samples, TRANSFORM, batch_size=4)
     assert len(loader) == 3
     assert keys(loader) == [sample.key for sample in samples]
-    assert len(keys(make_loader(samples, TRANSFORM, batch_size=4, drop_last=True))) == 8
 
 
-def test_the_order_is_a_function_of_seed_and_epoch(samples: list[Sample]) -> None:
-    orders = {
-        (seed, epoch): keys(make_loader(samples, TRANSFORM, batch_size=3, shuffle=True, seed=seed, epoch=epoch))
-        for seed in (0, 1)
-        for epoch in (0, 1)
-    }
-    assert len({tuple(order) for order in orders.values()}) == 4
-    assert all(sorted(order) == [sample.key for sample in samples] for order in orders.values())
-    again = make_loader(samples, TRANSFORM, batch_size=5, shuffle=True, seed=1, epoch=1)
-    assert keys(again) == orders[1, 1]
-
-
-def test_skipping_is_slicing_and_decodes_nothing(samples: list[Sample]) -> None:
-    settings = {"batch_size": 2, "shuffle": True, "seed": 3, "epoch": 2, "mosaic": {"widgets": 0.5}}
-    every = list(make_loader(samples, TRANSFORM, **settings))
-    for skip in range(len(every) + 2):
-        loader = make_loader(samples, TRANSFORM, skip=skip, **settings)
-        rest = list(loader)
-        assert len(rest) == len(loader) == max(0, len(every) - skip)
-        for batch, expected in zip(rest, every[skip:], strict=True):
-            assert_equal(batch, expected)
+def test_a_later_part_of_an_epoch_decodes_nothing_of_the_first(samples: list[Sample]) -> None:
+    episodes, settings = EpisodePlan(samples, batch_size=2, seed=3).batches(2), {"seed": 3, "epoch": 2}
+    every = list(make_episode_loader(samples, TRANSFORM, episodes, **settings))
     for path in every[0].paths:
         (samples[0].path.parent / path).write_text("broken")
-    plain = {**settings, "mosaic": None}
-    assert keys(make_loader(samples, TRANSFORM, skip=1, **plain)) == keys(every[1:])
+    rest = list(make_episode_loader(samples, TRANSFORM, episodes[1:], **settings))
+    for batch, expected in zip(rest, every[1:], strict=True):
+        assert_equal(batch, expected)
 
 
 def test_workers_give_the_same_batches_and_leave_the_global_generator_alone(samples: list[Sample]) -> None:
-    settings = {"batch_size": 3, "shuffle": True, "seed": 5, "mosaic": {"widgets": 0.5}}
+    episodes = EpisodePlan(samples, batch_size=3, seed=5).batches(0)
+    settings = {"episodes": episodes, "seed": 5, "mosaic": {"widgets": 0.5}}
     state = torch.get_rng_state()
-    alone = list(make_loader(samples, TRANSFORM, **settings))
-    helped = list(make_loader(samples, TRANSFORM, workers=2, **settings))
+    alone = list(make_episode_loader(samples, TRANSFORM, **settings))
+    helped = list(make_episode_loader(samples, TRANSFORM, workers=2, **settings))
     assert torch.equal(torch.get_rng_state(), state)
     assert len(alone) == len(helped) == 4
     for left, right in zip(alone, helped, strict=True):
@@ -133,7 +117,7 @@ def test_several_data_sets_are_named_together(samples: list[Sample]) -> None:
     assert load_batch([samples[0], other, samples[2]], TRANSFORM).dataset == "widgets+gadgets"
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"batch_size": 1, "skip": -1}, {"batch_size": 1, "workers": -2}])
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"batch_size": 1, "workers": -2}])
 def test_impossible_settings_are_refused(samples: list[Sample], wrong: dict[str, int]) -> None:
     with pytest.raises(UserError, match=list(wrong)[-1]):
         make_loader(samples, TRANSFORM, **wrong)

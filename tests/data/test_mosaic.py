@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adbench.data.loading import make_loader
+from adbench.data.episodes import Episode, EpisodePlan
+from adbench.data.loading import make_episode_loader
 from adbench.data.mosaic import Mosaic, paste
 from adbench.data.sample import Sample
 from adbench.data.transforms import ClipTransform
@@ -64,13 +65,15 @@ def test_mosaics_depend_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:
     samples = [make(tmp_path, n, label=n % 2) for n in range(12)]
     transform = ClipTransform(8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
-    def images(*, seed: int = 1, epoch: int = 0, **settings: object) -> dict[str, bytes]:
-        loader = make_loader(samples, transform, seed=seed, epoch=epoch, mosaic={"mvtec": 0.5}, **settings)
+    def images(*, batch_size: int, seed: int = 1, epoch: int = 0, workers: int = 0, order: int = 0) -> dict[str, bytes]:
+        episodes = EpisodePlan(samples, batch_size=batch_size, seed=order).batches(0)
+        settings = {"seed": seed, "epoch": epoch, "workers": workers, "mosaic": {"mvtec": 0.5}}
+        loader = make_episode_loader(samples, transform, episodes, **settings)
         pairs = [pair for batch in loader for pair in zip(batch.paths, batch.images, strict=True)]
         return {key: image.numpy().tobytes() for key, image in pairs}
 
     first = images(batch_size=4)
-    assert images(batch_size=5, shuffle=True) == first
+    assert images(batch_size=5, order=7) == first
     assert images(batch_size=1, workers=2) == first
     assert images(batch_size=4, epoch=1) != first
     assert images(batch_size=4, seed=2) != first
@@ -79,7 +82,7 @@ def test_mosaics_depend_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:
 def test_a_mosaic_keeps_the_label_of_the_indexed_image(tmp_path: Path) -> None:
     samples = [make(tmp_path, n, label=int(n == 0)) for n in range(8)]
     transform = ClipTransform(8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    (batch,) = make_loader(samples, transform, batch_size=8, mosaic={"mvtec": 1.0})
+    (batch,) = make_episode_loader(samples, transform, [Episode(tuple(range(8)))], mosaic={"mvtec": 1.0})
     assert batch.labels.tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
     assert batch.masks is not None
     # The anomalous quarter turns up in mosaics of normal images too.

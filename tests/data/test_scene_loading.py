@@ -71,10 +71,7 @@ def test_a_batch_ends_where_the_size_changes(samples: list[Sample]) -> None:
     assert len(loader) == 4
     assert [key for batch in batches for key in batch.paths] == [sample.key for sample in samples]
     assert all(batch.sizes == [tuple(batch.label_maps.shape[1:])] * len(batch) for batch in batches)
-    assert [batch.paths for batch in make_loader(samples, SCENES, batch_size=2, skip=2)] == [
-        ["3.png", "4.png"],
-        ["5.png", "6.png"],
-    ]
+    assert [batch.paths for batch in batches[2:]] == [["3.png", "4.png"], ["5.png", "6.png"]]
 
 
 def test_binary_sets_of_mixed_sizes_are_split_as_well(samples: list[Sample]) -> None:
@@ -100,11 +97,9 @@ def test_images_of_several_sizes_are_never_stacked(samples: list[Sample]) -> Non
 
 
 def test_augmentation_is_a_function_of_seed_epoch_and_index(samples: list[Sample]) -> None:
-    def epoch(number: int, *, seed: int = 1, workers: int = 0, skip: int = 0, batch_size: int = 2):
+    def epoch(number: int, *, seed: int = 1, workers: int = 0, batch_size: int = 2):
         plan = EpisodePlan(samples, batch_size=batch_size, seed=9)
-        loader = make_episode_loader(
-            samples, SCENES, plan.batches(0), seed=seed, epoch=number, workers=workers, skip=skip
-        )
+        loader = make_episode_loader(samples, SCENES, plan.batches(0), seed=seed, epoch=number, workers=workers)
         return {
             key: (image, mask)
             for batch in loader
@@ -114,7 +109,7 @@ def test_augmentation_is_a_function_of_seed_epoch_and_index(samples: list[Sample
     first = epoch(0)
     assert len(first) == 7
     assert all(image.shape == (3, 16, 24) and mask.shape == (16, 24) for image, mask in first.values())
-    for again in (epoch(0, workers=2), epoch(0, batch_size=3), epoch(0, skip=1)):
+    for again in (epoch(0, workers=2), epoch(0, batch_size=3)):
         assert all(
             torch.equal(again[key][0], first[key][0]) and torch.equal(again[key][1], first[key][1]) for key in again
         )

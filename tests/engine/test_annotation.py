@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adbench.data.loading import make_loader
+from adbench.data.episodes import Episode
+from adbench.data.loading import make_episode_loader
 from adbench.engine.evaluate import evaluate
 from adbench.engine.progress import Quiet
 from adbench.engine.run_folder import RunFolder
@@ -119,9 +120,10 @@ def test_a_method_that_reads_no_masks_says_nothing(tmp_path):
 
 def test_a_mosaic_is_annotated_where_all_of_its_parts_are(tmp_path):
     samples = write_dataset(tmp_path / "data", classes=("dots",), n_normal=2, n_anomalous=2)
-    loader = make_loader(samples, build_method().transform, batch_size=4, mosaic={"tiny": 1.0})
+    transform, all_four = build_method().transform, [Episode(tuple(range(4)))]
+    loader = make_episode_loader(samples, transform, all_four, mosaic={"tiny": 1.0})
     assert [one for batch in loader for one in batch.annotated] == [True] * 4
-    loader = make_loader(without(samples, 0), build_method().transform, batch_size=4, mosaic={"tiny": 1.0})
+    loader = make_episode_loader(without(samples, 0), transform, all_four, mosaic={"tiny": 1.0})
     assert [one for batch in loader for one in batch.annotated] == [False] * 4  # four of four: each holds the bare one
 
 

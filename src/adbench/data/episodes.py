@@ -19,7 +19,7 @@ from adbench.errors import UserError
 Sampler = Literal["shuffle", "balanced"]
 
 # Separate streams of randomness below one seed: numpy's seed sequences treat [s, e] and [s, e, 0] as equal.
-ORDER, _SUPPORT, _STREAM = 1, 3, 4
+_ORDER, _SUPPORT, _STREAM = 1, 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class EpisodePlan:
     def batches(self, epoch: int) -> list[Episode]:
         """All batches of an epoch, in order."""
         if self._sampler == "shuffle":
-            order = np.random.default_rng([self._seed, epoch, ORDER]).permutation(len(self._samples)).tolist()
+            order = np.random.default_rng([self._seed, epoch, _ORDER]).permutation(len(self._samples)).tolist()
             parts = [order[i : i + self._batch_size] for i in range(0, len(order), self._batch_size)]
         else:
             parts = [self._balanced(epoch * self.n_batches + number) for number in range(self.n_batches)]

@@ -1,4 +1,4 @@
-"""Samples to batches: deterministic order, resumable in mid-epoch, with or without worker processes."""
+"""Samples to batches, in an order that is given, with or without worker processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from torch.utils.data import Dataset
 
-from adbench.data.episodes import ORDER, Episode
+from adbench.data.episodes import Episode
 from adbench.data.image_cache import ImageCache
 from adbench.data.images import stored_size
 from adbench.data.items import Item, collate, load_augmented, load_item
@@ -26,12 +26,12 @@ _ITEM, _CROP, _CHANGES = 2, 5, 7
 class BatchLoader:
     """Iterable of batches with a length; each iteration yields the same batches again. Made by `make_loader`."""
 
-    def __init__(self, batches: _Batches, *, skip: int, workers: int, pinned: bool = False) -> None:
-        self._batches, self._skip, self._workers, self._pinned = batches, skip, workers, pinned
+    def __init__(self, batches: _Batches, *, workers: int, pinned: bool = False) -> None:
+        self._batches, self._workers, self._pinned = batches, workers, pinned
 
     def __len__(self) -> int:
-        """Number of batches still to come after the skipped ones."""
-        return max(0, len(self._batches) - self._skip)
+        """Number of batches."""
+        return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches in order. Raises UserError for a broken image or mask, also when a worker met it."""
@@ -44,15 +44,14 @@ def in_turn(loaders: Sequence[BatchLoader]) -> Iterator[Iterator[Batch]]:
 
     While the last batches of a loader are used, the first of the next one are made. All have as many workers.
     """
-    parts = [(loader._batches, range(loader._skip, len(loader._batches))) for loader in loaders]
     if not loaders or loaders[0]._workers == 0:
-        for loader, (batches, numbers) in zip(loaders, parts, strict=True):
-            loaded = map(batches.load, numbers)
+        for loader in loaders:
+            loaded = map(loader._batches.load, range(len(loader)))
             yield (batch.pin_memory() for batch in loaded) if loader._pinned else loaded
         return
     stream = from_workers(
-        _Several([batches for batches, _ in parts]),
-        [(part, number) for part, (_, numbers) in enumerate(parts) for number in numbers],
+        _Several([loader._batches for loader in loaders]),
+        [(part, number) for part, loader in enumerate(loaders) for number in range(len(loader))],
         workers=loaders[0]._workers,
         pinned=loaders[0]._pinned,
     )
@@ -65,53 +64,38 @@ def make_loader(
     transform: Transform,
     *,
     batch_size: int,
-    shuffle: bool = False,
-    seed: int = 0,
-    epoch: int = 0,
-    skip: int = 0,
     workers: int = 0,
-    mosaic: Mapping[str, float] | None = None,
-    drop_last: bool = False,
     with_masks: bool | None = None,
     with_defects: bool = False,
     as_pixels: bool = False,
     cache: ImageCache | None = None,
     pinned: bool = False,
 ) -> BatchLoader:
-    """Return the batches of one epoch.
+    """Return all `samples` in their order, to be scored.
 
-    The order is a pure function of (seed, epoch), an item's mosaic of (seed, epoch, its index in `samples`): neither
-    depends on `workers`, `batch_size` or `skip`. The first `skip` batches are left out without decoding them.
-    `mosaic` maps data set names to the share of training images that are replaced by mosaics (`Mosaic`).
     `with_masks` says whether batches carry masks; None: if any of `samples` has one. In batches with masks, normal
     images and anomalous images without a mask file have all-zero masks; `Batch.annotated` tells them apart.
     `with_defects` adds the masks of single defects at their stored size (`Batch.defects`) to those.
     `as_pixels` leaves images as uint8 where the transform can normalise them later (`PixelTransform`). They are read
-    from `cache`, where it is given: all `samples`, of the same transform, without mosaics. `pinned` batches lie in
+    from `cache`, where it is given: all `samples`, of the same transform. `pinned` batches lie in
     memory that a GPU reads by itself.
     Label maps come at their own size, as they are to be evaluated (`make_episode_loader` is for training), and a batch
     without any where they are held back. With label maps or a `SceneTransform`, a batch ends where the images' size
     changes: batches may then be smaller, never mixed.
     """
-    for name, value, least in (("batch_size", batch_size, 1), ("skip", skip, 0), ("workers", workers, 0)):
+    for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0)):
         if value < least:
             raise UserError(f"{name} is {value}", hint=f"give {least} or more")
-    indices = np.arange(len(samples))
-    if shuffle:
-        indices = np.random.default_rng([seed, epoch, ORDER]).permutation(len(samples))
-    stop = len(samples) - len(samples) % batch_size if drop_last else len(samples)
     batches = _Batches(
         samples=list(samples),
         transform=transform,
-        episodes=_episodes(samples, indices[:stop].tolist(), batch_size, transform),
+        episodes=_in_order(samples, batch_size, transform),
         with_masks=has_masks(samples) if with_masks is None else with_masks,
-        mosaic=Mosaic(samples, mosaic) if mosaic else None,
-        seed=(seed, epoch),
         with_defects=with_defects,
         as_pixels=as_pixels and isinstance(transform, PixelTransform),
         cache=cache,
     )
-    return BatchLoader(batches, skip=skip, workers=workers, pinned=pinned)
+    return BatchLoader(batches, workers=workers, pinned=pinned)
 
 
 def make_episode_loader(
@@ -121,16 +105,16 @@ def make_episode_loader(
     *,
     seed: int = 0,
     epoch: int = 0,
-    skip: int = 0,
     workers: int = 0,
     mosaic: Mapping[str, float] | None = None,
     pinned: bool = False,
 ) -> BatchLoader:
     """Return the batches that `episodes` (see `EpisodePlan`) name, with their support where they have any.
 
-    The other arguments mean what they mean in `make_loader`; support images are never mosaics. Images with label maps
+    `mosaic` maps data set names to the share of queries that are replaced by mosaics (`Mosaic`). Images with label maps
     (`SceneTransform.augmented`) and, where the transform does that, others (`PairTransform.augmented_pair`) are
-    augmented, a pure function of (seed, epoch, index). Raises UserError for label maps and a transform that cannot.
+    augmented. Both are pure functions of (seed, epoch, index in `samples`). `workers` and `pinned` are those of
+    `make_loader`. Raises UserError for label maps and a transform that cannot.
     """
     if any(sample.label_ids is not None for sample in samples) and not isinstance(transform, SceneTransform):
         raise UserError(
@@ -147,7 +131,7 @@ def make_episode_loader(
         seed=(seed, epoch),
         augment=True,
     )
-    return BatchLoader(batches, skip=skip, workers=workers, pinned=pinned)
+    return BatchLoader(batches, workers=workers, pinned=pinned)
 
 
 def load_batch(samples: Sequence[Sample], transform: Transform, *, with_masks: bool | None = None) -> Batch:
@@ -171,8 +155,8 @@ class _Batches:
         transform: Transform,
         episodes: list[Episode],
         with_masks: bool,
-        mosaic: Mosaic | None,
-        seed: tuple[int, int],
+        mosaic: Mosaic | None = None,
+        seed: tuple[int, int] = (0, 0),
         augment: bool = False,
         with_defects: bool = False,
         as_pixels: bool = False,
@@ -223,14 +207,13 @@ class _Several(Dataset["Batch | Fault"]):
         return faultless(lambda: self._parts[part].load(number))
 
 
-def _episodes(samples: Sequence[Sample], order: list[int], batch_size: int, transform: Transform) -> list[Episode]:
-    """Cut the order into batches; where images keep their own size, also between images of different sizes."""
+def _in_order(samples: Sequence[Sample], batch_size: int, transform: Transform) -> list[Episode]:
+    """Cut the samples into batches; where images keep their own size, also between images of different sizes."""
     if not any(sample.label_ids is not None for sample in samples) and not isinstance(transform, SceneTransform):
-        return [Episode(tuple(order[i : i + batch_size])) for i in range(0, len(order), batch_size)]
+        return [Episode(tuple(range(len(samples))[i : i + batch_size])) for i in range(0, len(samples), batch_size)]
     groups: list[list[int]] = []
     kind = None
-    for index in order:
-        sample = samples[index]
+    for index, sample in enumerate(samples):
         held_back = sample.label_ids is not None and sample.mask_path is None
         size = (stored_size(sample.path, sample.reading), held_back)
         if size != kind or len(groups[-1]) == batch_size:
