@@ -15,9 +15,9 @@ from PIL import Image
 from adbench.data.sample import Sample
 from adbench.data.segmentation import SegmentationTransform
 from adbench.engine.accumulate import accumulate
+from adbench.engine.accumulators import ClassAccumulator
 from adbench.engine.evaluate import evaluate
 from adbench.engine.pictures import Shortlist
-from adbench.engine.road_accumulator import RoadAccumulator
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, MetricSet, TrainData, TrainSettings
 from adbench.engine.train import train
@@ -127,7 +127,7 @@ def test_both_protocols_are_known_and_named(tmp_path):
         for protocol in ("exact", "smiyc")
     }
     assert rows["smiyc"]["protocol"] == "smiyc"
-    assert RoadAccumulator(EvalSettings(protocol="smiyc"), ROAD).road_metrics.protocol == "smiyc"
+    assert ClassAccumulator(EvalSettings(protocol="smiyc"), ROAD).road_metrics.protocol == "smiyc"
     assert rows["exact"]["pixel_ap"] == pytest.approx(rows["smiyc"]["pixel_ap"], abs=0.05)
 
 
@@ -141,7 +141,7 @@ def test_maps_of_a_square_method_are_resized_to_the_labels(tmp_path):
     from adbench.data.sample import Batch
 
     batch = Batch(torch.zeros(1, 3, 8, 8), torch.ones(1, dtype=torch.int64), ["road"], ["a"], "made", labels)
-    totals = RoadAccumulator(EvalSettings(), ROAD)
+    totals = ClassAccumulator(EvalSettings(), ROAD)
     totals.update(Prediction(scores=None, maps=map_), batch)
     resized = torch.nn.functional.interpolate(map_[None], size=(16, 24), mode="bilinear", align_corners=False)[0]
     expected = RoadMetrics(min_pred=6, min_gt=4).update(resized.numpy(), labels.numpy()).compute()

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from adbench.engine.accumulators import ClassAccumulator
-from adbench.engine.road_accumulator import RoadAccumulator
 from adbench.methods.base import Method
 
 PARTS = ("data", "tower", "text", "heads", "metrics")
@@ -76,7 +75,6 @@ def watching(method: Method, clock: PartClock) -> Iterator[None]:
         for owner, names, part in (
             (method, ("encode", "encode_support", "adapt", "relate", "score"), "heads"),
             (ClassAccumulator, ("update", "result"), "metrics"),
-            (RoadAccumulator, ("update", "result"), "metrics"),
         ):
             for name in names:
                 stack.enter_context(_timed(owner, name, part, clock))

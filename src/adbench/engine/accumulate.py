@@ -12,14 +12,12 @@ from adbench.engine.accumulators import ClassAccumulator
 from adbench.engine.adapt import MemoryBank
 from adbench.engine.borrowed import borrowed
 from adbench.engine.class_features import Encoded, encoded, relate
-from adbench.engine.class_shares import Accumulator
 from adbench.engine.device import autocast
 from adbench.engine.image_size import check_sees_all
 from adbench.engine.kept_maps import MapWriter
 from adbench.engine.pictures import Shortlist
 from adbench.engine.progress import Advance
 from adbench.engine.rng import capture_streams, restore_streams, seed_streams
-from adbench.engine.road_accumulator import RoadAccumulator
 from adbench.engine.settings import EvalSettings, MetricSet
 from adbench.engine.validation_thresholds import validation_thresholds
 from adbench.methods.base import Method
@@ -39,14 +37,13 @@ def accumulate(
     maps: MapWriter | None = None,
     loaded: Iterable[Batch] | None = None,
     advance: Advance | None = None,
-) -> list[Accumulator]:
+) -> list[ClassAccumulator]:
     """Score the samples of one class, or a shard of them (shards merge): an accumulator for each of `memory_banks`.
 
     None: one, with the memory bank that the method has. Every image is loaded and encoded once for all of them. Random
     streams are seeded at the start and kept apart: no result depends on the others. Pictures are of the last bank.
     `seconds` is what each result alone would have taken. `loaded`: the batches, where others load them.
     """
-    metric_set = metric_set or MetricSet()
     batches: Iterable[Encoded] = encoded(method, samples, settings, device=device, with_masks=with_masks, loaded=loaded)
     with borrowed(method):
         banks = [method.memory_bank] if memory_banks is None else list(memory_banks)
@@ -56,10 +53,8 @@ def accumulate(
                 method.memory_bank = bank
                 method.select_on_test(samples[0].class_name, [(features, batch) for batch, features, _ in batches])
         claims = method.scores_are_probabilities
-        accumulators: list[Accumulator] = [
-            RoadAccumulator(settings, metric_set, probabilities=claims)
-            if metric_set.name == "road"
-            else ClassAccumulator(settings, thresholds, probabilities=claims)
+        accumulators = [
+            ClassAccumulator(settings, metric_set, thresholds, probabilities=claims)
             for thresholds in validation_thresholds(method, validation, settings, banks, device=device)
         ]
         seed_streams(settings.seed, method)

@@ -14,24 +14,41 @@ from torch import Tensor
 
 from adbench.data.contents import ContentTally
 from adbench.data.sample import Batch
-from adbench.engine.image_size import at_image_size, masks_at_image_size
+from adbench.engine.image_size import at_image_size, masks_at_image_size, resized
 from adbench.engine.optional_metrics import OptionalMetrics, Thresholds
-from adbench.engine.settings import EvalSettings
+from adbench.engine.settings import EvalSettings, MetricSet
 from adbench.errors import UserError
 from adbench.methods.base import Prediction
-from adbench.metrics import ImageMetrics, PixelMetrics
+from adbench.metrics import ROAD_METRICS, ImageMetrics, PixelMetrics, RoadMetrics
 from adbench.metrics.inputs import Maps, Masks
 from adbench.metrics.pro_curve import Point
 
 
 class ClassAccumulator:
-    """Totals of one class, or of a shard of it: `update` per batch, `merge` shards, `metrics` at the end."""
+    """Totals of one class, or of a shard of it: `update` per batch, `merge` shards, `result` at the end.
+
+    Of road data (`metric_set`) maps of another size than the label maps are resized to them, bilinearly; labels never
+    are. An image counts as anomalous where its label map says so.
+    """
 
     def __init__(
-        self, settings: EvalSettings, thresholds: Thresholds | None = None, *, probabilities: bool = False
+        self,
+        settings: EvalSettings,
+        metric_set: MetricSet | None = None,
+        thresholds: Thresholds | None = None,
+        *,
+        probabilities: bool = False,
     ) -> None:
         """thresholds: of validation images, where a metric asks for them; probabilities: what scores claim to be."""
-        self._columns = settings.columns()
+        self._columns, self.road_metrics = settings.columns(), None
+        if metric_set is not None and metric_set.name == "road":
+            self._columns = [column for column in self._columns if column.metric.level == "image"]
+            self.road_metrics = RoadMetrics(
+                protocol="smiyc" if settings.protocol == "smiyc" else "exact",
+                min_pred=metric_set.min_pred,
+                min_gt=metric_set.min_gt,
+                memory_limit=settings.memory_limit_mib << 20,
+            )
         self._image_size = settings.pixel_size == "image"
         self.optional = OptionalMetrics(
             self._columns,
@@ -55,10 +72,16 @@ class ClassAccumulator:
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
         """Take in the prediction of a batch. Raises UserError naming the images if a value is NaN or misshapen."""
+        if prediction.maps is None and self.road_metrics is not None:
+            raise UserError(
+                "the method gives no anomaly maps, and road data are measured by their pixels",
+                where=batch.dataset,
+                hint="choose a method that localises",
+            )
         labels = batch.labels.cpu().numpy()
+        known = labels >= 0
         with located(batch):
-            if prediction.scores is not None:
-                known = labels >= 0
+            if prediction.scores is not None and (known.any() or self.road_metrics is None):
                 self.image_metrics.update(as_array(prediction.scores)[known], labels[known])
                 self.has_scores = True
             if prediction.maps is not None:
@@ -69,12 +92,16 @@ class ClassAccumulator:
         self.images += image_scores(prediction, batch)
         self.n_images += len(batch)
         self.n_anomalous += int((labels == 1).sum())
-        self.n_unknown += int((labels < 0).sum())
+        self.n_unknown += int((~known).sum())
         for key, contents in zip(batch.paths, batch.contents or (), strict=False):
             self.contents.add(key, contents)
 
     def _update_pixels(self, maps: Tensor | Sequence[Tensor], batch: Batch, truth: Tensor) -> None:
         """Take in maps and masks (B, H, W); at the size of the images where that is asked for, or defects are."""
+        if self.road_metrics is not None:
+            scaled = [as_array(resized(map_, labels.shape)) for map_, labels in zip(maps, truth, strict=True)]
+            self.road_metrics.update(scaled, list(truth.cpu().numpy()))
+            return
         measured: Maps = as_arrays(maps)
         masks: Masks = truth.cpu().numpy()
         if batch.defects is not None:
@@ -89,6 +116,8 @@ class ClassAccumulator:
         """Add another shard of the same class; `other` stays as it is."""
         self.image_metrics.merge(other.image_metrics)
         self.pixel_metrics.merge(other.pixel_metrics)
+        if self.road_metrics is not None and other.road_metrics is not None:
+            self.road_metrics.merge(other.road_metrics)
         self.optional.merge(other.optional)
         self.contents.merge(other.contents)
         self.images += other.images
@@ -105,6 +134,7 @@ class ClassAccumulator:
         """What `rows.build_rows` takes: metrics, counts, seconds, notes; the PRO curve and the scores of images.
 
         A metric is left out where the method gives no scores or maps; it is NaN where the data lack masks or a label.
+        Of road data the number of anomalous images is None where labels are held back.
         """
         metrics = {f"{level}_{rule}": threshold for (level, rule), threshold in self.optional.thresholds.items()}
         notes, pro = self.contents.notes(), list[Point]()
@@ -112,7 +142,9 @@ class ClassAccumulator:
             values, remarks = self.optional.of_images(self.image_metrics)
             metrics |= {**self.image_metrics.compute(thresholds=True), **values}
             notes += remarks
-        if self.has_maps and self.has_masks:
+        if self.road_metrics is not None:
+            metrics |= self.road_metrics.compute() if self.has_masks else dict.fromkeys(ROAD_METRICS, math.nan)
+        elif self.has_maps and self.has_masks:
             values, remarks = self.optional.of_pixels()
             metrics |= {**self.pixel_metrics.compute(thresholds=True, pro=pro), **values}
             notes += remarks

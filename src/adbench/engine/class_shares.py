@@ -14,16 +14,13 @@ from adbench.engine.accumulators import ClassAccumulator
 from adbench.engine.adapt import MemoryBank
 from adbench.engine.pictures import Shortlist
 from adbench.engine.rng import draws_in_order
-from adbench.engine.road_accumulator import RoadAccumulator
 from adbench.methods.base import Method
-
-Accumulator = ClassAccumulator | RoadAccumulator
 
 
 class Share(NamedTuple):
     """What a rank has of a class: an accumulator per support set, pictures, and what a method has fitted."""
 
-    accumulators: list[Accumulator]
+    accumulators: list[ClassAccumulator]
     shortlist: Shortlist | None
     fitted: list[MemoryBank]
 

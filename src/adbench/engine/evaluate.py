@@ -25,7 +25,7 @@ from adbench.engine.kept_maps import map_writer
 from adbench.engine.names import file_name, file_names
 from adbench.engine.pictures import Painter, Shortlist, save_pictures
 from adbench.engine.progress import Advance, Quiet, Reporter
-from adbench.engine.road_accumulator import check_road
+from adbench.engine.road import check_road
 from adbench.engine.rows import Draw, build_rows, image_records, summarise_seeds
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, Row, Supports
