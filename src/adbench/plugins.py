@@ -6,11 +6,13 @@ plug-in they are of, for people to read: what they tell is never followed.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
+import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -135,8 +137,8 @@ class Registry(Generic[_Entry]):
             raise UserError(what, where=source.place, hint="mend its entry points, or uninstall it")
         return True
 
-    def _installed(self) -> dict[str, metadata.EntryPoint]:
-        return {entry_point.name: entry_point for entry_point in metadata.entry_points(group=self.group)}
+    def _installed(self) -> Mapping[str, metadata.EntryPoint]:
+        return _entry_points(self.group, tuple((folder, _modified(folder)) for folder in sys.path))
 
 
 METHODS: Registry[Any] = Registry("method", "method", "adbench.methods", "adbench.methods")
@@ -150,6 +152,19 @@ def load_plugin(path: str | Path) -> list[str]:
     """
     source = _run_file(Path(path).expanduser().resolve())
     return [name for registry in (METHODS, DATASETS) for name in registry.take(source)]
+
+
+@functools.lru_cache(maxsize=4)
+def _entry_points(group: str, folders: tuple[tuple[str, float], ...]) -> Mapping[str, metadata.EntryPoint]:
+    """Those of a group by name; read again when something was installed into one of the folders."""
+    return {entry_point.name: entry_point for entry_point in metadata.entry_points(group=group)}
+
+
+def _modified(folder: str) -> float:
+    try:
+        return os.stat(folder or ".").st_mtime
+    except OSError:
+        return 0.0
 
 
 def _run_file(file: Path) -> Source:

@@ -8,14 +8,18 @@ YAML < recipe and words < benchmark < checkpoint < typed. Every layer has the fo
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adbench.errors import UserError
 from adbench.plugins import DATASETS, METHODS
 from adbench.shipped import configs_dir
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 Tree = dict[str, Any]
 
@@ -83,9 +87,9 @@ def settle(command: str, layers: Sequence[Layer], data: Sequence[str]) -> Tree:
     """
     choices = {group: name for layer in layers for group, name in layer.choices.items()}
     defaults = {name: data_defaults(name) for name in data}
-    if choices.get("method") in METHODS.plugged():
+    if plugged := choices.get("method") in METHODS.plugged():
         _register_method(choices["method"])
-    tree = _compose(command, {**choices, "data": data[0]})
+    tree = _compose(command, {**choices, "data": data[0]}, anew=plugged)
     del tree["backbone"]  # what methods ask of backbones has arrived in `clip`
     tree["data"] = defaults
     for layer in layers:
@@ -100,22 +104,34 @@ def data_defaults(name: str) -> Tree:
     return {"root": None, "classes": [], **catalogue.get(name).option_defaults}
 
 
-def _compose(command: str, choices: Mapping[str, str]) -> Tree:
-    from hydra import compose
+def _compose(command: str, choices: Mapping[str, str], *, anew: bool) -> Tree:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    overrides = [f"{group}={name}" for group, name in choices.items()]
+    overrides = tuple(f"{group}={name}" for group, name in choices.items())
+    compose = _composed.__wrapped__ if anew else _composed
     try:
-        with hydra_on_configs():
-            return OmegaConf.to_container(compose(command, overrides=overrides), resolve=True)  # type: ignore[return-value]
+        return OmegaConf.to_container(compose(command, overrides, _state_of_files()), resolve=True)  # type: ignore[return-value]
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(
             f"the settings do not compose: {str(error.__cause__ or error).splitlines()[0]}",
             where=" ".join(overrides),
             hint=f"all settings: python -m adbench {command} --help",
         ) from error
+
+
+@functools.lru_cache(maxsize=64)
+def _composed(command: str, overrides: tuple[str, ...], files: tuple[tuple[str, int], ...]) -> DictConfig:
+    """What Hydra makes of these choices: a command asks for it several times, a benchmark for each of its data sets."""
+    from hydra import compose
+
+    with hydra_on_configs():
+        return compose(command, overrides=list(overrides))
+
+
+def _state_of_files() -> tuple[tuple[str, int], ...]:
+    return tuple((str(file), file.stat().st_mtime_ns) for file in sorted(configs_dir().glob("**/*.yaml")))
 
 
 @contextlib.contextmanager
@@ -135,6 +151,10 @@ def hydra_on_configs() -> Iterator[Any]:
         restore_gh_from_backup(before)
 
 
+_told: dict[str, object] = {}
+"""The data sets that Hydra knows, each as it was when it was told."""
+
+
 def _register_groups() -> None:
     """Tell Hydra of the groups whose entries come from registries: data sets, and sources of support sets."""
     from dataclasses import asdict
@@ -147,10 +167,13 @@ def _register_groups() -> None:
 
     store = ConfigStore.instance()
     catalogue.names()
-    for name in list(DATASETS.entries):  # installed ones that nobody has asked for stay unread
-        store.store(group="data", name=name, node=_as_yaml({"name": name, **data_defaults(name)}))
-    for source in SOURCES:
-        store.store(group="support", name=source, node=_as_yaml(asdict(SupportSettings(source=source))))
+    for name, spec in DATASETS.entries.items():  # installed ones that nobody has asked for stay unread
+        if _told.get(name) is not spec:
+            store.store(group="data", name=name, node=_as_yaml({"name": name, **data_defaults(name)}))
+            _told[name] = spec
+    if "support" not in store.repo:
+        for source in SOURCES:
+            store.store(group="support", name=source, node=_as_yaml(asdict(SupportSettings(source=source))))
 
 
 def _register_method(name: str) -> None:

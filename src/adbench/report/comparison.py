@@ -66,8 +66,10 @@ def compare(runs: Sequence[Run]) -> Comparison:
     for place in _places(runs):
         for run in runs:
             for row in condensed(run.rows):
+                if (row["dataset"], row["class_name"], row.get("shots")) != place:
+                    continue
                 matching = _grouped(row)
-                if (row["dataset"], row["class_name"], row.get("shots")) == place and (is_mean(row) or matching):
+                if is_mean(row) or matching:
                     found.lines += _lines(run, row, matching, sources)
     for (paper, kind, source), (number, notes) in sources.items():
         found.notes.append("; ".join([f"[{number}] {paper}, {kind}: {source}", *notes]))
