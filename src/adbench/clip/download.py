@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adbench import launch
+from adbench.clip.lean_import import import_open_clip
 from adbench.errors import UserError
 
 USUAL = (
@@ -40,7 +41,7 @@ def obtain(facts: Mapping[str, Any], name: str, tag: str) -> Path:
     Says on standard error what is downloaded, from where, how large it is, and where to. Raises UserError, naming the
     address, where it cannot be had: it is tried once.
     """
-    import open_clip
+    open_clip = import_open_clip()
 
     if "file" in facts:
         return Path(facts["file"])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from adbench.clip.download import obtain
+from adbench.clip.lean_import import import_open_clip
 from adbench.clip.model import OPENAI_MEAN, OPENAI_STD, Clip
 from adbench.clip.presets import PRESETS
 from adbench.clip.stored import read_clip
@@ -48,7 +49,7 @@ def load_clip(
         load = importlib.import_module(PRESETS[name].module).load
         clip: Clip = load(checkpoint=checkpoint, quick_gelu=quick_gelu, image_size=image_size)
         return clip.to(device)
-    import open_clip
+    open_clip = import_open_clip()
 
     config = open_clip.get_model_config(name)
     if config is None:
@@ -88,7 +89,7 @@ def clip_from_state(
     std: tuple[float, float, float] = OPENAI_STD,
 ) -> Clip:
     """Build an open_clip CLIP from its configuration and load `state` strictly; None: weights stay as drawn."""
-    import open_clip
+    open_clip = import_open_clip()
 
     settings: dict[str, Any] = copy.deepcopy(dict(config))
     vision = settings.get("vision_cfg", {})

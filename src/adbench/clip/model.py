@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adbench.clip.dense import MULTIPLE, DenseFeatures, convnext_features, fit_to_patches, project_convnext, tower_facts
+from adbench.clip.lean_import import import_open_clip
 from adbench.clip.towers import Edit, KeysValues, Streams, run_blocks
 from adbench.errors import UserError
 
@@ -36,9 +37,7 @@ class TextInput:
 
 @cache
 def _tokenizer() -> Any:
-    from open_clip.tokenizer import SimpleTokenizer
-
-    return SimpleTokenizer()
+    return import_open_clip().tokenizer.SimpleTokenizer()
 
 
 class Clip(nn.Module):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adbench.clip.download import remote_file
+from adbench.clip.lean_import import import_open_clip
 
 
 def is_cached(model: str, tag: str) -> bool:
@@ -30,6 +31,4 @@ def why_unknown(name: str, sha256: str, model: str, tag: str) -> str:
 
 
 def _facts(model: str, tag: str) -> dict[str, Any]:
-    import open_clip
-
-    return dict(open_clip.get_pretrained_cfg(model, tag) or {})
+    return dict(import_open_clip().get_pretrained_cfg(model, tag) or {})

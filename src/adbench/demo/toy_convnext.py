@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from adbench.clip.dense import register_convnext
+from adbench.clip.lean_import import import_open_clip
 from adbench.clip.model import Clip
 from adbench.errors import UserError
 
@@ -16,14 +17,12 @@ _DEPTHS, _DIMS, _SEED = (1, 1, 1, 1), (32, 64, 96, 128), 0
 
 def load(*, checkpoint: str | Path | None, quick_gelu: bool | None, image_size: int | None) -> Clip:
     """The toy, the same every time; activation and image size are its own, whatever is asked for."""
-    import open_clip
-
     if checkpoint is not None:
         raise UserError("the weights of toy_convnext are drawn at random", where=f"clip.checkpoint={checkpoint}")
     tower = {"timm_model_name": register_convnext(_DEPTHS, _DIMS), "timm_pool": "", "timm_proj": "mlp"}
     text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
     with torch.random.fork_rng(devices=[]):  # building draws weights too, which are replaced
-        model = open_clip.CLIP(embed_dim=64, vision_cfg={**tower, "image_size": 96}, text_cfg=text)
+        model = import_open_clip().CLIP(embed_dim=64, vision_cfg={**tower, "image_size": 96}, text_cfg=text)
     randomise(model, _SEED)
     return Clip(model, name="toy_convnext", source="random", quick_gelu=False)
 

@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from adbench.clip import Clip
 from adbench.clip.dense import register_convnext
+from adbench.clip.lean_import import import_open_clip
 from adbench.clip.loading import clip_from_state
 from adbench.data.sample import Batch
 from adbench.methods.registry import build
@@ -138,7 +139,7 @@ def _scored(name: str, kept: Tensor, mask_logits: Tensor, sizes: ImageSizes) -> 
 
 def _clip(case: Mapping[str, Any], tensors: Arrays) -> Clip:
     """The case's image tower with an untrained text tower: the recorded text features stand in for the latter."""
-    import open_clip
+    open_clip = import_open_clip()
 
     described, weights = case["backbone"], part(tensors, "backbone")
     name = register_convnext(tuple(described["trunk"]["depths"]), tuple(described["trunk"]["dims"]))
