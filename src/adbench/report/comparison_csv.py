@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,8 +9,8 @@ from adbench.engine.rows import STD
 from adbench.engine.settings import Row
 from adbench.metrics.registry import in_order
 from adbench.report.comparison import Comparison, Run
+from adbench.report.csv_text import csv_text
 from adbench.report.paired import Line as PairedLine
-from adbench.report.results import guarded
 from adbench.report.table import condensed
 
 FIELDS = (
@@ -29,13 +26,8 @@ Place = tuple[str, str, int | None, str]
 
 def to_csv(runs: Sequence[Run], comparison: Comparison, gains: Sequence[Mapping[Place, PairedLine]] = ()) -> str:
     """All lines under FIELDS; empty where a value is undefined. `gains`: per run, over the first one."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, restval="", lineterminator="\n")
-    writer.writeheader()
-    for number, run in enumerate(runs):
-        writer.writerows(_ours(run, runs[0], gains[number] if gains else {}))
-    writer.writerows(_published(comparison))
-    return text.getvalue()
+    ours = [row for i, run in enumerate(runs) for row in _ours(run, runs[0], gains[i] if gains else {})]
+    return csv_text(FIELDS, [*ours, *_published(comparison)])
 
 
 def _ours(run: Run, first: Run, gains: Mapping[Place, PairedLine]) -> Iterator[dict[str, Any]]:
@@ -47,7 +39,7 @@ def _ours(run: Run, first: Run, gains: Mapping[Place, PairedLine]) -> Iterator[d
                 line["to_first"] = row[metric] - other[metric]
             if gain := gains.get((*_place(row), metric)):
                 line |= {"to_first_low": gain.low, "to_first_high": gain.high, "to_first_p": gain.p}
-            yield _facts(run, row) | {key: _cell(value) for key, value in line.items()}
+            yield _facts(run, row) | line
 
 
 def _published(comparison: Comparison) -> Iterator[dict[str, Any]]:
@@ -63,7 +55,7 @@ def _published(comparison: Comparison) -> Iterator[dict[str, Any]]:
                 "deviation": None if figure.deviation is None else round(figure.deviation / 100, 6),
                 "difference": own - published if compares and own is not None else None,
             }
-            yield _facts(line.run, line.row) | told | {key: _cell(value) for key, value in values.items()}
+            yield _facts(line.run, line.row) | told | values
 
 
 def _place(row: Row) -> tuple[str, str, int | None]:
@@ -73,11 +65,4 @@ def _place(row: Row) -> tuple[str, str, int | None]:
 def _facts(run: Run, row: Row) -> dict[str, Any]:
     facts = {key: row.get(key) for key in ("method", "dataset", "class_name", "shots", "backbone")}
     trained_on = row.get("trained_on")
-    facts |= {"run": run.label, "trained_on": "?" if trained_on is None else "+".join(trained_on)}
-    return {key: guarded(value) for key, value in facts.items()}
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else repr(value)
-    return "" if value is None else value
+    return facts | {"run": run.label, "trained_on": "?" if trained_on is None else "+".join(trained_on)}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from adbench.engine.rows import HIGH, LOW, MEAN, STD
 from adbench.engine.settings import Row
 from adbench.metrics.registry import in_order, title
-from adbench.report.csv_lines import csv_line
+from adbench.report.csv_text import csv_text
 from adbench.report.published import Published
-from adbench.report.results import escaped, guarded, markdown_line
+from adbench.report.results import escaped, markdown_line
 from adbench.report.table import UNDEFINED, condensed, percent
 from adbench.report.verdicts import TOLERANCE, FinishedRun, Verdict, judge, tolerance_of
 
@@ -146,7 +145,7 @@ def counts(lines: Sequence[LedgerLine]) -> str:
 
 def to_csv(lines: Sequence[LedgerLine]) -> str:
     """One line per figure under COLUMNS; values in [0, 1] as in results.csv."""
-    return csv_line(COLUMNS) + "".join(csv_line(_record(line)) for line in lines)
+    return csv_text(COLUMNS, map(_record, lines))
 
 
 def to_markdown(lines: Sequence[LedgerLine], heading: str, remarks: Sequence[str] = ()) -> str:
@@ -174,7 +173,7 @@ def hash_lines(lines: Sequence[LedgerLine]) -> list[list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for line in lines:
         if line.run is not None and line.row is not None:
-            record = dict(zip(COLUMNS, _record(line), strict=True))
+            record = _record(line)
             keys = ("weights_sha256", "backbone", "data_fingerprint", "results_sha256", "adbench")
             cells = [str(record[key])[:12] if "sha" in key or "fing" in key else str(record[key]) for key in keys]
             cells[1] = f"{record['backbone']} {str(record['backbone_sha256'])[:12]}"
@@ -182,20 +181,20 @@ def hash_lines(lines: Sequence[LedgerLine]) -> list[list[str]]:
     return list(found.values())
 
 
-def _record(line: LedgerLine) -> Iterator[Any]:
+def _record(line: LedgerLine) -> dict[str, Any]:
     figure, row, run = line.figure, line.row or {}, line.run
     provenance: Mapping[str, Any] = {} if run is None else run.run
     data: Mapping[str, Any] = next((one for one in provenance.get("data", ()) if one.get("name") == figure.dataset), {})
-    told = {
+    return {
         **{key: getattr(figure, key) for key in ("paper", "method", "dataset", "class_name", "shots", "metric")},
         **{key: getattr(figure, key) for key in ("kind", "source", "note", "setting")},
         "published": round(figure.value / 100, 6),
-        "deviation": "" if figure.deviation is None else round(figure.deviation / 100, 6),
-        "ours": _number(row, figure.metric),
-        "low": _number(row, figure.metric + LOW),
-        "high": _number(row, figure.metric + HIGH),
-        "std": _number(row, figure.metric + STD),
-        "difference": "" if line.verdict.difference is None else round(line.verdict.difference / 100, 6),
+        "deviation": None if figure.deviation is None else round(figure.deviation / 100, 6),
+        "ours": row.get(figure.metric),
+        "low": row.get(figure.metric + LOW),
+        "high": row.get(figure.metric + HIGH),
+        "std": row.get(figure.metric + STD),
+        "difference": None if line.verdict.difference is None else round(line.verdict.difference / 100, 6),
         "tolerance": round(line.tolerance / 100, 6),
         "verdict": line.verdict.state,
         "why": line.verdict.why,
@@ -204,14 +203,8 @@ def _record(line: LedgerLine) -> Iterator[Any]:
         "backbone": row.get("backbone") or "",
         "backbone_sha256": row.get("backbone_sha256") or "",
         "data_fingerprint": data.get("fingerprint", ""),
-        "n_images": row.get("n_images", ""),
+        "n_images": row.get("n_images"),
         "results_sha256": "" if run is None else run.sha256,
         "adbench": provenance.get("adbench", ""),
         "git": provenance.get("git") or "",
     }
-    yield from (guarded(told[key]) for key in COLUMNS)
-
-
-def _number(row: Row, key: str) -> str:
-    value = row.get(key)
-    return "" if value is None or math.isnan(value) else repr(float(value))

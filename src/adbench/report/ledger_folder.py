@@ -17,12 +17,12 @@ from adbench.engine.names import file_name
 from adbench.engine.settings import Row
 from adbench.errors import UserError
 from adbench.metrics.registry import in_order, title
-from adbench.report.csv_lines import csv_line
+from adbench.report.csv_text import csv_line
 from adbench.report.ledger import LedgerLine, hold_against, to_csv, to_markdown
 from adbench.report.ledger_page import figure_sections, text_table
 from adbench.report.page import Section, render
 from adbench.report.published import Published, load_published
-from adbench.report.results import escaped, guarded, markdown_line, without_nan
+from adbench.report.results import escaped, markdown_line, without_nan
 from adbench.report.schema import checked_results
 from adbench.report.table import cell, condensed, is_mean
 from adbench.report.verdicts import FinishedRun, reasons_against
@@ -96,7 +96,7 @@ def write_site(ledger: Path) -> list[Path]:
     texts = {
         "index.html": render(HEADING, summary, [overview, *figure_sections(every)]),
         "ledger.md": "\n".join([f"# {HEADING}: runs", "", *markdown, "", to_markdown(every, f"{HEADING}: figures")]),
-        "runs.csv": "".join(csv_line(guarded(text) for text in cells) for cells in (heads, *body)),
+        "runs.csv": "".join(csv_line(cells) for cells in (heads, *body)),
         "ledger.csv": to_csv(every),
     }
     for name, text in texts.items():

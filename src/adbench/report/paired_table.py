@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -14,8 +12,9 @@ from adbench.atomic import write_json, write_text
 from adbench.errors import printable
 from adbench.metrics.intervals import RESAMPLES
 from adbench.metrics.registry import title
+from adbench.report.csv_text import csv_text
 from adbench.report.paired import Change, Line, PairedComparison
-from adbench.report.results import escaped, guarded, markdown_line, without_nan
+from adbench.report.results import escaped, markdown_line, without_nan
 from adbench.report.table import UNDEFINED, percent
 
 NAMES = ("A", "B")
@@ -73,15 +72,8 @@ def write_comparison(folder: Path, comparison: PairedComparison, runs: Sequence[
 
 def to_csv(comparison: PairedComparison) -> str:
     """One row per line under the names of its fields, in [0, 1] at full precision; empty where undefined."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["metric", *(field.name for field in fields(Line))])
-    for line in comparison.lines:
-        cells = [
-            "" if isinstance(value, float) and math.isnan(value) else guarded(value) for value in asdict(line).values()
-        ]
-        writer.writerow([comparison.metric, *cells])
-    return text.getvalue()
+    keys = ("metric", *(field.name for field in fields(Line)))
+    return csv_text(keys, ({"metric": comparison.metric, **asdict(line)} for line in comparison.lines))
 
 
 def to_markdown(comparison: PairedComparison, runs: Sequence[str]) -> str:

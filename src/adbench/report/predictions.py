@@ -15,8 +15,7 @@ from typing import IO, Any
 
 from adbench.atomic import naming
 from adbench.errors import UserError
-from adbench.report.csv_lines import csv_line
-from adbench.report.results import guarded, unguarded
+from adbench.report.csv_text import csv_line, unguarded
 
 FILE = "predictions.csv"
 FIELDS = ("path", "class_name", "score", "threshold", "verdict")
@@ -44,8 +43,7 @@ class PredictionTable:
 
     def append(self, path: str, class_name: str, score: float, threshold: float | None, verdict: str) -> None:
         """Add the row of a picture; it has reached the system when this returns."""
-        shown = "" if threshold is None else repr(threshold)
-        self._write((guarded(path), guarded(class_name), repr(score), shown, verdict))
+        self._write((path, class_name, score, threshold, verdict))
         self.done.add(path)
 
     def _write(self, cells: tuple[Any, ...]) -> None:

@@ -13,7 +13,7 @@ from adbench.engine.rows import STD, is_share
 from adbench.engine.settings import Row
 from adbench.errors import UserError
 from adbench.metrics.registry import in_order, is_metric, is_threshold, shown
-from adbench.report.csv_lines import csv_line
+from adbench.report.csv_text import csv_text
 from adbench.report.schema import checked_results
 from adbench.report.table import Table, build_interval_table, build_table, condensed, is_mean
 from adbench.structured import read_json
@@ -21,8 +21,6 @@ from adbench.structured import read_json
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-FORMULA = tuple("=+-@\t\r")
-"""What a spreadsheet takes for the beginning of a formula."""
 _MOST_METRICS, _FURTHER_METRICS = 9, 5  # beside each other in a terminal; of the further ones, with longer headers
 _HINT = "give the results of a finished `eval`"
 
@@ -55,7 +53,7 @@ def read_results(path: Path) -> tuple[dict[str, Any], list[Row]]:
 def to_csv(rows: Sequence[Row]) -> str:
     """One line per row under the rows' own keys, full precision; empty where a value is undefined."""
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    return "".join([csv_line(keys), *(csv_line(_csv_cell(row.get(key)) for key in keys) for row in rows)])
+    return csv_text(keys, rows)
 
 
 def to_markdown(rows: Sequence[Row], intervals: Mapping[str, Any] | None = None) -> str:
@@ -152,29 +150,6 @@ def markdown_line(cells: Sequence[str]) -> str:
 def escaped(text: str) -> str:
     """Text that Markdown takes literally; underscores inside words are literal as they are."""
     return re.sub(r"([|*<`\\])", r"\\\1", text.replace("\n", " "))
-
-
-def _csv_cell(value: Any) -> Any:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else repr(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return guarded("; ".join(value) if isinstance(value, list) else value)
-
-
-def guarded(value: Any) -> Any:
-    """A cell of a CSV file; texts that a spreadsheet would run as a formula get an apostrophe in front."""
-    return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
-
-
-def unguarded(text: str) -> str:
-    """The text that `guarded` was given."""
-    return text[1:] if text[:1] == "'" and _is_formula(text[1:]) else text
-
-
-def _is_formula(text: str) -> bool:
-    """Whether a formula begins here, behind as many apostrophes as there are."""
-    return text.lstrip("'")[:1] in FORMULA
 
 
 def without_nan(value: Any) -> Any:

@@ -15,8 +15,7 @@ from typing import Any
 
 from adbench.atomic import write_bytes
 from adbench.errors import UserError
-from adbench.report.csv_lines import csv_line
-from adbench.report.results import guarded, unguarded
+from adbench.report.csv_text import csv_text, unguarded
 
 Score = dict[str, Any]
 """A row of scores.csv, keyed by FIELDS."""
@@ -29,8 +28,7 @@ KEY = ("dataset", "class_name", "path", "shots", "support_seed")
 
 def write_scores(folder: Path, scores: Sequence[Mapping[str, Any]]) -> Path:
     """Write scores.csv into `folder`, whole. File names that are no UTF-8 keep their bytes."""
-    lines = [csv_line(FIELDS), *(csv_line(_cell(row[key]) for key in FIELDS) for row in scores)]
-    write_bytes(folder / FILE, "".join(lines).encode("utf-8", "surrogateescape"))
+    write_bytes(folder / FILE, csv_text(FIELDS, scores).encode("utf-8", "surrogateescape"))
     return folder / FILE
 
 
@@ -62,10 +60,6 @@ def read_scores(path: Path) -> list[Score]:
 def key_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """What tells an image and draw apart."""
     return tuple(row[key] for key in KEY)
-
-
-def _cell(value: Any) -> Any:
-    return "" if value is None else repr(value) if isinstance(value, float) else guarded(value)
 
 
 def _label(cell: str) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 from adbench.atomic import write_text
 from adbench.engine.rows import MEAN, STD
 from adbench.metrics.registry import is_metric
+from adbench.report.csv_text import csv_text
 from adbench.report.results import markdown_line
 from adbench.report.table import percent
 
@@ -26,14 +25,10 @@ def write_sweep(folder: Path, records: Sequence[Record]) -> list[Path]:
     """
     rows = [*_rows(records), *_over_seeds(records)]
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, keys, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
     shown = [key for key in keys if not key.endswith(STD)]
     lines = [markdown_line(shown), markdown_line(["---"] * len(shown))]
     lines += [markdown_line([_cell(key, row) for key in shown]) for row in rows]
-    files = {"sweep.csv": text.getvalue(), "sweep.md": "\n".join(lines) + "\n"}
+    files = {"sweep.csv": csv_text(keys, rows), "sweep.md": "\n".join(lines) + "\n"}
     for name, content in files.items():
         write_text(folder / name, content)
     return [folder / name for name in files]
@@ -56,7 +51,7 @@ def _over_seeds(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
             continue
         row = {**group[0], _SEED: MEAN, "status": f"{MEAN} of {len(group)}"}
         for metric in [key for key, value in group[0].items() if _is_number(key, value)]:
-            values = [one.get(metric) for one in group]
+            values = [of_seed.get(metric) for of_seed in group]
             known = None not in values
             row[metric] = statistics.fmean(values) if known else None  # type: ignore[arg-type]
             if is_metric(metric):
