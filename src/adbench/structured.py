@@ -24,7 +24,8 @@ def read_yaml(path: Path, *, hint: str = HINT) -> dict[str, Any]:
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"the file cannot be read as YAML: {error}", where=str(path), hint=hint) from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"the file cannot be read as YAML: {reason}", where=str(path), hint=hint) from error
     return _mapping(content, path, hint)
 
 
@@ -49,7 +50,6 @@ def _parsed(text: str, path: Path, hint: str) -> Any:
 
 def _mapping(content: Any, path: Path, hint: str) -> dict[str, Any]:
     if not isinstance(content, dict):
-        raise UserError(
-            f"the file holds {type(content).__name__} where names with values are expected", where=str(path), hint=hint
-        )
+        kind = "nothing" if content is None else type(content).__name__
+        raise UserError(f"the file holds {kind} where names with values are expected", where=str(path), hint=hint)
     return content

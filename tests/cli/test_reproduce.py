@@ -271,8 +271,9 @@ def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["adaclip", "data=cifar10"], "the recipe adaclip does not evaluate cifar10"),
         (["adaclip", "data_dir=nowhere"], "nothing of the recipe could be evaluated: not run: mvtec is not there"),
         (["adaclip", "trainer.epoch=1"], "unknown setting 'trainer.epoch'"),
-        (["missing.yaml"], "the recipe cannot be read"),
-        (["empty.yaml"], "the recipe lacks method and evaluations"),
+        (["missing.yaml"], "the file cannot be read"),
+        (["empty.yaml"], "the file holds nothing where names with values are expected"),
+        (["bare.yaml"], "the recipe lacks method and evaluations"),
         (["strange.yaml"], "unknown training 'second'"),
         (["wrong.yaml"], "evaluations"),
         (["twice.yaml"], "visa is evaluated twice with the same weights"),
@@ -283,6 +284,7 @@ def test_bad_input_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("empty.yaml").write_text("")
+    Path("bare.yaml").write_text("version: 2\n")
     Path("strange.yaml").write_text("method: adaclip\nevaluations: [{training: second, data: [visa]}]\n")
     Path("wrong.yaml").write_text("method: adaclip\nevaluations: 3\n")
     Path("twice.yaml").write_text("method: winclip\nevaluations: [{data: [visa]}, {data: [mvtec, visa]}]\n")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adbench.cli.console import print_table
+from adbench.cli.console import print_lines
 from adbench.cli.detectors import whole_number
 from adbench.cli.override_parser import as_sweep, choices
 from adbench.cli.overrides import Overrides
@@ -90,7 +90,7 @@ def run(argv: Sequence[str]) -> int:
             files = write(folder, facts, rows)  # what is there, should the rest be stopped
     if not rows:
         raise UserError("nothing could be measured", where="bench", hint="see the lines above")
-    print_table(_rich(HEADERS, lines(rows)), width=200)
+    print_lines(HEADERS, lines(rows), left=HEADERS, width=200)
     print(LEGEND)
     for file in files:
         print(file)
@@ -239,12 +239,3 @@ def _facts(words: Sequence[str], device: torch.device) -> dict[str, Any]:
         "adbench": git_revision() or "",
         "versions": known,
     }
-
-
-def _rich(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> Any:
-    from rich.table import Table
-
-    table = Table(*headers)
-    for line in cells:
-        table.add_row(*line)
-    return table

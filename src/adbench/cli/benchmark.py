@@ -12,6 +12,7 @@ from adbench.cli.override_parser import choices
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError, unknown
 from adbench.shipped import configs_dir
+from adbench.structured import read_yaml
 from adbench.typed import make
 
 DEFAULT = "zeroshot14"
@@ -54,18 +55,12 @@ class Benchmark:
 
 def load_benchmark(name: str, where: str = "") -> Benchmark:
     """The benchmark called `name`, or in the file `name`. Raises UserError for an unknown one and for a faulty file."""
-    import yaml
-
     is_file = name.endswith((".yaml", ".yml"))
     if not is_file and name not in choices("benchmark"):
         raise unknown("benchmark", name, choices("benchmark"), where=where)
     file = Path(name).expanduser() if is_file else configs_dir() / "benchmark" / f"{name}.yaml"
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise UserError(f"the benchmark cannot be read: {reason}", where=str(file), hint="give a YAML file") from error
-    if not isinstance(values, dict) or not values.get("data"):
+    values = read_yaml(file, hint="give the YAML file of a benchmark")
+    if not values.get("data"):
         raise UserError("the benchmark names no data sets", where=str(file), hint="write data: [a, b] in it")
     given = {key: value for key, value in values.items() if value is not None}
     benchmark = make(Benchmark, {"version": 1, **given, "name": file.stem}, "benchmark")

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from adbench.cli.console import print_table
+from adbench.cli.console import print_lines
 from adbench.cli.detectors import choice, whole_number
 from adbench.cli.runs import out_folder, split_runs
 from adbench.errors import UserError, printable
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from adbench.report.paired import PairedComparison
 
 SUMMARY = "compare two runs image by image: differences with intervals"
 
@@ -45,7 +40,7 @@ _SHOWN = 20  # changed images that the terminal lists
 def run(argv: Sequence[str]) -> int:
     """Run `adbench compare` with these words."""
     from adbench.report.paired import compare_scores
-    from adbench.report.paired_table import NAMES, changed, explanation, write_comparison
+    from adbench.report.paired_table import NAMES, changed, explanation, headers, printed, write_comparison
     from adbench.report.scores import read_scores
 
     runs, overrides = split_runs("compare", argv, "metric", "out", "missing", "seed")
@@ -64,7 +59,8 @@ def run(argv: Sequence[str]) -> int:
     comparison.notes.extend(_remarks(facts))
     for name, line in zip(NAMES, described, strict=True):
         print(f"{name}  {line}")
-    print_table(_table(comparison))
+    styles = ["bold" if line.class_name == "mean" else "" for line in comparison.lines]
+    print_lines(headers(comparison), printed(comparison), left=("data", "class"), styles=styles, ruled=True)
     for note in [*explanation(comparison), *comparison.notes]:
         print(printable(note))
     for change in comparison.changes[:_SHOWN]:
@@ -101,19 +97,3 @@ def _remarks(runs: Sequence[tuple[dict[str, Any], list[dict[str, Any]]]]) -> Ite
     for letter, (_, rows) in zip("AB", runs, strict=True):
         noted = [(row["dataset"], note) for row in rows if row["class_name"] == "mean" for note in row.get("notes", ())]
         yield from (f"{letter} on {dataset}: {note}" for dataset, note in dict.fromkeys(noted))
-
-
-def _table(comparison: PairedComparison) -> Table:
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    from adbench.report.paired_table import headers, printed
-
-    table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for header in headers(comparison):
-        table.add_column(header, justify="left" if header in ("data", "class") else "right")
-    for line, cells in zip(comparison.lines, printed(comparison), strict=True):
-        is_mean = line.class_name == "mean"
-        table.add_row(*map(Text, cells), style="bold" if is_mean else "", end_section=is_mean)
-    return table

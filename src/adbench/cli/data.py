@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adbench.cli.console import print_table
+from adbench.cli.console import print_lines
 from adbench.cli.override_parser import choices, entry_name
 from adbench.cli.overrides import Overrides, check_choice
 from adbench.errors import UserError, unknown
@@ -117,28 +117,21 @@ def _place(spec: DatasetSpec, data_dir: Path) -> tuple[bool, str]:
 
 
 def _print_all(specs: Sequence[DatasetSpec], data_dir: Path, *, verbose: bool) -> None:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for header in (
-        "data",
-        "domain",
-        "found",
-        *(("what it is", "classes", "images", "masks", "licence", "folder") * verbose),
-    ):
-        table.add_column(header, justify="right" if header in ("classes", "images") else "left")
+    headers = ["data", "domain", "found"]
+    headers += ["what it is", "classes", "images", "masks", "licence", "folder"] if verbose else []
+    lines = []
     for spec in specs:
         is_there, where = _place(spec, data_dir)
-        cells = [Text(spec.name), Text(spec.domain), Text(where, style="green" if is_there else "dim")]
+        cells: list[str | Text] = [spec.name, spec.domain, Text(where, style="green" if is_there else "dim")]
         if verbose:
             images = f"{spec.n_published:,}" if spec.n_published else ""
-            facts = [spec.title, str(len(spec.classes) or "any"), images, _masks(spec), spec.licence]
-            cells += map(Text, [*facts, str(spec.default_root(data_dir))])
-        table.add_row(*cells)
+            cells += [spec.title, str(len(spec.classes) or "any"), images, _masks(spec), spec.licence]
+            cells.append(str(spec.default_root(data_dir)))
+        lines.append(cells)
     print(f"looked for in {data_dir}; data list NAME says more of one")
-    print_table(table, width=400 if verbose else 80)
+    print_lines(headers, lines, left={*headers} - {"classes", "images"}, width=400 if verbose else 80)
 
 
 def _described(spec: DatasetSpec, data_dir: Path) -> Iterator[str]:
@@ -208,28 +201,23 @@ def _check_one(data: DataConfig, data_dir: Path, decode: bool) -> int:
 
 def _print_counts(spec: DatasetSpec, checked: Checked, root: Path) -> None:
     """Numbers of images, found and published, by class and split."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     from adbench.data.counts import PARTS, count_images, parts_of
 
     found = count_images(checked.samples)
     print(f"{spec.name} in {root}: images found / published")
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    shown = parts_of([*found.values(), *spec.expected.values()])
-    for header in ("class", *(PARTS[part] for part in shown)):
-        table.add_column(header, justify="left" if header == "class" else "right")
+    shown, lines = parts_of([*found.values(), *spec.expected.values()]), []
     for name, counts in found.items():
         published = spec.expected.get(name)
-        cells = []
+        cells: list[str | Text] = [name]
         for part in shown:
             n, expected = getattr(counts, part), getattr(published, part, None)
             cells.append(
                 Text(f"{n} / {'?' if expected is None else expected}", style="" if expected in (None, n) else "red")
             )
-        table.add_row(Text(name), *cells)
-    print_table(table)
+        lines.append(cells)
+    print_lines(["class", *(PARTS[part] for part in shown)], lines, left=("class",))
 
 
 def _show(overrides: Overrides, names: Sequence[str]) -> int:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adbench.cli.console import print_table
-from adbench.cli.hydra_options import show_info
-from adbench.cli.overrides import Overrides, read_options
-from adbench.cli.rerun import with_rerun
-from adbench.cli.sweep import show_sweep, sweep
+from adbench.cli.options import run_or_show
+from adbench.cli.overrides import Overrides
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from adbench.cli.evaluation import Evaluated
     from adbench.engine.progress import Reporter
 
@@ -110,28 +110,16 @@ def settings(overrides: Sequence[str]) -> str:
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench eval` with these words."""
-    from adbench.engine.profile import Profile
-    from adbench.engine.progress import make_reporter
+    return run_or_show("eval", argv, settings=settings, execute=execute, tell=_tell)
+
+
+def _tell(evaluated: Evaluated, _overrides: Sequence[str], traces: Sequence[Path]) -> None:
     from adbench.report.results import console_tables
 
-    options = read_options(argv)
-    overrides = with_rerun("eval", options.overrides)
-    if options.info is not None:
-        show_info("eval", overrides, options.info)
-        return 0
-    if options.sweep:
-        return show_sweep("eval", overrides) if options.show else sweep("eval", overrides)
-    if options.show:
-        print(settings(overrides), end="")
-        return 0
-    with Profile(make_reporter(), on=options.profile) as profile:
-        evaluated = execute(overrides, profile)
-        traces = profile.write(evaluated.folder / "trace.json")
     for table in console_tables(evaluated.rows):
         print_table(table)
     for file in (*evaluated.files, *traces):
         print(file)
-    return 0
 
 
 def execute(overrides: Sequence[str], reporter: Reporter) -> Evaluated:

@@ -6,7 +6,7 @@ import difflib
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,38 +172,6 @@ class Overrides:
                 hint="write " + shlex.quote(f"data.{names[0]}.{first}={override.word.partition('=')[2]}"),
             )
         return names[0], first
-
-
-@dataclass(frozen=True)
-class Options:
-    """The words of a command without its options, and what these ask for instead of the run."""
-
-    overrides: list[str]
-    show: bool
-    sweep: bool
-    info: str | None
-    profile: bool
-
-
-def read_options(argv: Sequence[str]) -> Options:
-    """Take --show (or --cfg job), --multirun (or -m), --info TOPIC and --profile out of the words."""
-    overrides, rest, values_of = [], list(argv), {"--cfg": "", "--info": ""}
-    flags = set()
-    while rest:
-        word = rest.pop(0)
-        if word in ("--show", "-m", "--multirun", "--profile"):
-            flags.add(word)
-        elif word in values_of:
-            values_of[word] = rest.pop(0) if rest else ""
-            if word == "--cfg" and values_of[word] != "job":
-                raise unknown("settings to show", values_of[word], ("job",), where="--cfg")
-        else:
-            overrides.append(word)
-    info = values_of["--info"] if "--info" in argv else None
-    sweep = bool(flags & {"-m", "--multirun"})
-    if sweep and "--profile" in flags:
-        raise UserError("--profile is of one run, and -m starts several", where="--profile", hint="leave out one")
-    return Options(overrides, "--show" in flags or bool(values_of["--cfg"]), sweep, info, "--profile" in flags)
 
 
 def check_choice(group: str, name: str, where: str) -> None:

@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adbench.cli.console import print_table
+from adbench.cli.console import print_lines
 from adbench.cli.overrides import Overrides
 from adbench.cli.runs import out_folder, run_labels, split_runs
 from adbench.errors import UserError, unknown
 from adbench.typed import expanded
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from adbench.report.comparison import Comparison
     from adbench.report.seeds import FinishedRun
     from adbench.report.side_by_side import Beside
 
@@ -42,12 +39,15 @@ examples
   python -m adbench report outputs/eval/adaclip format=latex
 """
 
+_STYLES = {"ours": "", "published": "dim", "range": "dim italic", "difference": "bold"}
 _ENDINGS = {"html": ".html", "markdown": ".md", "latex": ".tex", "csv": ".csv"}
 
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench report` with these words."""
     from adbench.atomic import write_text
+    from adbench.metrics.registry import title
+    from adbench.report.comparison import printed
     from adbench.report.side_by_side import put_beside
 
     words, overrides = split_runs("report", argv, "out", "format")
@@ -61,7 +61,12 @@ def run(argv: Sequence[str]) -> int:
     if out is None and formats:
         print(_text(formats[0], runs, beside), end="")
         return 0
-    print_table(_table(beside.comparison))
+    facts, metrics = (
+        ("data", "class", "shots", ""),
+        [title(key).replace(" ", "\n", 1) for key in beside.comparison.metrics],
+    )
+    styles = [_STYLES[line.kind] for line in beside.comparison.lines]
+    print_lines((*facts, *metrics), printed(beside.comparison), left=facts, styles=styles)
     for note in [*beside.comparison.notes, *beside.notes]:
         print(note)
     if out is None:
@@ -121,22 +126,3 @@ def _text(name: str, runs: Sequence[FinishedRun], beside: Beside) -> str:
         return to_csv(beside.runs, beside.comparison, beside.gains)
     tables = side_by_side.tables(beside)
     return renderings.to_markdown(tables) if name == "markdown" else renderings.to_latex(tables)
-
-
-def _table(comparison: Comparison) -> Table:
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    from adbench.metrics.registry import title
-    from adbench.report.comparison import printed
-
-    table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for header in ("data", "class", "shots", ""):
-        table.add_column(header, justify="left")
-    for metric in comparison.metrics:
-        table.add_column(Text(title(metric).replace(" ", "\n", 1)), justify="right")
-    styles = {"ours": "", "published": "dim", "range": "dim italic", "difference": "bold"}
-    for line, cells in zip(comparison.lines, printed(comparison), strict=True):
-        table.add_row(*map(Text, cells), style=styles[line.kind])
-    return table

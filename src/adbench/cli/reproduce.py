@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from adbench.cli.console import print_table
+from adbench.cli.console import print_lines
 from adbench.cli.jobs import finished_job, run_job
 from adbench.cli.overrides import Overrides
 from adbench.cli.reproduction import Recipe, load_recipe, recipe_names
@@ -188,24 +188,18 @@ def _finish(
 
 def _print(lines: Sequence[LedgerLine]) -> None:
     """The figures of means in the terminal, and the counts of all."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     from adbench.engine.rows import MEAN
     from adbench.report.ledger import HEADS, counts
 
-    table: Any = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for head in HEADS:
-        table.add_column(head, justify="right" if head in ("published", "ours", "difference") else "left")
+    shown: list[list[str]] = []
     reasons: dict[str, int] = {}
     for line in lines:
         if line.figure.class_name == MEAN:
             why = line.verdict.why
             number = f" [{reasons.setdefault(why, len(reasons) + 1)}]" if why else ""
-            table.add_row(*map(Text, [*line.cells[:-1], line.verdict.state + number]))
+            shown.append([*line.cells[:-1], line.verdict.state + number])
     if lines:
-        print_table(table)
+        print_lines(HEADS, shown, left={*HEADS} - {"published", "ours", "difference"})
     for why, at in reasons.items():
         print(f"[{at}] {why}")
     print(counts(lines))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from adbench.cli.override_parser import choices
 from adbench.errors import UserError, unknown
 from adbench.shipped import configs_dir
+from adbench.structured import read_yaml
 from adbench.typed import Length, NonNegativeFloat, PositiveInt, make
 
 Names = Annotated[tuple[str, ...], Length(1, 1000)]
@@ -69,18 +70,12 @@ def recipe_names() -> list[str]:
 
 def load_recipe(name: str) -> Recipe:
     """The recipe called `name`, or in the file `name`. Raises UserError for an unknown one and for a faulty file."""
-    import yaml
-
     is_file = name.endswith((".yaml", ".yml"))
     if not is_file and name not in recipe_names():
         raise unknown("recipe", name, recipe_names(), where="reproduce")
     file = Path(name).expanduser() if is_file else configs_dir() / "reproduction" / f"{name}.yaml"
-    try:
-        values: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise UserError(f"the recipe cannot be read: {reason}", where=str(file), hint="give a YAML file") from error
-    lacking = [key for key in ("method", "evaluations") if not isinstance(values, dict) or not values.get(key)]
+    values = read_yaml(file, hint="give the YAML file of a recipe")
+    lacking = [key for key in ("method", "evaluations") if not values.get(key)]
     if lacking:
         hint = "write method: NAME and evaluations: [{data: [NAME]}]"
         raise UserError(f"the recipe lacks {' and '.join(lacking)}", where=str(file), hint=hint)

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from adbench.cli.hydra_options import show_info
-from adbench.cli.overrides import Overrides, read_options
-from adbench.cli.rerun import with_rerun
-from adbench.cli.sweep import show_sweep, sweep
+from adbench.cli.options import run_or_show
+from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
 from adbench.interrupts import with_advice
 from adbench.plugins import is_file
@@ -99,6 +97,11 @@ class Trained:
     run: RunFolder
     result: TrainResult
 
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.run.path
+
     def summary(self) -> list[dict[str, Any]]:
         """Steps, seconds and the validation that selected the weights, where one did."""
         selection = self.result.record.selection or {}
@@ -117,23 +120,11 @@ def settings(overrides: Sequence[str]) -> str:
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench train` with these words."""
-    from adbench.engine.profile import Profile
-    from adbench.engine.progress import make_reporter
+    return run_or_show("train", argv, settings=settings, execute=execute, tell=_tell)
 
-    options = read_options(argv)
-    overrides = with_rerun("train", options.overrides)
-    if options.info is not None:
-        show_info("train", overrides, options.info)
-        return 0
-    if options.sweep:
-        return show_sweep("train", overrides) if options.show else sweep("train", overrides)
-    if options.show:
-        print(settings(overrides), end="")
-        return 0
-    with Profile(make_reporter(), on=options.profile) as profile:
-        trained = execute(overrides, profile)
-        traces = profile.write(trained.run.path / "trace.json")
-    result, path = trained.result, trained.run.path
+
+def _tell(trained: Trained, overrides: Sequence[str], traces: Sequence[Path]) -> None:
+    result, path = trained.result, trained.folder
     if result.already_finished:
         print(f"this training had finished before: {path}")
     else:
@@ -145,7 +136,6 @@ def run(argv: Sequence[str]) -> int:
     file = [word for word in overrides if word.startswith("method=") and is_file(word)]  # a checkpoint runs no code
     words = shlex.join(["python", "-m", "adbench", "eval", *file, f"checkpoint={path}", "data=NAME"])
     print(f"evaluate it  {words}")
-    return 0
 
 
 def _check_is_trained(config: TrainConfig) -> None:
