@@ -1,10 +1,12 @@
-"""Several processes (torchrun, gloo) give what one gives."""
+"""Several processes (gloo) give what one gives; started by torchrun where it is about how they start and stop."""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ from safetensors.torch import load_file
 
 import adbench
 from adbench.cli.main import main
+from engine import ranks_job
 from engine.ranks_job import SELECTED, TRAINED
 
 TESTS = Path(__file__).parents[1]
@@ -29,14 +32,36 @@ def torchrun(n, *arguments, **more):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
 
 
+def as_rank(rank, n, port, *arguments):
+    """Be a rank as torchrun starts it; forked from a process that has the libraries: these take seconds to load."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
+    ranks_job.main(*arguments)
+
+
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    running = {n: torchrun(n, "engine.ranks_job", str(folder / f"data{n}"), str(folder / str(n))) for n in (1, 2, 3)}
-    for process in running.values():
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-    return {n: folder / str(n) for n in running}
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["engine.ranks_job", "open_clip", "sklearn.cluster", "torch.distributed"])
+    running = []
+    for n in (2, 3):
+        port = free_port()
+        places = (folder / f"data{n}", folder / str(n))
+        running += [server.Process(target=as_rank, args=(rank, n, port, *places)) for rank in range(n)]
+    for process in running:
+        process.start()
+    ranks_job.main(folder / "data1", folder / "1")
+    for process in running:
+        process.join(300)
+        assert process.exitcode == 0
+    return {n: folder / str(n) for n in (1, 2, 3)}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @pytest.mark.slow
@@ -117,8 +142,9 @@ def test_a_rank_that_dies_stops_the_others_and_one_process_goes_on(tmp_path):
     _, errors = process.communicate(timeout=60)
     assert time.monotonic() - started < 60
     assert process.returncode != 0
-    (line,) = (line for line in errors.splitlines() if "adbench: error:" in line)
-    assert "another process of this run has stopped" in line
+    (line,) = (line for line in errors.splitlines() if "adbench: " in line)
+    # The other rank loses its connection, or is told to stop by torchrun, whichever comes first.
+    assert "adbench: error: another process of this run has stopped" in line or "adbench: interrupted" in line, errors
 
     assert main([*TRAIN[1:], *places]) == 0
     assert main([*TRAIN[1:], places[0], f"out={tmp_path / 'alone'}"]) == 0
