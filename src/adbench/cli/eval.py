@@ -67,6 +67,8 @@ how
   eval.metrics_mode=exact   constant: constant memory, prints its error bound
   eval.memory_limit_mib=N   exact metrics go to disk above it
   eval.image_cache=true     decoded, resized images are kept (outputs/images, or a folder) for later evaluations
+  eval.feature_cache=true   what the backbone makes of images is kept (outputs/features, or a folder) for evaluations
+                            with other settings of the method; eval.feature_cache_mib=N bounds it
   eval.heat_maps=N          pictures per class: N anomalous with the highest scores, N/2 with the lowest, N/2 normal
   seed=N
   eval.maps=true            keep all anomaly maps, one maps/DATA/CLASS.npz per class (float16: half as large)

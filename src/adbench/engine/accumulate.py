@@ -13,6 +13,7 @@ from adbench.engine.adapt import MemoryBank
 from adbench.engine.borrowed import borrowed
 from adbench.engine.class_features import Encoded, encoded, relate
 from adbench.engine.device import autocast
+from adbench.engine.feature_folder import FeatureFolder
 from adbench.engine.image_size import check_sees_all
 from adbench.engine.kept_maps import MapWriter
 from adbench.engine.pictures import Shortlist
@@ -36,15 +37,19 @@ def accumulate(
     shortlist: Shortlist | None = None,
     maps: MapWriter | None = None,
     loaded: Iterable[Batch] | None = None,
+    folder: FeatureFolder | None = None,
     advance: Advance | None = None,
 ) -> list[ClassAccumulator]:
     """Score the samples of one class, or a shard of them (shards merge): an accumulator for each of `memory_banks`.
 
     None: one, with the memory bank that the method has. Every image is loaded and encoded once for all of them. Random
     streams are seeded at the start and kept apart: no result depends on the others. Pictures are of the last bank.
-    `seconds` is what each result alone would have taken. `loaded`: the batches, where others load them.
+    `seconds` is what each result alone would have taken. `loaded`: the batches, where others load them;
+    `folder`: where features are kept.
     """
-    batches: Iterable[Encoded] = encoded(method, samples, settings, device=device, with_masks=with_masks, loaded=loaded)
+    batches: Iterable[Encoded] = encoded(
+        method, samples, settings, device=device, with_masks=with_masks, loaded=loaded, folder=folder
+    )
     with borrowed(method):
         banks = [method.memory_bank] if memory_banks is None else list(memory_banks)
         if method.selects_on_test and samples:

@@ -22,6 +22,7 @@ from adbench.data.loading import BatchLoader, make_loader
 from adbench.data.sample import Batch, Sample
 from adbench.engine.auto_sizes import n_workers
 from adbench.engine.device import autocast, on_device
+from adbench.engine.feature_folder import FeatureFolder
 from adbench.engine.progress import Advance
 from adbench.engine.settings import EvalSettings
 from adbench.errors import UserError
@@ -168,17 +169,25 @@ def encoded(
     device: torch.device,
     with_masks: bool,
     loaded: Iterable[Batch] | None = None,
+    folder: FeatureFolder | None = None,
 ) -> Iterator[Encoded]:
-    """Load and encode the samples, batch by batch; `loaded`: their batches, from a loader that serves others too."""
+    """Load and encode the samples, batch by batch.
+
+    loaded  their batches, from a loader that serves others too
+    folder  where features are kept and taken from
+    """
     method.eval()
     if loaded is None:
         (loaded,) = class_loaders(method, [(samples, None)], settings, device=device, with_masks=with_masks)
     start = time.perf_counter()
     for batch in loaded:
         batch = on_device(batch, method.transform, device)
+        begin = time.perf_counter()
         with torch.no_grad(), autocast(settings.amp, device):
-            features = method.encode(batch)
-        yield batch, features, time.perf_counter() - start
+            features, seconds = (method.encode(batch), None) if folder is None else folder.encode(batch)
+        if seconds is None:
+            seconds = time.perf_counter() - begin
+        yield batch, features, begin - start + seconds
         start = time.perf_counter()
 
 

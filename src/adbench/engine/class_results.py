@@ -30,7 +30,7 @@ from adbench.engine.weights import BACKBONE_KEYS, WeightsRecord, backbone, hyper
 from adbench.errors import UserError
 from adbench.methods.base import Method
 
-_WITHOUT_EFFECT = ("workers", "heat_maps", "image_cache")
+_WITHOUT_EFFECT = ("workers", "heat_maps", "image_cache", "feature_cache", "feature_cache_mib")
 _MARK = "|"  # between the number of a draw and a tensor's name
 
 

@@ -20,6 +20,7 @@ from adbench.engine.class_results import ClassResultCache, FinishedClass, restor
 from adbench.engine.class_shares import Share, put_together, share_of, takes_whole_classes
 from adbench.engine.curves import write_curves
 from adbench.engine.device import check_amp
+from adbench.engine.feature_folder import FeatureFolder
 from adbench.engine.image_caches import image_caches
 from adbench.engine.kept_maps import map_writer
 from adbench.engine.names import file_name, file_names
@@ -69,10 +70,13 @@ def evaluate(
     supports = restored or data.supports or {(0, None): {}}
     as_loaded = method.adapts and not (drawn or restored)  # with the memory banks that the method came with
     cache = ClassResultCache(run, method, data, settings, record) if run and ranks.is_first() else None
-    settings = sized(settings, method, data.samples, device, reporter or Quiet())
-    work = _Work(method, data, settings, device, supports if method.adapts and drawn else None, list(supports), run)
+    reporter = reporter or Quiet()
+    settings = sized(settings, method, data.samples, device, reporter)
+    features = FeatureFolder(method, data.samples, settings, device, reporter) if settings.feature_cache else None
+    adapted_to = supports if method.adapts and drawn else None
+    work = _Work(method, data, settings, device, adapted_to, list(supports), run, features)
     seen = find_overlap(record, data.samples)
-    finished = _finished_classes(work, cache, reporter or Quiet(), painter if run else None)
+    finished = _finished_classes(work, cache, reporter, painter if run else None)
     rows, records = list[Row](), list[dict[str, Any]]()
     if ranks.is_first():
         if run and method.fits and drawn:
@@ -111,6 +115,7 @@ class _Work:
     supports  the support sets to adapt to; None: the memory banks there are
     draws     K and seed of each result
     run       where maps are kept
+    features  where features are kept
     """
 
     method: Method
@@ -120,6 +125,7 @@ class _Work:
     supports: Supports | None
     draws: Sequence[Draw]
     run: RunFolder | None
+    features: FeatureFolder | None
 
     def share(self, name: str, samples: Sequence[Sample]) -> list[Sample]:
         """The samples of a class that this rank scores."""
@@ -205,6 +211,7 @@ def _evaluate_class(
             shortlist=shortlist,
             maps=maps,
             loaded=loaded,
+            folder=work.features,
             advance=advance,
         )
         mine = Share(accumulators, shortlist, banks if banks and method.fits and share else [])

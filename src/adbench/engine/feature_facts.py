@@ -1,4 +1,4 @@
-"""What decides the frozen features of a training's images: the key of their cache on disk."""
+"""What decides frozen features: the keys of their caches on disk."""
 
 from __future__ import annotations
 
@@ -20,16 +20,10 @@ BLOCK = 8
 VERSION = 2
 
 
-def feature_facts(
-    method: Method, samples: Sequence[Sample], settings: TrainSettings, device: torch.device
-) -> dict[str, Any]:
-    """Everything that features and masks depend on."""
+def encoding_facts(method: Method, precision: str, device: torch.device) -> dict[str, Any]:
+    """Everything that `encode` depends on beside the images."""
     described = backbone(method)
     deciding = method.feature_settings()
-    hashes = file_hashes(path for sample in samples for path in sample.files)
-    digest = hashlib.sha256()
-    for sample in samples:
-        digest.update(mark(sample, hashes).encode("utf-8", "surrogateescape"))
     return {
         "version": VERSION,
         "method": method.name,
@@ -37,13 +31,22 @@ def feature_facts(
         "settings": hyperparameters(method) if deciding is None else deciding,
         "backbone": {key: described.get(key) for key in (*BACKBONE_KEYS, "image_size")},
         "transform": method.transform.describe(),
-        "precision": settings.amp,
+        "precision": precision,
         "device": device.type,
         "torch": torch.__version__,
-        "block": BLOCK,
-        "n_images": len(samples),
-        "files": digest.hexdigest(),
     }
+
+
+def feature_facts(
+    method: Method, samples: Sequence[Sample], settings: TrainSettings, device: torch.device
+) -> dict[str, Any]:
+    """Everything that features and masks of a training's images depend on."""
+    hashes = file_hashes(path for sample in samples for path in sample.files)
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(mark(sample, hashes).encode("utf-8", "surrogateescape"))
+    files = {"block": BLOCK, "n_images": len(samples), "files": digest.hexdigest()}
+    return {**encoding_facts(method, settings.amp, device), **files}
 
 
 def facts_hash(facts: Mapping[str, Any]) -> str:

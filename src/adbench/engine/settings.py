@@ -158,6 +158,9 @@ class EvalSettings:
     maps                 keep all anomaly maps in the run's folder (see `kept_maps`): as float32 (true), or as float16
     image_cache          decoded and resized images are kept in this folder (true: outputs/images) and read from there
                          by later evaluations, to the same bits
+    feature_cache        what the backbone makes of the images is kept in this folder (true: outputs/features) and read
+                         from there by later evaluations with other settings, to the same bits
+    feature_cache_mib    largest size of that folder; what was used longest ago goes first
     metrics_mode         "exact", or "constant": little memory for any number of pixels, prints its error bound
     memory_limit_mib     exact pixel metrics of a class spill to disk above this much memory; so do its features, where
                          a method scores a class as a whole
@@ -175,6 +178,8 @@ class EvalSettings:
     heat_maps: NonNegativeInt = 0
     maps: KeepMaps = False
     image_cache: bool | str = False
+    feature_cache: bool | str = False
+    feature_cache_mib: PositiveInt = 65536
     metrics_mode: MetricsMode = "exact"
     memory_limit_mib: PositiveInt = 4096
 
