@@ -97,10 +97,64 @@ def test_differences_have_the_intervals_of_the_paired_comparison(tmp_path):
     assert (pixel["to_first"], pixel["to_first_low"]) == ("0.0", "")
 
 
+def group(folder, method, values):
+    """Runs of a method, one per seed."""
+    return [
+        made(folder / f"{method}_{seed}", f"{method}_{seed}", seed=seed, method=method, image_auroc=x, pixel_ap=x / 2)[
+            0
+        ]
+        for seed, x in enumerate(values)
+    ]
+
+
+def test_groups_of_seeds_have_intervals_by_welch_over_the_seeds(tmp_path):
+    from scipy.stats import ttest_ind
+
+    ours, theirs = [0.90, 0.80, 0.70], [0.95, 0.93]
+    beside = put_beside([*group(tmp_path, "adaclip", ours), *group(tmp_path, "faprompt", theirs)])
+    expected = ttest_ind(theirs, ours, equal_var=False)
+    bounds = expected.confidence_interval(0.95)
+    text = f"+14.0 [{100 * bounds.low:+.1f}, {100 * bounds.high:+.1f}]"
+    assert text in to_markdown(tables(beside))
+    assert "Welch's t over the training seeds of both" in to_markdown(tables(beside))
+    assert "bootstrap draws" not in to_markdown(tables(beside))
+    lines = list(csv.DictReader(to_csv(beside.runs, beside.comparison, beside.gains).splitlines()))
+    for metric, scale in (("image_auroc", 1), ("pixel_ap", 0.5)):
+        line = next(x for x in lines if (x["run"], x["metric"]) == ("faprompt (2 seeds)", metric))
+        found = [float(line[key]) for key in ("to_first", "to_first_low", "to_first_high", "to_first_p")]
+        assert found == pytest.approx([0.14 * scale, bounds.low * scale, bounds.high * scale, expected.pvalue])
+
+
+def test_a_single_run_beside_a_group_has_no_interval_and_says_so(tmp_path):
+    beside = put_beside([*group(tmp_path, "adaclip", [0.9, 0.8]), made(tmp_path / "a", "a", method="winclip")[0]])
+    assert beside.gains[1].by_place == {}
+    assert beside.notes == [
+        "a − adaclip (2 seeds): without intervals, which take two seeds or more of either, or one of both"
+    ]
+
+
+def test_groups_of_one_method_are_told_apart_and_on_other_images_have_no_intervals(tmp_path):
+    first = group(tmp_path, "adaclip", [0.9, 0.8])
+    (tmp_path / "more").mkdir()
+    second = group(tmp_path / "more", "adaclip", [0.9, 0.85])
+    for run in second:
+        run.provenance["hyperparameters"]["depth"] = 3
+        run.rows[0]["n_images"] += 1  # of nut
+    beside = put_beside([*first, *second])
+    assert [run.label for run in beside.runs] == ["adaclip (2 seeds)", "adaclip_0, 2 seeds"]
+    assert {place[1] for place in beside.gains[1].by_place} == {"bolt", "mean"}
+    assert "where images differ (demo nut)" in beside.notes[0]
+
+
+def test_bold_differences_of_the_mean_are_those_without_zero(tmp_path):
+    runs = [made(tmp_path / "a", "a", image_auroc=0.8)[0], made(tmp_path / "b", "b", method="x", image_auroc=0.8)[0]]
+    assert '<td class="unsure">+0.0 [' in page(runs, put_beside(runs)).partition('<tr class="mean">')[2]
+
+
 def test_runs_on_other_images_have_no_intervals_and_say_so(tmp_path):
     first, second = made(tmp_path / "a", "a")[0], made(tmp_path / "b", "b", method="winclip", classes=("gear",))[0]
     beside = put_beside([first, second])
-    assert beside.gains == [{}, {}]
+    assert [gained.by_place for gained in beside.gains] == [{}, {}]
     assert beside.notes == ["b − a: without intervals: the two runs have no image in common"]
 
 

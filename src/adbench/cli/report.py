@@ -26,7 +26,7 @@ one) beside what is published of the same method on the same data set in the sam
 the difference in points. Where the figures come from stands below the table: few could be checked in the papers
 themselves. Results with another backbone than theirs, such as clip=demo, are marked and have no difference: it would
 say nothing about a method. Runs that differ in nothing but the seed of their training become one: mean ± standard
-deviation.
+deviation; differences of two such groups have intervals by Welch's t over the seeds.
 
   out=FILE.html             one page: means with published figures, classes with differences to the first run and
                             paired 95 % intervals, curves, how each run was made; or FILE.md, FILE.tex, FILE.csv

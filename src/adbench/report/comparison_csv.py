@@ -10,7 +10,7 @@ from adbench.engine.settings import Row
 from adbench.metrics.registry import in_order
 from adbench.report.comparison import Comparison, Run
 from adbench.report.csv_text import csv_text
-from adbench.report.paired import Line as PairedLine
+from adbench.report.gains import Gain, Gains, Place
 from adbench.report.table import condensed
 
 FIELDS = (
@@ -18,19 +18,16 @@ FIELDS = (
     *("metric", "ours", "std", "to_first", "to_first_low", "to_first_high", "to_first_p"),
     *("published", "deviation", "difference", "kind", "paper", "setting", "source", "note"),
 )
-"""Values in [0, 1]. to_first: ours minus that of the first run, its 95 % interval and p (see `report.paired`)."""
-
-Place = tuple[str, str, int | None, str]
-"""Data set, class, K, metric."""
+"""Values in [0, 1]. to_first: ours minus that of the first run, its 95 % interval and p (see `report.gains`)."""
 
 
-def to_csv(runs: Sequence[Run], comparison: Comparison, gains: Sequence[Mapping[Place, PairedLine]] = ()) -> str:
+def to_csv(runs: Sequence[Run], comparison: Comparison, gains: Sequence[Gains] = ()) -> str:
     """All lines under FIELDS; empty where a value is undefined. `gains`: per run, over the first one."""
-    ours = [row for i, run in enumerate(runs) for row in _ours(run, runs[0], gains[i] if gains else {})]
+    ours = [row for i, run in enumerate(runs) for row in _ours(run, runs[0], gains[i].by_place if gains else {})]
     return csv_text(FIELDS, [*ours, *_published(comparison)])
 
 
-def _ours(run: Run, first: Run, gains: Mapping[Place, PairedLine]) -> Iterator[dict[str, Any]]:
+def _ours(run: Run, first: Run, gains: Mapping[Place, Gain]) -> Iterator[dict[str, Any]]:
     firsts = {_place(row): row for row in condensed(first.rows)}
     for row in condensed(run.rows):
         for metric in in_order(row):

@@ -40,23 +40,33 @@ class FinishedRun(Run):
     provenance: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class SeedGroup(Run):
+    """Runs that differ in nothing but the seed of their training, two or more; `rows` are their means."""
+
+    members: Sequence[FinishedRun]
+
+
 def over_seeds(runs: Sequence[FinishedRun]) -> list[Run]:
     """`runs` in their order, those that differ in nothing but the seed as one run at the place of the first."""
     groups: dict[str, list[FinishedRun]] = {}
     for run in runs:
         groups.setdefault(_identity(run), []).append(run)
-    found: list[Run] = []
+    shown: list[Run] = []
     for group in groups.values():
         seeds = [run.rows[0].get("seed") for run in group]
         if len(group) > 1 and len(set(seeds)) == len(seeds):
             name = f"{group[0].rows[0]['method']} ({len(seeds)} seeds)"
+            if name in [run.label for run in shown]:
+                name = f"{group[0].label}, {len(seeds)} seeds"
             note = f"mean ± sample standard deviation over the seeds {', '.join(map(str, seeds))}"
             if _training(group[0]) is None:
                 note += "; whether their trainings differ otherwise is unknown: the weights are not there"
-            found.append(Run(name, [_mean(rows, note) for rows in zip(*(run.rows for run in group), strict=True)]))
+            rows = [_mean(of_seeds, note) for of_seeds in zip(*(run.rows for run in group), strict=True)]
+            shown.append(SeedGroup(name, rows, group))
         else:
-            found += group
-    return found
+            shown += group
+    return shown
 
 
 def _identity(run: FinishedRun) -> str:

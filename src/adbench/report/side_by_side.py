@@ -11,28 +11,18 @@ from adbench.engine.curves import read_curves
 from adbench.engine.means import is_over_datasets
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import Row
-from adbench.errors import UserError
-from adbench.metrics.intervals import METRICS, RESAMPLES
 from adbench.metrics.registry import in_order, title
 from adbench.report.comparison import Comparison, Run, compare, shown
-from adbench.report.comparison_csv import Place
+from adbench.report.gains import Gain, Gains, gains
 from adbench.report.html import ABOUT_PLOTS, made, named_draw, scores_by_result
 from adbench.report.html_tables import bar_start, metric_cell, ranked
 from adbench.report.page import Cell, Part, Plots, Section, SideBySide, Table, Text, render
-from adbench.report.paired import Line as PairedLine
-from adbench.report.paired import compare_scores
 from adbench.report.plots import line_style, score_plots
-from adbench.report.scores import FILE as SCORES_FILE
-from adbench.report.scores import read_scores
 from adbench.report.seeds import FinishedRun, over_seeds
 from adbench.report.table import cell, condensed, is_mean
 
 MOST_LINES = 6  # runs in a drawing: there are no more colours
 MOST_DIFFERENCES = 5  # runs with which a table still fits on a screen with differences
-SEED = 111  # of the draws of images
-
-Gains = Mapping[Place, PairedLine]
-"""What a run gains over the first one, image by image."""
 
 
 class Beside(NamedTuple):
@@ -41,38 +31,18 @@ class Beside(NamedTuple):
     runs: list[Run]
     comparison: Comparison
     gains: list[Gains]
-    notes: list[str]
+
+    @property
+    def notes(self) -> list[str]:
+        """What must be known of the intervals, or why there are none."""
+        return list(dict.fromkeys(note for gained in self.gains for note in gained.notes))
 
 
 def put_beside(runs: Sequence[FinishedRun]) -> Beside:
-    """Compare runs with each other, by intervals where scores of the same images are there, and with published ones."""
+    """Compare runs with each other, by intervals where there can be some, and with published figures."""
     shown_runs = over_seeds(runs)
-    gains: list[Gains] = [{}]
-    notes: list[str] = []
-    for run in shown_runs[1:]:
-        gained, told = _gains(shown_runs[0], run)
-        gains.append(gained)
-        notes += told
-    return Beside(shown_runs, compare(shown_runs), gains, list(dict.fromkeys(notes)))
-
-
-def _gains(first: Run, second: Run) -> tuple[Gains, list[str]]:
-    names = f"{second.label} − {first.label}"
-    if not (isinstance(first, FinishedRun) and isinstance(second, FinishedRun)):
-        return {}, [f"{names}: without intervals, which are of single runs"]
-    if not all((run.folder / SCORES_FILE).is_file() for run in (first, second)):
-        return {}, [f"{names}: without intervals, for a run has kept no scores of single images"]
-    ours, theirs = read_scores(first.folder), read_scores(second.folder)
-    try:
-        compared = {metric: compare_scores(ours, theirs, metric, seed=SEED, leave_out=True) for metric in METRICS}
-    except UserError as error:
-        return {}, [f"{names}: without intervals: {error.what}"]
-    lines = {
-        (line.dataset, line.class_name, line.shots, metric): line
-        for metric, comparison in compared.items()
-        for line in comparison.lines
-    }
-    return lines, [f"{names}: {note}" for note in compared[METRICS[0]].notes]
+    gained = [Gains({}), *(gains(shown_runs[0], run) for run in shown_runs[1:])]
+    return Beside(shown_runs, compare(shown_runs), gained)
 
 
 def tables(beside: Beside) -> list[Table]:
@@ -90,12 +60,8 @@ def about(beside: Beside) -> list[str]:
     if len(beside.runs) > MOST_DIFFERENCES:
         return [f"Differences are shown of up to {MOST_DIFFERENCES} runs; report.csv has those of all."]
     differences = f"Differences are to {beside.runs[0].label}, in points"
-    if any(beside.gains):
-        differences += (
-            f"; in brackets 95 % intervals by {RESAMPLES} bootstrap draws of the images, the same for both runs, seed "
-            f"{SEED}: the chance of the test images alone, not of training, seeds or support sets. Bold: an interval "
-            "without 0"
-        )
+    if made_by := list(dict.fromkeys(gained.about for gained in beside.gains if gained.about)):
+        differences += f"; in brackets 95 % intervals {'; '.join(made_by)}. Bold: an interval without 0"
     return [f"{differences}.", *beside.notes]
 
 
@@ -194,20 +160,20 @@ def _class_table(
             text = "" if row is None or metric not in row else cell(metric, row)
             cells.append(metric_cell(text, value, marks.get(value, ""), start))
             if number and has_differences:
-                gain = beside.gains[number].get((dataset, *place, metric))
+                gain = beside.gains[number].by_place.get((dataset, *place, metric))
                 cells.append(_difference(None if first is None else first.get(metric), value, gain))
         rows.append(("mean" if place[0] == "mean" else "", cells))
     return Table(head, rows, heading=f"{dataset}: {title(metric)}")
 
 
-def _difference(first: float | None, second: float | None, gain: PairedLine | None) -> Cell:
+def _difference(first: float | None, second: float | None, gain: Gain | None) -> Cell:
     if first is None or second is None or math.isnan(second - first):
         return Cell("")
     text = f"{100 * (second - first):+.1f}"
     if gain is None or math.isnan(gain.low):
-        return Cell(text)
+        return Cell(text, "unsure")
     is_sure = gain.low > 0 or gain.high < 0
-    return Cell(f"{text} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]", "sure" if is_sure else "")
+    return Cell(f"{text} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]", "sure" if is_sure else "unsure")
 
 
 def _curves(runs: Sequence[FinishedRun], dataset: str) -> list[Part]:

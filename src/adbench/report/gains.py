@@ -1,0 +1,97 @@
+"""What a run gains over another in each metric, how sure that is, and which chance is meant.
+
+Of two single runs: the paired bootstrap over the test images (`report.paired`), which image metrics have. Of two groups
+of training seeds: Welch's t over the seeds (`metrics.welch`), which every metric has. Of a single run and a group:
+nothing, for one seed tells nothing of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from adbench.errors import UserError
+from adbench.metrics.intervals import METRICS, RESAMPLES
+from adbench.metrics.registry import in_order
+from adbench.metrics.welch import welch
+from adbench.report.comparison import Run
+from adbench.report.paired import compare_scores
+from adbench.report.scores import FILE as SCORES_FILE
+from adbench.report.scores import read_scores
+from adbench.report.seeds import FinishedRun, SeedGroup
+from adbench.report.table import condensed
+
+SEED = 111  # of the draws of images
+OVER_IMAGES = (
+    f"by {RESAMPLES} bootstrap draws of the images, the same for both runs, seed {SEED}: the chance of the test images "
+    "alone, not of training, seeds or support sets"
+)
+OVER_SEEDS = "by Welch's t over the training seeds of both: the chance of training alone, not of the test images"
+
+Place = tuple[str, str, int | None, str]
+"""Data set, class, K, metric."""
+
+
+class Gain(NamedTuple):
+    """The 95 % interval of a difference, and the two-sided p of none; NaN where they are not defined."""
+
+    low: float
+    high: float
+    p: float
+
+
+class Gains(NamedTuple):
+    """What a run gains over the first one; `about`: how the intervals were made ("" without any), `notes` on them."""
+
+    by_place: Mapping[Place, Gain]
+    about: str = ""
+    notes: Sequence[str] = ()
+
+
+def gains(first: Run, second: Run) -> Gains:
+    """What `second` gains over `first`."""
+    names = f"{second.label} − {first.label}"
+    if isinstance(first, SeedGroup) and isinstance(second, SeedGroup):
+        return _over_seeds(first, second, names)
+    if not (isinstance(first, FinishedRun) and isinstance(second, FinishedRun)):
+        return Gains({}, notes=[f"{names}: without intervals, which take two seeds or more of either, or one of both"])
+    if not all((run.folder / SCORES_FILE).is_file() for run in (first, second)):
+        return Gains({}, notes=[f"{names}: without intervals, for a run has kept no scores of single images"])
+    ours, theirs = read_scores(first.folder), read_scores(second.folder)
+    try:
+        compared = {metric: compare_scores(ours, theirs, metric, seed=SEED, leave_out=True) for metric in METRICS}
+    except UserError as error:
+        return Gains({}, notes=[f"{names}: without intervals: {error.what}"])
+    by_place = {
+        (line.dataset, line.class_name, line.shots, metric): Gain(line.low, line.high, line.p)
+        for metric, comparison in compared.items()
+        for line in comparison.lines
+    }
+    return Gains(by_place, OVER_IMAGES, [f"{names}: {note}" for note in compared[METRICS[0]].notes])
+
+
+def _over_seeds(first: SeedGroup, second: SeedGroup, names: str) -> Gains:
+    ours, theirs = (_numbers_of_images(group) for group in (first, second))
+    others = [place for place, n_images in theirs.items() if ours.get(place, n_images) != n_images]
+    samples, values = _samples(first), _samples(second)
+    differences = {
+        place: welch(samples[place], values[place]) for place in values if place in samples and place[:3] not in others
+    }
+    by_place = {place: Gain(found.low, found.high, found.p) for place, found in differences.items()}
+    shown = ", ".join(f"{dataset} {class_name}" for dataset, class_name, _ in others)
+    return Gains(by_place, OVER_SEEDS, [f"{names}: without intervals where images differ ({shown})"] * bool(others))
+
+
+def _numbers_of_images(group: SeedGroup) -> dict[tuple[str, str, int | None], int | None]:
+    return {(row["dataset"], row["class_name"], row.get("shots")): row.get("n_images") for row in group.rows}
+
+
+def _samples(group: SeedGroup) -> dict[Place, list[float]]:
+    """The values of each metric, one per seed; of several support seeds their mean."""
+    samples: dict[Place, list[float]] = {}
+    for run in group.members:
+        for row in condensed(run.rows):
+            for metric in in_order(row):
+                place = (row["dataset"], row["class_name"], row.get("shots"), metric)
+                samples.setdefault(place, []).append(float(row[metric]))
+    return samples
