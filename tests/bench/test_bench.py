@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,6 +98,22 @@ def test_a_part_within_a_part_stops_the_others_time() -> None:
     clock.end()  # 3 of the tower
     clock.end()  # 4 of heads
     assert clock.shares() == {"data": 6 / 15, "tower": 3 / 15, "text": 0, "heads": 6 / 15, "metrics": 0}
+
+
+def test_parts_behind_the_loop_count_as_processor_time() -> None:
+    def work() -> None:
+        clock.begin("metrics")
+        end = time.thread_time() + 0.02
+        while time.thread_time() < end:
+            pass
+        clock.end()
+
+    for now, counted in ((time.thread_time, True), (time.perf_counter, False)):
+        clock = PartClock(now)
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert (clock.seconds["metrics"] > 0.015) is counted
 
 
 @pytest.mark.parametrize(("make", "size"), [(make_tiny_clip, 32), (make_tiny_convnext, 64)])

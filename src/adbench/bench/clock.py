@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from adbench.engine.accumulators import ClassAccumulator
+from adbench.engine.behind import Behind
 from adbench.methods.base import Method
 
 PARTS = ("data", "tower", "text", "heads", "metrics")
@@ -21,10 +22,12 @@ class PartClock:
     """Seconds by part, of one thread. A part that begins within another stops the other's time until it ends.
 
     What is in no part (loading, waiting for it, the loop itself) counts as data. A GPU is waited for at every change.
+    Where `now` is `time.thread_time`, parts in other threads count too; else only what the thread waits for them.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.seconds = dict.fromkeys(PARTS, 0.0)
+        self._elsewhere: dict[int, tuple[str, float]] = {}  # part and beginning, by thread
         self._now, self._parts, self._thread = now, ["data"], threading.get_ident()
         self._since = now()
 
@@ -33,12 +36,17 @@ class PartClock:
         if threading.get_ident() == self._thread:
             self._count()
             self._parts.append(part)
+        elif self._now is time.thread_time:
+            self._elsewhere[threading.get_ident()] = part, self._now()
 
     def end(self) -> None:
         """From now on the time is that of the part in which this one began."""
         if threading.get_ident() == self._thread:
             self._count()
             self._parts.pop()
+        elif self._now is time.thread_time:
+            part, begin = self._elsewhere.pop(threading.get_ident())
+            self.seconds[part] += self._now() - begin
 
     def shares(self) -> dict[str, float]:
         """Fractions of the time until now, by part."""
@@ -75,6 +83,7 @@ def watching(method: Method, clock: PartClock) -> Iterator[None]:
         for owner, names, part in (
             (method, ("encode", "encode_support", "adapt", "relate", "score"), "heads"),
             (ClassAccumulator, ("update", "result"), "metrics"),
+            (Behind, ("give", "__exit__"), "metrics"),  # where the loop waits for them
         ):
             for name in names:
                 stack.enter_context(_timed(owner, name, part, clock))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ def _evaluation(case: Case, samples: list[Sample], pool: list[Sample]) -> Row:
             start = now()
             evaluate(case.method, data, case.settings, device=case.device)
             seconds = now() - start
-        clock = PartClock(now)
+        clock = PartClock(time.thread_time if now is time.process_time else now)  # each thread's own
         with watching(case.method, clock):
             evaluate(case.method, data, case.settings, device=case.device)
         shares = clock.shares()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import torch
 
 from adbench.data.sample import Batch, Sample
 from adbench.engine.accumulators import ClassAccumulator
 from adbench.engine.adapt import MemoryBank
+from adbench.engine.behind import Behind
 from adbench.engine.borrowed import borrowed
 from adbench.engine.class_features import Encoded, encoded, relate
 from adbench.engine.device import autocast
@@ -21,7 +23,10 @@ from adbench.engine.progress import Advance
 from adbench.engine.rng import capture_streams, restore_streams, seed_streams
 from adbench.engine.settings import EvalSettings, MetricSet
 from adbench.engine.validation_thresholds import validation_thresholds
-from adbench.methods.base import Method
+from adbench.methods.base import Method, Prediction
+
+BATCHES_BEHIND = 2
+"""Scored batches whose metrics are not done yet, at most."""
 
 
 def accumulate(
@@ -44,13 +49,13 @@ def accumulate(
 
     None: one, with the memory bank that the method has. Every image is loaded and encoded once for all of them. Random
     streams are seeded at the start and kept apart: no result depends on the others. Pictures are of the last bank.
-    `seconds` is what each result alone would have taken. `loaded`: the batches, where others load them;
-    `folder`: where features are kept.
+    Metrics are taken behind the loop, batch after batch. `seconds` is what each result alone would have taken.
+    `loaded`: the batches, where others load them; `folder`: where features are kept.
     """
     batches: Iterable[Encoded] = encoded(
         method, samples, settings, device=device, with_masks=with_masks, loaded=loaded, folder=folder
     )
-    with borrowed(method):
+    with borrowed(method), Behind(BATCHES_BEHIND) as behind:
         banks = [method.memory_bank] if memory_banks is None else list(memory_banks)
         if method.selects_on_test and samples:
             batches = list(batches)
@@ -77,14 +82,30 @@ def accumulate(
                     prediction = method.score(features, batch)
                 if prediction.maps is not None and batch.defects is not None:
                     check_sees_all(method, f"eval.{'pixel_size' if settings.pixel_size == 'image' else 'metrics'}")
-                accumulators[number].update(prediction, batch)
-                if maps is not None:
-                    maps.add(number, prediction, batch)
+                offered = shortlist if number == len(banks) - 1 else None
+                behind.give(partial(_take_in, prediction, batch, number, accumulators[number], maps, offered))
                 if not alone:
                     streams[number] = capture_streams(method)
                 accumulators[number].seconds += seconds + time.perf_counter() - begin
-            if shortlist is not None:
-                shortlist.offer(prediction, batch)
             if advance is not None:
                 advance(len(batch), {})
+        begin = time.perf_counter()
+    for accumulator in accumulators:
+        accumulator.seconds += time.perf_counter() - begin
     return accumulators
+
+
+def _take_in(
+    prediction: Prediction,
+    batch: Batch,
+    number: int,
+    accumulator: ClassAccumulator,
+    maps: MapWriter | None,
+    shortlist: Shortlist | None,
+) -> None:
+    """What is kept of a prediction, with memory bank `number`."""
+    accumulator.update(prediction, batch)
+    if maps is not None:
+        maps.add(number, prediction, batch)
+    if shortlist is not None:
+        shortlist.offer(prediction, batch)

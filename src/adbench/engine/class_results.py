@@ -86,12 +86,13 @@ class ClassResultCache:
         return FinishedClass(record["results"], memory_banks)
 
     def save(self, class_name: str, samples: Sequence[Sample], finished: FinishedClass) -> None:
-        """Keep a class, whole or not at all."""
+        """Keep a class, whole or not at all. Uses the method only where that fits."""
         tensors: dict[str, Tensor] = {}
-        with borrowed(self._method):
-            for number, memory_bank in enumerate(finished.memory_banks if self._method.fits else ()):
-                self._method.memory_bank = memory_bank
-                tensors |= {f"{number}{_MARK}{key}": value for key, value in self._method.learnable_state().items()}
+        if self._method.fits:
+            with borrowed(self._method):
+                for number, memory_bank in enumerate(finished.memory_banks):
+                    self._method.memory_bank = memory_bank
+                    tensors |= {f"{number}{_MARK}{key}": value for key, value in self._method.learnable_state().items()}
         record = {"key": self._key(class_name, samples), "results": finished.results}
         write_tensors(self._path(class_name), tensors, record)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from adbench.engine import ranks
 from adbench.engine.accumulate import accumulate
 from adbench.engine.adapt import MemoryBank, build_memory_banks, check_support
 from adbench.engine.auto_sizes import sized
+from adbench.engine.behind import Behind
 from adbench.engine.class_features import class_loaders
 from adbench.engine.class_results import ClassResultCache, FinishedClass, restored_supports, save_fitted
 from adbench.engine.class_shares import Share, put_together, share_of, takes_whole_classes
@@ -159,19 +161,20 @@ def _finished_classes(
     feed = _feed(work, {name: classes[name] for name in todo}, reporter)
     shared_banks = _shared_banks(work, todo)
     outbox = ranks.Outbox()
-    with reporter.track(f"evaluate {data.name}", sum(len(classes[name]) for name in todo)) as advance:
+    with (
+        reporter.track(f"evaluate {data.name}", sum(len(classes[name]) for name in todo)) as advance,
+        Behind(1) as behind,
+    ):
         for name in todo:
             shortlist = Shortlist(settings.heat_maps, method) if painter and settings.heat_maps else None
             whole = _evaluate_class(work, name, classes[name], shared_banks, shortlist, outbox, advance, next(feed))
             if whole is None:
                 continue
-            finished[name] = _finished_class(method, whole)
-            if painter and work.run:
-                folder = work.run.heatmaps_dir / file_name(data.name)
-                pictures = shortlist.pictures(finished[name].results[-1]["metrics"]) if shortlist else []
-                save_pictures(pictures, painter, folder, file_names(data.classes)[name])
-            if cache:
-                cache.save(name, classes[name], finished[name])
+            finish = partial(_finish_class, work, name, classes[name], whole, shortlist, painter, cache, finished)
+            if method.fits:  # what it has fitted is written by way of the method, which the loop needs
+                finish()
+            else:
+                behind.give(finish)
     outbox.wait()
     return {name: finished[name] for name in classes if name in finished}
 
@@ -232,10 +235,26 @@ def _shared_banks(work: _Work, classes: Sequence[str]) -> dict[str, list[MemoryB
     return {name: banks for part in ranks.gather(mine, work.device) for name, banks in part.items()}
 
 
-def _finished_class(method: Method, whole: Share) -> FinishedClass:
+def _finish_class(
+    work: _Work,
+    name: str,
+    samples: Sequence[Sample],
+    whole: Share,
+    shortlist: Shortlist | None,
+    painter: Painter | None,
+    cache: ClassResultCache | None,
+    finished: dict[str, FinishedClass],
+) -> None:
+    """Compute the results of a class, into `finished`; draw its pictures, and keep it."""
     results = [accumulator.result() for accumulator in whole.accumulators]
-    if method.selects_on_test:
+    if work.method.selects_on_test:
         for result in results:
             result["selected_on_test"] = True
-            result["notes"].append(f"not held out: {method.name} chose among its states by these results")
-    return FinishedClass(results, whole.fitted)
+            result["notes"].append(f"not held out: {work.method.name} chose among its states by these results")
+    if painter and work.run:
+        pictures = shortlist.pictures(results[-1]["metrics"]) if shortlist else []
+        folder = work.run.heatmaps_dir / file_name(work.data.name)
+        save_pictures(pictures, painter, folder, file_names(work.data.classes)[name])
+    finished[name] = FinishedClass(results, whole.fitted)
+    if cache:
+        cache.save(name, samples, finished[name])
