@@ -9,6 +9,8 @@ import pytest
 
 from adbench.cli.main import main
 from adbench.cli.other_settings import unusual_settings
+from adbench.cli.overrides import Overrides
+from adbench.cli.plan import preview
 from adbench.report.results import read_results
 from cli.tiny_sets import write_sets
 
@@ -62,6 +64,13 @@ def test_settings_other_than_the_methods_own_are_told(here: Path, capsys: pytest
     assert "other settings: trainer.epochs=1 instead of 15" in told
     Path("trained/config.yaml").unlink()
     assert "it is unknown how its weights were trained" in unusual_settings(Path("evaluated"), run)
+
+
+def test_a_backbone_held_in_less_than_float32_is_told(tmp_path: Path) -> None:
+    words = ["method=clip_zeroshot", "data=mvtec", "clip.dtype=bfloat16"]
+    (tmp_path / "config.yaml").write_text(preview(Overrides("eval", words)).to_yaml())
+    told = unusual_settings(tmp_path, {"checkpoint": "untrained"})
+    assert told == ["other settings: clip.dtype=bfloat16 instead of float32"]
 
 
 @pytest.mark.parametrize(

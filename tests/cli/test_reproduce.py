@@ -308,7 +308,7 @@ def test_words_that_leave_the_setting_are_told_from_those_that_change_it() -> No
         "method.ln=1",
     ]
     assert changed(user_words(free)) == []
-    told = ["trainer.epochs=1", "clip.image_size=96", "data.visa.classes=[candle]"]
+    told = ["trainer.epochs=1", "clip.image_size=96", "clip.dtype=bfloat16", "data.visa.classes=[candle]"]
     assert changed(user_words([*free, *told])) == [f"other settings: {word}" for word in told]
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import adbench
-from adbench.engine.device import autocast, check_amp, resolve_device
+from adbench.engine.device import autocast, check_amp, check_held, resolve_device
 from adbench.engine.provenance import describe_run, git_revision
 from adbench.errors import UserError
 from engine.tiny_engine import write_dataset
@@ -70,6 +70,20 @@ def test_cuda_offers_half_precision():
     check_amp("fp16", device)
     with autocast("fp16", device):
         assert (torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device)).dtype == torch.float16
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_held_precision_and_autocast_must_agree(learns):
+    for dtype, amp in (("float32", "fp16"), ("bfloat16", "off"), ("bfloat16", "bf16"), ("float16", "fp16")):
+        check_held(dtype, amp, learns=learns)
+    with pytest.raises(UserError, match=r"amp=bf16 would compute in another precision than clip\.dtype=float16"):
+        check_held("float16", "bf16", learns=learns)
+
+
+def test_nothing_is_learned_through_float16_unscaled():
+    check_held("float16", "off", learns=False)
+    with pytest.raises(UserError, match=r"vanish unless the loss is scaled.*clip\.dtype=bfloat16"):
+        check_held("float16", "off", learns=True)
 
 
 def _git(folder, *arguments):

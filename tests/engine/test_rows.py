@@ -36,6 +36,15 @@ def rows_of(results, record=None, **more):
     return build_rows(TinyMethod(fake_clip()), "mvtec", results, SETTINGS, record, **more)
 
 
+def test_rows_say_what_was_not_computed_in_float32():
+    held, amp = TinyMethod(fake_clip(dtype="bfloat16")), replace(SETTINGS, amp="bf16")
+    for row in build_rows(held, "mvtec", {"screw": result()}, amp, None):
+        told = "computed with the backbone's blocks in bfloat16 (clip.dtype)", "computed under bf16 autocast (eval.amp)"
+        assert row["notes"] == list(told)
+    plain = TinyMethod(fake_clip(dtype="float32"))
+    assert build_rows(plain, "mvtec", {"screw": result()}, SETTINGS, None)[0]["notes"] == []
+
+
 def test_a_row_of_an_untrained_method_holds_every_field():
     screw, bolt, mean = rows_of({"screw": result(0.4), "bolt": result(0.8, seconds=0.0)}, note="of three classes")
     assert screw == {

@@ -14,7 +14,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from adbench.engine.run_folder import RunFolder
-from adbench.engine.weights import WeightsRecord, backbone, hyperparameters, load_weights, read_record, save_weights
+from adbench.engine.weights import (
+    WeightsRecord,
+    backbone,
+    deciding_backbone,
+    hyperparameters,
+    load_weights,
+    read_record,
+    save_weights,
+)
 from adbench.errors import UserError
 from engine.tiny_engine import TinyMethod, build_method, fake_clip
 
@@ -80,6 +88,13 @@ def _another_backbone():
 def test_weights_that_do_not_belong_are_refused(run, make, message):
     with pytest.raises(UserError, match=message):
         load_weights(make(), run.path)
+
+
+def test_what_is_computed_in_another_precision(run):
+    plain, held = ({**fake_clip().describe(), "dtype": dtype} for dtype in ("float32", "bfloat16"))
+    assert deciding_backbone(plain) == deciding_backbone(fake_clip().describe())  # files of earlier versions
+    assert deciding_backbone(held) == {**deciding_backbone(plain), "dtype": "bfloat16"}
+    load_weights(TinyMethod(fake_clip(dtype="bfloat16")), run.path)
 
 
 def test_what_only_scoring_reads_may_change(run):

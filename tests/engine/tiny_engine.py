@@ -19,8 +19,8 @@ SIDE = 16
 MEAN = STD = (0.5, 0.5, 0.5)
 
 
-def fake_clip(name="fake"):
-    described = {"name": name, "weights_sha256": "0" * 64, "quick_gelu": False}
+def fake_clip(name="fake", **more):
+    described = {"name": name, "weights_sha256": "0" * 64, "quick_gelu": False, **more}
     return SimpleNamespace(name=name, mean=MEAN, std=STD, describe=lambda: dict(described))
 
 

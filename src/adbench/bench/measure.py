@@ -224,10 +224,12 @@ def best_times(calls: Mapping[str, Callable[[], object]], repeats: int, device: 
 
 
 def bare_tower(clip: Clip, images: Tensor) -> Callable[[], object]:
-    """A pass of open_clip's own image tower over a batch, in the precision of its weights."""
+    """A pass of open_clip's own image tower over a batch, in the precision that its blocks are held in."""
     visual, images = clip.model.visual, images.to(clip.dtype)
+    reduced = clip.blocks_dtype != clip.dtype
+    precision = torch.autocast(clip.device.type, dtype=clip.blocks_dtype, enabled=reduced)
     if clip.kind == "convnext":
-        return lambda: visual(images)
+        return precision(lambda: visual(images))  # type: ignore[no-any-return]
     native = visual.positional_embedding
     grid = (images.shape[-2] // clip.patch_size, images.shape[-1] // clip.patch_size)
     resized = nn.Parameter(clip.positions(grid), requires_grad=False)  # open_clip's own tower takes no other size
@@ -239,7 +241,7 @@ def bare_tower(clip: Clip, images: Tensor) -> Callable[[], object]:
         finally:
             visual.positional_embedding = native
 
-    return run
+    return precision(run)  # type: ignore[no-any-return]
 
 
 def _per_second(n: int, seconds: float) -> float | None:

@@ -39,6 +39,7 @@ clip.checkpoint names some, so nothing is downloaded; clip=demo has its own.
 what
   method=NAME,...           adbench list methods; all of them if none is named. method.KEY=VALUE
   clip=NAME,...             the method's own by default     clip.image_size=N,...   clip.quick_gelu=BOOL
+  clip.dtype=float32,bfloat16               what the backbone is held in
   batch_size=1,8            images at a time
   amp=off,bf16              autocast; fp16 too on a GPU
   support.k=K               normal images, for methods that compare with such
@@ -167,7 +168,7 @@ def _measured(case: Overrides, backbone: _Backbone, pictures: Path, traces: Path
         )
     amp = evaluation.eval.amp
     named = {"method": chosen.name, "clip": clip.name, "weights": clip.source, "batch_size": evaluation.eval.batch_size}
-    return {**named, "precision": "float32" if amp == "off" else f"float32, amp {amp}", **row}
+    return {**named, "precision": evaluation.clip.dtype + ("" if amp == "off" else f", amp {amp}"), **row}
 
 
 def _settings(case: Overrides, chosen: type[Method]) -> tuple[EvalConfig, TrainConfig | None]:

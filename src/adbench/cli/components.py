@@ -74,6 +74,7 @@ def load_backbone(config: ClipConfig, device: torch.device) -> Clip:
         checkpoint=config.checkpoint,
         quick_gelu=config.quick_gelu,
         image_size=config.image_size,
+        dtype=config.dtype,
         device=device,
     )
 
@@ -98,7 +99,8 @@ def plugins_of(config: Config) -> dict[str, dict[str, str]]:
 def clip_line(clip: Clip) -> str:
     """Which backbone runs, in one line."""
     activation = "QuickGELU" if clip.quick_gelu else "GELU"
-    return f"{clip.name} ({clip.source}), {clip.image_size} px, {activation}, weights {clip.weights_sha256[:12]}"
+    held = "" if clip.blocks_dtype == clip.dtype else f"blocks in {str(clip.blocks_dtype)[6:]}, "
+    return f"{clip.name} ({clip.source}), {clip.image_size} px, {activation}, {held}weights {clip.weights_sha256[:12]}"
 
 
 def device_line(device: torch.device) -> str:

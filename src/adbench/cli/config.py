@@ -30,6 +30,7 @@ class ClipConfig:
     checkpoint: Path | None = None
     quick_gelu: bool | None = None
     image_size: Side | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,7 @@ what
   clip=NAME                 adbench list clip; the default is the method's own; clip=demo needs no download
   clip.pretrained=TAG       other weights of open_clip       clip.checkpoint=FILE      weights from a local file
   clip.image_size=N         input side in pixels             clip.quick_gelu=BOOL      activation
+  clip.dtype=bfloat16        what the frozen backbone is held in; float16 with trainer.amp=fp16 alone
 
 how
   trainer.epochs=N          trainer.batch_size=N             seed=N

@@ -66,8 +66,10 @@ def vit_stride(patch_size: int) -> int:
 
 
 def convnext_features(visual: Any, images: Tensor) -> DenseFeatures:
-    """Outputs of the four stages; the last one, before pooling, is the dense map."""
-    stages = visual.forward_intermediates(images, indices=[0, 1, 2, 3], intermediates_only=True)["image_intermediates"]
+    """Outputs of the four stages in the precision of the images; the last one, before pooling, is the dense map."""
+    held = images.to(next(visual.trunk.stages.parameters()).dtype)
+    outputs = visual.forward_intermediates(held, indices=[0, 1, 2, 3], intermediates_only=True)["image_intermediates"]
+    stages = [output.to(images.dtype) for output in outputs]
     strides = [int(info["reduction"]) for info in visual.trunk.feature_info]
     return DenseFeatures(dict(zip(strides, stages, strict=True)), visual.trunk.norm_pre(stages[-1]))
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from adbench.clip.download import obtain
 from adbench.clip.lean_import import import_open_clip
 from adbench.clip.model import OPENAI_MEAN, OPENAI_STD, Clip
+from adbench.clip.precision import Precision, hold
 from adbench.clip.presets import PRESETS
 from adbench.clip.stored import read_clip
 from adbench.errors import UserError, unknown
@@ -31,9 +32,10 @@ def load_clip(
     checkpoint: str | Path | None = None,
     quick_gelu: bool | None = None,
     image_size: int | None = None,
+    dtype: Precision = "float32",
     device: torch.device | str = "cpu",
 ) -> Clip:
-    """Load a frozen CLIP in float32.
+    """Load a frozen CLIP, all of which methods see as float32.
 
     name        "demo", "toy_convnext" (tiny, random weights), or an open_clip model name such as "ViT-L-14-336" or
                 "convnext_large_d_320"
@@ -44,11 +46,23 @@ def load_clip(
     quick_gelu  activation to build. None follows the model's configuration and raises UserError where the weights are
                 known to be trained with the other one; True or False is taken as meant
     image_size  input side for the methods; default: the weights' own
+    dtype       what the towers' blocks are held and computed in: "float32", "bfloat16", "float16" (`clip.precision`)
     """
     if name in PRESETS and PRESETS[name].module:
         load = importlib.import_module(PRESETS[name].module).load
         clip: Clip = load(checkpoint=checkpoint, quick_gelu=quick_gelu, image_size=image_size)
-        return clip.to(device)
+    else:
+        clip = _from_open_clip(name, pretrained, checkpoint, quick_gelu, image_size)
+    return hold(clip.to(device), dtype)
+
+
+def _from_open_clip(
+    name: str,
+    pretrained: str | None,
+    checkpoint: str | Path | None,
+    quick_gelu: bool | None,
+    image_size: int | None,
+) -> Clip:
     open_clip = import_open_clip()
 
     config = open_clip.get_model_config(name)
@@ -56,9 +70,7 @@ def load_clip(
         raise unknown("backbone", name, sorted({*open_clip.list_models(), *PRESETS}), where="clip")
     if checkpoint is None and pretrained == RANDOM:
         asked = bool(config.get("quick_gelu", False)) if quick_gelu is None else quick_gelu
-        return clip_from_state(config, None, name=name, source=RANDOM, quick_gelu=asked, image_size=image_size).to(
-            device
-        )
+        return clip_from_state(config, None, name=name, source=RANDOM, quick_gelu=asked, image_size=image_size)
     mean, std = OPENAI_MEAN, OPENAI_STD
     if checkpoint is not None:
         file, source = Path(checkpoint), Path(checkpoint).name
@@ -74,7 +86,7 @@ def load_clip(
         stored = replace(read_clip(file), quick_gelu=bool(tag_config.get("quick_gelu", False)))
     built_with = _activation(quick_gelu, bool(config.get("quick_gelu", False)), stored.quick_gelu, name, source)
     weights: dict[str, Any] = {"name": name, "source": source, "quick_gelu": built_with, "mean": mean, "std": std}
-    return clip_from_state(config, stored.state, **weights, image_size=image_size).to(device)
+    return clip_from_state(config, stored.state, **weights, image_size=image_size)
 
 
 def clip_from_state(

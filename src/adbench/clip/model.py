@@ -94,8 +94,13 @@ class Clip(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the weights."""
+        """Precision of tokens and features, and of all weights but the matrices of blocks (`blocks_dtype`)."""
         return self.model.text_projection.dtype  # type: ignore[no-any-return]
+
+    @property
+    def blocks_dtype(self) -> torch.dtype:
+        """Precision that the matrices of the towers' blocks are held in (see `clip.precision`)."""
+        return self.model.transformer.resblocks[0].mlp.c_fc.weight.dtype  # type: ignore[no-any-return]
 
     @property
     def device(self) -> torch.device:
@@ -109,7 +114,7 @@ class Clip(nn.Module):
 
     @cached_property
     def weights_sha256(self) -> str:
-        """Hash of all weights as float32, whatever file they came from."""
+        """Hash of all weights as float32, whatever file they came from; of those held in less, before that."""
         digest = hashlib.sha256()
         for key, value in sorted(self.model.state_dict().items()):
             digest.update(f"{key} {tuple(value.shape)}\n".encode())
@@ -120,7 +125,7 @@ class Clip(nn.Module):
         """Provenance of the backbone, as JSON types."""
         sizes = ("image_size", "native_size", "patch_size", "embed_dim")
         names = ("name", "source", "quick_gelu", *sizes, "weights_sha256")
-        return {name: getattr(self, name) for name in names}
+        return {**{name: getattr(self, name) for name in names}, "dtype": str(self.blocks_dtype).rpartition(".")[2]}
 
     # Image tower
 

@@ -124,6 +124,12 @@ def _after(earlier: tuple[Tensor, Tensor], key: Tensor, value: Tensor) -> tuple[
     return torch.cat([old_key, key], dim=2), torch.cat([old_value, value], dim=2)
 
 
+def after_mlp(block: Any, x: Tensor) -> Tensor:
+    """Tokens (..., width) after a block's MLP and its residual; the MLP may be held in another precision than they."""
+    result: Tensor = x + block.ls_2(block.mlp(block.ln_2(x).to(block.mlp.c_fc.weight.dtype)))
+    return result
+
+
 def run_blocks(
     blocks: Sequence[Any],
     tokens: Tensor,
@@ -141,6 +147,8 @@ def run_blocks(
     last_row: Tensor | int | None = None,
 ) -> Streams:
     """Run `tokens` (B, T, width) through open_clip residual attention blocks.
+
+    What is added to the tokens may be computed in a lower precision than theirs (see `clip.precision`).
 
     edit        called as `edit(block, tokens)` before each block; may change the number of tokens
     overwrite   by block number, tokens (B or 1, n, width) that replace the first n rows before that block; what the
@@ -171,7 +179,7 @@ def run_blocks(
         n_dropped = overwrite[number + 1].shape[1] if number + 1 in overwrite and number < final else 0
         rows = _Rows(n_dropped, last_row if one_row and number == final else None)
         attention = block.attn
-        query, key, value = _project(attention, block.ln_1(x), rows)
+        query, key, value = _project(attention, block.ln_1(x).to(attention.in_proj_weight.dtype), rows)
         if local_from is not None and number >= local_from:
             added = attention.out_proj(_attend(value, value, value, mask=None, causal=causal))
             local = (x if local is None else local) + block.ls_1(added)
@@ -184,7 +192,7 @@ def run_blocks(
         x = rows.pick(x) + block.ls_1(attention.out_proj(attended))
         if number in collect_post_attention:
             streams.post_attention[number] = x
-        x = x + block.ls_2(block.mlp(block.ln_2(x)))
+        x = after_mlp(block, x)
         if number in collect:
             streams.blocks[number] = x
         if number in collect_local:

@@ -13,9 +13,10 @@ from adbench.data.loading import load_batch
 from adbench.data.sample import Batch, Sample
 from adbench.data.support import SupportSet, check_leaks
 from adbench.engine.borrowed import borrowed
-from adbench.engine.device import autocast
+from adbench.engine.device import autocast, check_held
 from adbench.engine.rng import seed_streams
 from adbench.engine.settings import EvalData, EvalSettings
+from adbench.engine.weights import backbone
 from adbench.errors import UserError
 from adbench.methods.base import Features, Method
 
@@ -63,6 +64,7 @@ def build_memory_banks(
 
     The images of all sets are encoded together, once. Random streams are seeded before every set.
     """
+    check_held(backbone(method).get("dtype", "float32"), "off", learns=method.fits)  # nothing scales a loss here
     unique = {sample.path: sample for support_set in sets if support_set is not None for sample in support_set.samples}
     places = {path: row for row, path in enumerate(unique)}
     union = _encode(method, list(unique.values()), settings, device) if unique else None

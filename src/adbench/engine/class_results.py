@@ -26,7 +26,7 @@ from adbench.engine.rows import MEAN, Draw
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, Row, Supports
 from adbench.engine.tensor_file import read_tensors, write_tensors
-from adbench.engine.weights import BACKBONE_KEYS, WeightsRecord, backbone, hyperparameters, save_weights
+from adbench.engine.weights import WeightsRecord, backbone, deciding_backbone, hyperparameters, save_weights
 from adbench.errors import UserError
 from adbench.methods.base import Method
 
@@ -52,13 +52,12 @@ class ClassResultCache:
         self._maps = maps_files(run, data.name, data.classes) if settings.maps else None
         self._method, self._data = method, data
         self._needs_validation = settings.needs_validation
-        shown = backbone(method)
         self._common = {
             "method": method.name,
             "plugin": (method.plugin or {}).get("sha256"),
             "hyperparameters": hyperparameters(method),
             "transform": method.transform.describe(),
-            "backbone": {key: shown.get(key) for key in BACKBONE_KEYS},
+            "backbone": deciding_backbone(backbone(method)),
             "weights": None if record is None else record.sha256,
             "metric_set": asdict(data.metric_set),
             "settings": {key: value for key, value in asdict(settings).items() if key not in _WITHOUT_EFFECT},

@@ -45,6 +45,21 @@ def check_amp(amp: str, device: torch.device) -> None:
         raise UserError("this CUDA device has no bf16", where="trainer.amp", hint="use amp=fp16 or amp=off")
 
 
+def check_held(dtype: str, amp: str, *, learns: bool) -> None:
+    """Raise UserError where autocast mode `amp`, or learning, does not go with the precision the backbone is held in.
+
+    dtype  as the backbone describes itself, "float32" for one that does not say
+    """
+    if dtype == "float32":
+        return
+    if amp != "off" and dtype != str(_AMP_TYPES[amp]).rpartition(".")[2]:
+        what = f"amp={amp} would compute in another precision than clip.dtype={dtype}"
+        raise UserError(what, where="clip.dtype", hint="choose one of the two, or amp=off")
+    if learns and dtype == "float16" and amp != "fp16":
+        what = "gradients through a backbone held in float16 vanish unless the loss is scaled"
+        raise UserError(what, where="clip.dtype", hint="use clip.dtype=bfloat16 or float32")
+
+
 def autocast(amp: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
     """The precision context of a step: nothing for "off"."""
     if amp == "off":

@@ -21,7 +21,7 @@ from adbench.engine.class_features import class_loaders
 from adbench.engine.class_results import ClassResultCache, FinishedClass, restored_supports, save_fitted
 from adbench.engine.class_shares import Share, put_together, share_of, takes_whole_classes
 from adbench.engine.curves import write_curves
-from adbench.engine.device import check_amp
+from adbench.engine.device import check_amp, check_held
 from adbench.engine.feature_folder import FeatureFolder
 from adbench.engine.image_caches import image_caches
 from adbench.engine.kept_maps import map_writer
@@ -33,7 +33,7 @@ from adbench.engine.rows import Draw, build_rows, image_records, summarise_seeds
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, Row, Supports
 from adbench.engine.validation_thresholds import check_validation
-from adbench.engine.weights import WeightsRecord
+from adbench.engine.weights import WeightsRecord, backbone
 from adbench.engine.zero_shot import find_overlap
 from adbench.methods.base import Method
 
@@ -63,6 +63,7 @@ def evaluate(
     Raises UserError for missing support, support that is to be scored too, a precision the device lacks, NaN.
     """
     check_amp(settings.amp, device)
+    check_held(backbone(method).get("dtype", "float32"), settings.amp, learns=False)
     check_support(method, data)
     check_road(method, data.metric_set, settings, data.name)
     check_validation(method, settings)

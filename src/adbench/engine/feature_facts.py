@@ -12,7 +12,7 @@ import torch
 from adbench.data.fingerprint import file_hashes, mark
 from adbench.data.sample import Sample
 from adbench.engine.settings import TrainSettings
-from adbench.engine.weights import BACKBONE_KEYS, backbone, hyperparameters
+from adbench.engine.weights import backbone, deciding_backbone, hyperparameters
 from adbench.methods.base import Method
 
 BLOCK = 8
@@ -29,7 +29,7 @@ def encoding_facts(method: Method, precision: str, device: torch.device) -> dict
         "method": method.name,
         **({} if method.plugin is None else {"plugin": method.plugin["sha256"]}),
         "settings": hyperparameters(method) if deciding is None else deciding,
-        "backbone": {key: described.get(key) for key in (*BACKBONE_KEYS, "image_size")},
+        "backbone": {**deciding_backbone(described), "image_size": described.get("image_size")},
         "transform": method.transform.describe(),
         "precision": precision,
         "device": device.type,

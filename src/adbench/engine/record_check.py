@@ -24,6 +24,7 @@ class Backbone(_Backbone, total=False):
     native_size: int
     patch_size: int
     embed_dim: int
+    dtype: str
 
 
 class _TrainingSet(TypedDict):

@@ -15,9 +15,9 @@ from adbench.engine.provenance import describe_data
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, TrainData, TrainSettings
 from adbench.engine.weights import (
-    BACKBONE_KEYS,
     WeightsRecord,
     backbone,
+    deciding_backbone,
     differences,
     file_sha256,
     hyperparameters,
@@ -123,7 +123,7 @@ def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
         "method": record["method"],
         "plugin": (record.get("plugin") or {}).get("sha256"),
         "hyperparameters": record["hyperparameters"],
-        "backbone": {key: record["backbone"].get(key) for key in BACKBONE_KEYS},
+        "backbone": deciding_backbone(record["backbone"]),
         "transform": record["transform"],
         "data": data,
         "training": record["training"],

@@ -68,7 +68,10 @@ def build_rows(
     something by these images, "selected_on_test"; "shots" where the memory came with the weights; `support`: per class
     its set; `seen`: which of its images the weights have seen.
     """
-    results = {name: {**result, "notes": [*result["notes"], *method.remarks]} for name, result in results.items()}
+    reduced = list(_reduced_precision(method, settings))
+    results = {
+        name: {**result, "notes": [*result["notes"], *method.remarks, *reduced]} for name, result in results.items()
+    }
     table_protocol: TableProtocol = "official" if settings.protocol == "official" else "exact"
     table = summarise({name: result["metrics"] for name, result in results.items()}, table_protocol)
     metrics = [column.key for column in settings.columns()]
@@ -180,6 +183,15 @@ def _total(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     if shots:
         sums["shots"] = shots.pop() if len(shots) == 1 else None
     return {**sums, "notes": notes, "selected_on_test": any(r.get("selected_on_test") for r in results.values())}
+
+
+def _reduced_precision(method: Method, settings: EvalSettings) -> Iterator[str]:
+    """Why scores are not those of float32."""
+    dtype = backbone(method).get("dtype", "float32")
+    if dtype != "float32":
+        yield f"computed with the backbone's blocks in {dtype} (clip.dtype)"
+    if settings.amp != "off":
+        yield f"computed under {settings.amp} autocast (eval.amp)"
 
 
 def _transductive(method: Method, results: Mapping[str, Mapping[str, Any]], classes: Sequence[str]) -> Iterator[str]:

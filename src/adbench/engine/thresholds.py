@@ -15,9 +15,9 @@ from typing import Any, Literal, cast
 import adbench
 from adbench.atomic import write_json
 from adbench.engine.weights import (
-    BACKBONE_KEYS,
     WeightsRecord,
     backbone,
+    deciding_backbone,
     differences,
     hyperparameters,
     weights_file,
@@ -73,12 +73,11 @@ class Threshold:
 
 def identity(method: Method, record: WeightsRecord | None) -> dict[str, Any]:
     """What decides the scores of a detector, as JSON types."""
-    shown = backbone(method)
     return {
         "method": method.name,
         "weights_sha256": None if record is None else record.sha256,
         "hyperparameters": hyperparameters(method),
-        "backbone": {key: shown.get(key) for key in BACKBONE_KEYS},
+        "backbone": deciding_backbone(backbone(method)),
     }
 
 

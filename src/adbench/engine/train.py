@@ -14,7 +14,7 @@ from adbench.data.worker_processes import told_of_lost_memory
 from adbench.engine import ranks
 from adbench.engine.borrowed import borrowed
 from adbench.engine.checkpoint import Checkpoint, TrainState, load_checkpoint
-from adbench.engine.device import check_amp
+from adbench.engine.device import check_amp, check_held
 from adbench.engine.optim import build_optimizer
 from adbench.engine.pictures import Painter
 from adbench.engine.progress import Quiet, Reporter
@@ -35,7 +35,7 @@ from adbench.engine.validate import (
     snapshot,
     validation_rows,
 )
-from adbench.engine.weights import WeightsRecord, load_weights, save_weights
+from adbench.engine.weights import WeightsRecord, backbone, load_weights, save_weights
 from adbench.errors import UserError
 from adbench.interrupts import deferred
 from adbench.methods.base import Method
@@ -83,6 +83,7 @@ def train(
         raise UserError(f"method {method.name} is not trained", where="method", hint="run `eval` with it directly")
     check_supervision(method, {part.name: part.supervision for part in data})
     check_amp(settings.amp, device)
+    check_held(backbone(method).get("dtype", "float32"), settings.amp, learns=True)
     check_selection(settings, validation)
     check_shots(method, settings)
     check_ranks(method)

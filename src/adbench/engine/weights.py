@@ -77,6 +77,16 @@ def backbone(method: Method) -> dict[str, Any]:
     return dict(json.loads(json.dumps(method.clip.describe())))
 
 
+def deciding_backbone(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the numbers of a backbone that describes itself so: BACKBONE_KEYS, and a precision below float32.
+
+    Weights trained in one precision may be used in another, as under autocast; what was computed may not.
+    """
+    dtype = described.get("dtype", "float32")
+    held = {} if dtype == "float32" else {"dtype": dtype}
+    return {**{key: described.get(key) for key in BACKBONE_KEYS}, **held}
+
+
 def save_weights(method: Method, path: Path, record: WeightsRecord) -> WeightsRecord:
     """Write the learned tensors to `path` (weights.safetensors) and the record beside it (weights.json), each whole.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from adbench.clip import Clip
 from adbench.clip.model import Interpolation
-from adbench.clip.towers import run_blocks
+from adbench.clip.towers import after_mlp, run_blocks
 from adbench.methods.aaclip.adapters import adapted
 
 POSITIONS: Interpolation = "bicubic_antialias"
@@ -64,12 +64,14 @@ def surgery_levels(
         attention = block.attn
         width = x.shape[-1]
         weight, bias = attention.in_proj_weight[2 * width :], attention.in_proj_bias[2 * width :]
-        value = F.linear(block.ln_1(x), weight, bias).unflatten(-1, (attention.num_heads, -1))  # (B, T, heads, d)
+        value = F.linear(block.ln_1(x).to(weight.dtype), weight, bias).unflatten(
+            -1, (attention.num_heads, -1)
+        )  # (B, T, heads, d)
         value = value.permute(1, 2, 0, 3) if over_batch else value.transpose(1, 2)
         mixed = F.scaled_dot_product_attention(value, value, value)
         mixed = mixed.permute(2, 0, 1, 3) if over_batch else mixed.transpose(1, 2)
         x = x + block.ls_1(attention.out_proj(mixed.flatten(2)))
-        x = x + block.ls_2(block.mlp(block.ln_2(x)))
+        x = after_mlp(block, x)
         if number in levels:
             collected[number] = x
     return collected

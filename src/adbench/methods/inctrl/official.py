@@ -43,10 +43,14 @@ def split_checkpoint(state: Mapping[str, Tensor], clip: Clip, *, where: str) -> 
 
 def with_towers(learned: Mapping[str, Tensor], clip: Clip) -> dict[str, Tensor]:
     """The flat dict that the authors' test script loads: towers and what is learned."""
+    if clip.blocks_dtype != clip.dtype:
+        what = f"the backbone is held in {str(clip.blocks_dtype)[6:]}: the authors' file would hold rounded towers"
+        raise UserError(what, where="clip.dtype", hint="use clip.dtype=float32")
     towers: Mapping[str, Tensor] = clip.model.state_dict()
     return {**{key: value for key, value in towers.items() if key not in _NOT_THEIRS}, **learned}
 
 
-def _equal(ours: Tensor, theirs: Tensor) -> bool:
-    """Equal up to the rounding of weights that were once stored in half precision."""
-    return torch.allclose(ours.float().cpu(), theirs.float().cpu(), rtol=2e-3, atol=1e-5)
+def _equal(stored: Tensor, tower: Tensor) -> bool:
+    """Equal up to the rounding of weights that were once stored in half precision, or are held in less than float32."""
+    rounding = max(2e-3, torch.finfo(tower.dtype).eps) if tower.is_floating_point() else 0.0
+    return torch.allclose(stored.to(tower.dtype).float().cpu(), tower.float().cpu(), rtol=rounding, atol=1e-5)
