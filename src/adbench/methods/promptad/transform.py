@@ -103,11 +103,25 @@ def resize_bilinear_8bit(pixels: Bytes, side: int) -> Bytes:
     c0, c1 = (weight[None, :, None] for weight in _weights(fx))
     d0, d1 = (weight[:, None, None] for weight in _weights(fy))
     pixels32 = pixels.astype(np.int32)
-    rows = pixels32[:, x] * c0  # (h, side, channels)
-    rows += pixels32[:, np.minimum(x + 1, width - 1)] * c1
+    rows = _weighted(pixels32, x, c0, axis=1)  # (h, side, channels)
+    rows += _weighted(pixels32, np.minimum(x + 1, width - 1), c1, axis=1)
     rows >>= 4
-    above, below = rows[np.clip(y, 0, height - 1)], rows[np.clip(y + 1, 0, height - 1)]
-    return ((((above * d0) >> 16) + ((below * d1) >> 16) + 2) >> 2).astype(np.uint8)
+    above = _weighted(rows, np.clip(y, 0, height - 1), d0, axis=0)
+    below = _weighted(rows, np.clip(y + 1, 0, height - 1), d1, axis=0)
+    above >>= 16
+    below >>= 16
+    above += below
+    above += 2
+    above >>= 2
+    return above.astype(np.uint8)
+
+
+def _weighted(
+    pixels: NDArray[np.int32], index: NDArray[np.int64], weight: NDArray[np.int32], *, axis: int
+) -> NDArray[np.int32]:
+    taken = pixels.take(index, axis=axis)
+    taken *= weight
+    return taken
 
 
 def _source_positions(source: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
