@@ -140,9 +140,9 @@ def hints_of(owner: Callable[..., Any]) -> dict[str, Any]:
     function = owner.__init__ if isinstance(owner, type) else owner  # type: ignore[misc]
     parameters = inspect.signature(owner).parameters.values()
     written = {
-        one.name: Any if one.annotation is one.empty else one.annotation
-        for one in parameters
-        if one.kind is one.KEYWORD_ONLY
+        parameter.name: Any if parameter.annotation is parameter.empty else parameter.annotation
+        for parameter in parameters
+        if parameter.kind is parameter.KEYWORD_ONLY
     }
     bare = types.SimpleNamespace(__annotations__=written)
     return typing.get_type_hints(bare, function.__globals__, include_extras=True)

@@ -36,10 +36,10 @@ def support_sha256(support: Sequence[Picture] | None) -> str | None:
 
 def distinct(pictures: Sequence[Picture]) -> dict[str, Picture]:
     """The pictures by what they hold: copies count once."""
-    found: dict[str, Picture] = {}
+    by_content: dict[str, Picture] = {}
     for picture in pictures:
-        found.setdefault(picture_sha256(picture), picture)
-    return found
+        by_content.setdefault(picture_sha256(picture), picture)
+    return by_content
 
 
 def require_unseen(
@@ -50,7 +50,9 @@ def require_unseen(
     What was fitted has too low a score: a threshold from it promises nothing.
     """
     fitted = [] if record is None or record.adaptation is None else record.adaptation["supports"]
-    used = set(map(picture_sha256, support or ())) | {sha256 for one in fitted for sha256 in one["sha256"]}
+    used = set(map(picture_sha256, support or ())) | {
+        sha256 for support_set in fitted for sha256 in support_set["sha256"]
+    }
     seen = [picture for sha256, picture in pictures.items() if sha256 in used]
     if seen:
         raise _leak(len(seen), "support pictures of the detector", str(_named(seen[0])))

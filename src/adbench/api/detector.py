@@ -160,7 +160,7 @@ class Detector:
                 broken(result)
             progress(1)
         conformal = conformal_threshold(list(scores.values()), fpr, confidence)
-        low, high = min((one[0] for one in extremes), default=0.0), max((one[1] for one in extremes), default=0.0)
+        low, high = min((pair[0] for pair in extremes), default=0.0), max((pair[1] for pair in extremes), default=0.0)
         self.thresholds[class_name] = Threshold(
             value=conformal.value,
             rule="conformal",

@@ -218,7 +218,7 @@ def _difference(path: Path, images: Tensor, expected: Sequence[dict[str, Tensor]
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     largest = dict.fromkeys(expected[0], 0.0)
     for part, values in zip(_batches(images), expected, strict=True):
-        found: list[NDArray[np.float32]] = session.run(list(largest), {"image": part.numpy()})
-        for name, ours in zip(largest, found, strict=True):
+        theirs: list[NDArray[np.float32]] = session.run(list(largest), {"image": part.numpy()})
+        for name, ours in zip(largest, theirs, strict=True):
             largest[name] = float(np.maximum(largest[name], np.abs(ours - values[name].numpy()).max()))
     return largest

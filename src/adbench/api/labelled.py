@@ -83,10 +83,10 @@ def _threshold(
 def _map_scale(name: str, rows: list[dict[str, Any]], scores: list[Score]) -> MapScale | None:
     """Colours around the threshold of the largest pixel F1, up to the highest pixel of all maps of the class."""
     tops = [row["map_max"] for row in scores if row["class_name"] == name and row["map_max"] is not None]
-    found = [row.get("pixel_f1max_threshold", math.nan) for row in rows if row["class_name"] == name]
-    if not tops or not found or not max(tops) > found[0]:  # NaN without masks
+    thresholds = [row.get("pixel_f1max_threshold", math.nan) for row in rows if row["class_name"] == name]
+    if not tops or not thresholds or not max(tops) > thresholds[0]:  # NaN without masks
         return None
-    return MapScale(low=2 * found[0] - max(tops), high=max(tops), threshold=found[0])
+    return MapScale(low=2 * thresholds[0] - max(tops), high=max(tops), threshold=thresholds[0])
 
 
 def _support(detector: Detector, name: str, draw: tuple[Any, ...], run: dict[str, Any]) -> str | None:

@@ -64,7 +64,7 @@ def run(argv: Sequence[str]) -> int:
     detectors.say_detector(detector, class_name, reporter)
     errors: list[UserError] = []
     with reporter.track("calibrate", len(pictures)) as advance:
-        found = detector.calibrate(
+        threshold = detector.calibrate(
             pictures,
             fpr=fpr,
             class_name=class_name,
@@ -76,10 +76,10 @@ def run(argv: Sequence[str]) -> int:
         )
     for error in errors:
         reporter.say(f"left out     {error}")
-    if n_copies := len(pictures) - len(errors) - found.n:
+    if n_copies := len(pictures) - len(errors) - threshold.n:
         reporter.say(f"left out     {n_copies} copies of other pictures")
     place = detector.save_thresholds()
-    print(_line(class_name, found))
+    print(_line(class_name, threshold))
     print(place)
     return 1 if errors else 0
 
@@ -94,10 +94,10 @@ def _from_labelled(overrides: Overrides) -> int:
     recall = _recall(str(overrides.get("at", "f1max")), overrides.word("at"))
     detector = detectors.open_detector(overrides)
     class_name = overrides.get("class_name")
-    found = labelled_thresholds(detector, expanded(str(overrides.get("from"))), recall, class_name)
-    detector.thresholds.update(found)
+    thresholds = labelled_thresholds(detector, expanded(str(overrides.get("from"))), recall, class_name)
+    detector.thresholds.update(thresholds)
     place = detector.save_thresholds()
-    for name, threshold in found.items():
+    for name, threshold in thresholds.items():
         n_normal = threshold.n - threshold.n_anomalous
         low, high = clopper_pearson(threshold.n_above, n_normal)
         rate = f"{threshold.n_above} of {n_normal} normal images above it (95 % interval {low:.1%} to {high:.1%})"

@@ -77,13 +77,13 @@ def _masks(spec: DatasetSpec) -> str:
     return "yes" if "localisation" in spec.task or spec.metric_set == "road" else "no"
 
 
-def _named(overrides: Overrides, names: Sequence[str], *, one: bool = False) -> list[DataConfig]:
+def _named(overrides: Overrides, names: Sequence[str], *, single: bool = False) -> list[DataConfig]:
     """The data sets that are named, with their settings. Raises UserError for none, and for settings of several."""
     from adbench.cli.config import data_config
 
     if not names:
         raise UserError(f"{overrides.command} needs a data set", hint=f"name one: {', '.join(choices('data'))}")
-    if len(names) > 1 and (one or any(key.startswith("data.") for key in overrides.by_key)):
+    if len(names) > 1 and (single or any(key.startswith("data.") for key in overrides.by_key)):
         raise UserError(f"{len(names)} data sets are named", where=" ".join(names), hint="name one")
     return [data_config(overrides, entry_name("data", name)) for name in names]
 
@@ -205,10 +205,10 @@ def _print_counts(spec: DatasetSpec, checked: Checked, root: Path) -> None:
 
     from adbench.data.counts import PARTS, count_images, parts_of
 
-    found = count_images(checked.samples)
+    counted = count_images(checked.samples)
     print(f"{spec.name} in {root}: images found / published")
-    shown, lines = parts_of([*found.values(), *spec.expected.values()]), []
-    for name, counts in found.items():
+    shown, lines = parts_of([*counted.values(), *spec.expected.values()]), []
+    for name, counts in counted.items():
         published = spec.expected.get(name)
         cells: list[str | Text] = [name]
         for part in shown:
@@ -225,7 +225,7 @@ def _show(overrides: Overrides, names: Sequence[str]) -> int:
     from adbench.data import catalogue
     from adbench.report.contact_sheet import contact_sheet
 
-    (data,) = _named(overrides, names, one=True)
+    (data,) = _named(overrides, names, single=True)
     name, count = data.name, overrides.get("images", 3)
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise UserError(f"images is {count!r}", where="data show", hint="give a whole number of at least 1")

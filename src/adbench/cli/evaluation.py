@@ -76,7 +76,9 @@ def _carry_out(plan: Plan, overrides: Sequence[str], device: torch.device, repor
     for name, place in plan.absent.items():
         reporter.say(f"not there    {name}: looked for {place}")
     ready, left_out = _prepared(plan, device, reporter)
-    evaluated = [(one.method, *pair) for one in ready for pair in zip(one.opened, one.data, strict=True)]
+    evaluated = [
+        (prepared.method, *pair) for prepared in ready for pair in zip(prepared.opened, prepared.data, strict=True)
+    ]
     submission = planned_submission(plan.config.submission, evaluated)
     with ranks.claimed(_run_folder(plan, overrides)) as folder:
         config = plan.to_yaml()
@@ -117,7 +119,7 @@ def _prepared(plan: Plan, device: torch.device, reporter: Reporter) -> tuple[lis
     opened = [
         [components.open_data(data, part.config.data_dir, reporter) for data in part.config.data] for part in plan.parts
     ]
-    for part, found in zip(plan.parts, opened, strict=True):
+    for part, datasets in zip(plan.parts, opened, strict=True):
         config, checkpoint = part.config, part.checkpoint
         if config.clip not in backbones:
             backbones[config.clip] = components.load_backbone(config.clip, device)
@@ -125,7 +127,7 @@ def _prepared(plan: Plan, device: torch.device, reporter: Reporter) -> tuple[lis
         method = components.build_method(config, clip, device)
         record = None if checkpoint.path is None else load_weights(method, checkpoint.path)
         fitting = []
-        for dataset in found:
+        for dataset in datasets:
             lacking = dataset.lacks_support(config.support, method) if config.missing == "skip" else None
             if lacking is None:
                 fitting.append(dataset)
@@ -178,14 +180,14 @@ def _unfinished(plan: Plan) -> list[RunFolder]:
     from adbench.engine.run_folder import RunFolder, runs_of
     from adbench.structured import read_json
 
-    found = []
+    runs = []
     for mark in runs_of(plan.config.outputs, "eval", plan.config.method, plan.label).glob(f"*/{_MARK}"):
         with contextlib.suppress(UserError):  # damaged: not a candidate
             if read_json(mark).get("identity") == plan.identity:
                 run = RunFolder.open(mark.parent)
                 if not (run.path / "results.json").exists():
-                    found.append(run)
-    return sorted(found, key=lambda run: str(run.facts()["created"]), reverse=True)
+                    runs.append(run)
+    return sorted(runs, key=lambda run: str(run.facts()["created"]), reverse=True)
 
 
 def _measured(

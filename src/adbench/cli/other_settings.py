@@ -30,17 +30,17 @@ def is_free(key: str) -> bool:
 
 def unusual_settings(folder: Path, run: Mapping[str, Any]) -> list[str]:
     """In words, of the evaluation in `folder` and of the trainings of its weights; `run`: of its results.json."""
-    found: list[str] = []
+    reasons: list[str] = []
     parts = _parts(folder / "config.yaml")
     if not parts:
         return ["it is unknown with which settings it was made"]
     for part in parts:
-        found += [*_differing("eval", part), *backbone_file(part)]
+        reasons += [*_differing("eval", part), *backbone_file(part)]
     for part in run.get("parts", [run]):
         checkpoint = str(part.get("checkpoint", "untrained"))
         if checkpoint != "untrained":
-            found += _of_training(Path(checkpoint))
-    return list(dict.fromkeys(found))
+            reasons += _of_training(Path(checkpoint))
+    return list(dict.fromkeys(reasons))
 
 
 def backbone_file(config: Mapping[str, Any]) -> list[str]:

@@ -236,13 +236,13 @@ def _by_name(word: str) -> dict[str, str]:
     """The mapping that a word such as "checkpoint={visa: RUN, default: FILE}" holds; paths need no quotes."""
     key, _, text = word.partition("=")
     pairs = [part.partition(": ") for part in _elements(text[1:-1]) or []]
-    found = {_text("", name.strip(), word): _text("", path.strip(), word) for name, _, path in pairs}
-    if not found or len(found) < len(pairs) or not all(name and path for name, path in found.items()):
+    by_name = {_text("", name.strip(), word): _text("", path.strip(), word) for name, _, path in pairs}
+    if not by_name or len(by_name) < len(pairs) or not all(name and path for name, path in by_name.items()):
         raise UserError(
             f"cannot read the setting {word!r}",
             hint=f"write {key}='{{DATA: RUN, default: RUN}}', blanks behind the colons",
         )
-    return found
+    return by_name
 
 
 def _quoted(text: str) -> str:

@@ -117,8 +117,8 @@ class Overrides:
         } - {*_FIXED}
         if self.command == "train":  # what a stage may have otherwise than the others
             trainer = dotted_keys(tree["trainer"])
-            own = [key for key in trainer if key.partition(".")[0] in STAGE_KEYS]
-            known |= {f"trainer.stages.{stage}.{key}" for stage in tree["trainer"]["stages"] for key in own}
+            of_stages = [key for key in trainer if key.partition(".")[0] in STAGE_KEYS]
+            known |= {f"trainer.stages.{stage}.{key}" for stage in tree["trainer"]["stages"] for key in of_stages}
         names = list(tree["data"])
         for name, options in tree["data"].items():
             known |= {f"data.{name}.{option}" for option in options}

@@ -64,10 +64,10 @@ def run(argv: Sequence[str]) -> int:
     if len(named) != 1:
         raise UserError(f"reproduce takes one recipe, and {len(named)} are named", hint=f"{', '.join(recipe_names())}")
     recipe, typed = load_recipe(named[0]), user_words([word for word in words if word not in named])
-    own = Overrides("eval", [one.word for one in typed if one.key in ("data", "out")])
-    _check_data(recipe, own)
-    folder = expanded(str(own.get("out"))) if "out" in own else default_folder(recipe, typed)
-    jobs = make_jobs(recipe, typed, folder, own.data)
+    for_recipe = Overrides("eval", [override.word for override in typed if override.key in ("data", "out")])
+    _check_data(recipe, for_recipe)
+    folder = expanded(str(for_recipe.get("out"))) if "out" in for_recipe else default_folder(recipe, typed)
+    jobs = make_jobs(recipe, typed, folder, for_recipe.data)
     from adbench.cli.reproduction_needs import find_needs
 
     needs = find_needs(recipe, jobs, folder)
@@ -89,12 +89,12 @@ def _listed() -> str:
     return "\n".join(f"{name:<{width}}  {read_header('reproduction', name)[0]}" for name in recipe_names())
 
 
-def _check_data(recipe: Recipe, own: Overrides) -> None:
+def _check_data(recipe: Recipe, for_recipe: Overrides) -> None:
     known = list(dict.fromkeys(name for part in recipe.evaluations for name in part.data))
-    for name in own.data:
+    for name in for_recipe.data:
         if name not in known:
             what = f"the recipe {recipe.name} does not evaluate {name}"
-            raise UserError(what, where=own.word("data"), hint=f"name some of {', '.join(known)}")
+            raise UserError(what, where=for_recipe.word("data"), hint=f"name some of {', '.join(known)}")
 
 
 def _plan(recipe: Recipe, jobs: Sequence[Job], needs: Needs, folder: Path) -> str:
@@ -104,8 +104,8 @@ def _plan(recipe: Recipe, jobs: Sequence[Job], needs: Needs, folder: Path) -> st
     lines = [f"recipe       {recipe.name}, version {recipe.version}, method {recipe.method}", f"folder       {folder}"]
     for job in jobs:
         lines += [f"{_state(job, jobs, needs, folder):<12} {job.name}", f"{'':<12}   {_command(job, folder)}"]
-    found = [name for name in dict.fromkeys(name for job in jobs for name in job.data) if name not in needs.absent]
-    lines.append(f"data         {', '.join(found) or 'none'}")
+    present = [name for name in dict.fromkeys(name for job in jobs for name in job.data) if name not in needs.absent]
+    lines.append(f"data         {', '.join(present) or 'none'}")
     lines += [f"not there    {name}: looked for {place}" for name, place in needs.absent.items()]
     lines.append(f"backbone     {needs.weights}")
     lines.append(f"disk         about {recipe.cost.disk_gb:g} GB, {needs.free_gb:.0f} GB are free")

@@ -53,14 +53,15 @@ def user_words(argv: Sequence[str]) -> list[Override]:
 
 def changed(typed: Sequence[Override]) -> list[str]:
     """Which of the settings that were typed make another setting than that of the figures, in words."""
-    told = [one for one in typed if one.key in OPTIONS or one.key.startswith("method.")]  # of these by results.json
-    words = [one.word for one in typed if one not in told and not is_free(one.key)]
+    # Of hyperparameters results.json tells.
+    told = [override for override in typed if override.key in OPTIONS or override.key.startswith("method.")]
+    words = [override.word for override in typed if override not in told and not is_free(override.key)]
     return [f"other settings: {word}" for word in words]
 
 
 def default_folder(recipe: Recipe, typed: Sequence[Override]) -> Path:
     """Where the same reproduction is found again: other settings, seeds too, are another one; other places are not."""
-    words = sorted(one.word for one in typed if not _PLACES.fullmatch(one.key))
+    words = sorted(override.word for override in typed if not _PLACES.fullmatch(override.key))
     name = recipe.name + (f"_{hashlib.sha256(chr(10).join(words).encode()).hexdigest()[:8]}" if words else "")
     return Path("outputs") / "reproduce" / name
 
@@ -97,22 +98,22 @@ def _evaluation(
 
 
 def _trained_on(recipe: Recipe, training: str | None) -> frozenset[str]:
-    found: set[str] = set()
+    datasets: set[str] = set()
     while training is not None:
-        found |= set(recipe.trainings[training].data)
+        datasets |= set(recipe.trainings[training].data)
         training = recipe.trainings[training].start
-    return frozenset(found)
+    return frozenset(datasets)
 
 
 def _words(
-    command: str, recipe: Recipe, data: Sequence[str], own: Sequence[str], typed: Sequence[Override]
+    command: str, recipe: Recipe, data: Sequence[str], words: Sequence[str], typed: Sequence[Override]
 ) -> tuple[str, ...]:
     """The words of a job: the recipe's, but for keys that were typed; typed ones where they belong."""
     names = data[0] if len(data) == 1 else f"[{','.join(data)}]"
-    given = [one for one in typed if _belongs(one.key, command, data)]
-    keys = {one.key for one in given}
-    kept = [one.word for one in parse(own, command) if one.key not in keys]
-    return (f"method={recipe.method}", f"data={names}", *kept, *(one.word for one in given))
+    given = [override for override in typed if _belongs(override.key, command, data)]
+    keys = {override.key for override in given}
+    kept = [override.word for override in parse(words, command) if override.key not in keys]
+    return (f"method={recipe.method}", f"data={names}", *kept, *(override.word for override in given))
 
 
 def _belongs(key: str, command: str, data: Sequence[str]) -> bool:

@@ -63,9 +63,9 @@ def run(argv: Sequence[str]) -> int:
     opened = components.open_data(data, overrides.data_dir, make_reporter())
     supports = draw_supports(settings, opened.pools, dataset=opened.facts.part_of or opened.name)
     for seed in dict.fromkeys(seed for _, seed in supports):
-        of_seed = {k: sets for (k, one), sets in supports.items() if one == seed}
+        of_seed = {k: sets for (k, drawn_seed), sets in supports.items() if drawn_seed == seed}
         text = json.dumps(_file(opened.name, settings.source, seed, of_seed), indent=1, ensure_ascii=False)
-        _write(text, overrides.get("out"), seed, several=len({one for _, one in supports}) > 1)
+        _write(text, overrides.get("out"), seed, several=len({drawn_seed for _, drawn_seed in supports}) > 1)
     return 0
 
 

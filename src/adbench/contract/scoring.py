@@ -45,7 +45,7 @@ def check_prediction(subject: Subject) -> str:
                 raise Broken(f"the {what} of image {index} are {kind} of shape {shape}, not float32 of {n_axes} axes")
             if not bool(torch.isfinite(value).all()):
                 raise Broken(f"the {what} of image {index} are not finite")
-    sides = {tuple(one.shape) for one in prediction.maps or ()}
+    sides = {tuple(map_.shape) for map_ in prediction.maps or ()}
     if subject.cls.supervision != "segmentation" and sides - {(method.map_size, method.map_size)}:
         raise Broken(f"maps are {sorted(sides)}, map_size says {method.map_size}")
     return f"{n} images" + (f", maps {' and '.join(f'{h} x {w}' for h, w in sorted(sides))}" if sides else "")
@@ -196,8 +196,8 @@ def check_cuda(subject: Subject) -> str:
     return _same(largest_difference(subject.prediction, subject.scored(moved)), "on CPU and GPU", 1e-2)
 
 
-def _same(found: tuple[float, str], cases: str, bound: float = _ROUNDING) -> str:
-    apart, where = found
+def _same(difference: tuple[float, str], cases: str, bound: float = _ROUNDING) -> str:
+    apart, where = difference
     if not apart <= bound:
         raise Broken(f"{cases}, the {where} differs by {apart:.1e} of the range")
     return f"apart by {apart:.1e} of the range at most"

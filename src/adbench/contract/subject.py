@@ -145,14 +145,14 @@ class Subject:
                 for features, batch in encoded:
                     prediction = method.score(features, batch if with_images else without_images(batch))
                     scores += [] if prediction.scores is None else list(prediction.scores.cpu())
-                    maps += [] if prediction.maps is None else [one.cpu() for one in prediction.maps]
+                    maps += [] if prediction.maps is None else [map_.cpu() for map_ in prediction.maps]
         return Prediction(torch.stack(scores) if scores else None, maps or None)
 
     def training_batch(self, method: Method, rows: slice = slice(0, 4)) -> Batch:
         """A batch as training gives it, or the part of it that a process among several gets."""
         samples = self._pictures()[1]
         if method.in_context:
-            samples = [*samples, *(one for support in self._pictures()[2].values() for one in support)]
+            samples = [*samples, *(sample for support in self._pictures()[2].values() for sample in support)]
         plan = (
             EpisodePlan(samples, batch_size=4, seed=SEED, sampler="balanced", shots=2 if method.in_context else 0)
             if self.cls.supervision == "anomaly"
@@ -223,14 +223,14 @@ def refuses(action: Callable[[], object]) -> bool:
 def largest_difference(a: Prediction, b: Prediction) -> tuple[float, str]:
     """Between two predictions of the same images, as a share of the range of the first; and where it is."""
     worst = (0.0, "")
-    for what, one, other in (("score", a.scores, b.scores), ("map", a.maps, b.maps)):
-        if one is None or other is None:
-            if one is not other:
+    for what, first, second in (("score", a.scores, b.scores), ("map", a.maps, b.maps)):
+        if first is None or second is None:
+            if first is not second:
                 raise Broken(f"there is a {what} in one case and none in the other")
             continue
-        values = torch.cat([part.double().flatten() for part in one])
+        values = torch.cat([part.double().flatten() for part in first])
         span = max(float(values.max() - values.min()), 1e-6)
-        for index, (x, y) in enumerate(zip(one, other, strict=True)):
+        for index, (x, y) in enumerate(zip(first, second, strict=True)):
             if x.shape != y.shape:
                 raise Broken(
                     f"image {index} has a {what} of shape {tuple(x.shape)} in one case, {tuple(y.shape)} in the other"

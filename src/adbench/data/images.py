@@ -186,5 +186,5 @@ def _eight_bits(image: Image.Image, bits: int, path: Path) -> Image.Image:
 
 
 def _extrema(image: Image.Image) -> list[tuple[float, float]]:
-    found = image.getextrema()
-    return [found] if isinstance(found[0], (int, float)) else list(found)
+    extrema = image.getextrema()
+    return [extrema] if isinstance(extrema[0], (int, float)) else list(extrema)

@@ -25,8 +25,8 @@ VALIDATED = {**SPLITS, **VALIDATION}
 def class_folders(root: Path, names: Collection[str]) -> dict[str, str]:
     """Class -> its folder below `root`, for the classes that are there; names are compared as `tree.named` does."""
     folders = listing(root).folders
-    found = {name: named(folders, name, where=root) for name in names}
-    return {name: folder for name, folder in found.items() if folder is not None}
+    by_name = {name: named(folders, name, where=root) for name in names}
+    return {name: folder for name, folder in by_name.items() if folder is not None}
 
 
 def index_classes(

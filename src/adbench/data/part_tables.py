@@ -20,11 +20,11 @@ Record = dict[str, Any]
 
 def tables_folder(root: Path, table: str, default: str) -> Path:
     """The folder called `table` that holds tables: below the folder `default`, or beside it."""
-    found = next((root / place for place in (f"{default}/{table}", table) if any((root / place).glob("*.json"))), None)
-    if found is None:
+    tables = next((root / place for place in (f"{default}/{table}", table) if any((root / place).glob("*.json"))), None)
+    if tables is None:
         known = [folder.name for folder in sorted(root.glob(f"{default}*/")) + sorted(root.glob(f"{default}/*/"))]
         raise unknown("folder of tables", table, known, where=f"data.table, looked for in {root}")
-    return found
+    return tables
 
 
 def pictures_folder(root: Path, asked: str | None, known: Sequence[str]) -> str:

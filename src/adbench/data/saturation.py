@@ -57,14 +57,14 @@ def read_saturations(file: Path) -> dict[int, Saturation]:
     hint = "unpack the archive again"
     try:
         entries = json.loads(file.read_text(encoding="utf-8-sig"))
-        found = [(entry["pixel_value"], _saturation(entry)) for entry in entries]
+        pairs = [(entry["pixel_value"], _saturation(entry)) for entry in entries]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"the config of defects cannot be read: {error!r}", where=str(file), hint=hint) from error
-    values = [value for value, _ in found]
+    values = [value for value, _ in pairs]
     for value in values:
         if type(value) is not int or not 1 <= value <= 255 or values.count(value) > 1:
             raise UserError(f"the config of defects has the pixel_value {value!r}", where=str(file), hint=hint)
-    return dict(found)
+    return dict(pairs)
 
 
 def _saturation(entry: dict[str, Any]) -> Saturation:
@@ -94,9 +94,9 @@ def _saturation_of(values: NDArray[Any], sample: Sample, mask: Path) -> Saturati
     """What the config says of the one value that the pixels of a defect have."""
     if sample.saturations is None:
         return None
-    found = sorted({int(values.min()), int(values.max())})
-    if len(found) > 1 or found[0] not in sample.saturations:
+    held = sorted({int(values.min()), int(values.max())})
+    if len(held) > 1 or held[0] not in sample.saturations:
         hint = f"a mask is one defect, and {CONFIG_NAME} knows {', '.join(map(str, sample.saturations))}"
-        what = f"mask holds the values {' to '.join(map(str, found))}"
+        what = f"mask holds the values {' to '.join(map(str, held))}"
         raise UserError(what, where=f"{mask}, of image {sample.path}", hint=hint)
-    return sample.saturations[found[0]]
+    return sample.saturations[held[0]]

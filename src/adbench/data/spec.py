@@ -254,8 +254,8 @@ class DatasetSpec:
             expected = self.expected.get(class_name)
             if expected is not None and expected != counted:
                 lines.append(f"{self.name}/{class_name} has {counted} images; published: {expected}")
-        found = Counter((sample.split, sample.class_name) for sample in samples)
-        for (split, class_name), n in found.items():
+        counts = Counter((sample.split, sample.class_name) for sample in samples)
+        for (split, class_name), n in counts.items():
             published = self.held_back.get(split, {}).get(class_name, n)
             if n != published:
                 lines.append(f"{self.name}/{class_name} has {n} images in {split}; published: {published}")

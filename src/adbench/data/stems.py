@@ -50,10 +50,10 @@ def without_word(name: str) -> tuple[str, str]:
     one is returned whole, with "".
     """
     stem = bare(name)
-    if found := _AS_SUFFIX.fullmatch(stem):
-        return bare(found[1]), found[2] or ""
-    if found := _AS_PREFIX.fullmatch(stem):
-        return bare(found[1]), ""
+    if match := _AS_SUFFIX.fullmatch(stem):
+        return bare(match[1]), match[2] or ""
+    if match := _AS_PREFIX.fullmatch(stem):
+        return bare(match[1]), ""
     return stem, ""
 
 

@@ -152,12 +152,12 @@ def archives(folder: Path) -> list[str]:
     return sorted(name for name in os.listdir(folder) if name.lower().endswith(_ARCHIVES) and not name.startswith("."))
 
 
-def select(found: Iterable[str], classes: Collection[str] | None, *, where: Path) -> list[str]:
+def select(folders: Iterable[str], classes: Collection[str] | None, *, where: Path) -> list[str]:
     """The class folders to read: all that were found, or those that were asked for.
 
     Raises UserError, with the nearest name, for a class that was asked for and not found.
     """
-    names = list(found)
+    names = list(folders)
     present = {composed(name) for name in names}
     for name in classes or ():
         if composed(name) not in present:

@@ -131,7 +131,7 @@ def tidy(run: RunFolder, rows: Sequence[Row], *, keeps_maps: bool = False) -> No
         if row["class_name"] != MEAN:
             classes.setdefault(row["dataset"], []).append(row["class_name"])
             fitted.add(_fitted_name(row["dataset"], row["shots"], row["support_seed"]))
-    folders = {file_name(dataset): set(file_names(found).values()) for dataset, found in classes.items()}
+    folders = {file_name(dataset): set(file_names(names).values()) for dataset, names in classes.items()}
     for top, ending in ((run.heatmaps_dir, ".png"), (run.maps_dir, ".npz")):
         for path in [*top.glob("*/*"), *top.glob("*")]:
             if path.parent == top:
@@ -171,7 +171,7 @@ def save_fitted(
                     "dataset": data.name,
                     "k": k,
                     "seed": support_seed,
-                    "supports": [one.record() for one in sets.values()],
+                    "supports": [support_set.record() for support_set in sets.values()],
                 },
             )
             save_weights(method, run.path / f"{_fitted_name(data.name, k, support_seed)}.safetensors", record)

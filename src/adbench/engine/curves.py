@@ -41,12 +41,12 @@ def write_curves(run: RunFolder | None, dataset: str, results: Mapping[Draw, Map
 
 def read_curves(run: RunFolder, dataset: str) -> dict[Place, Sequence[Point]]:
     """The curves of a data set; none where there is no readable file of them: they are for looking at."""
-    found: dict[Place, Sequence[Point]] = {}
+    curves: dict[Place, Sequence[Point]] = {}
     try:
         for name, draws in read_json(run.curves_dir / f"{file_name(dataset)}.json").items():
             for draw in draws:
                 points = [(float(x), float(y)) for x, y in draw["pro"]]
-                found[name, draw["shots"], draw["support_seed"]] = points
+                curves[name, draw["shots"], draw["support_seed"]] = points
     except (UserError, TypeError, ValueError, KeyError, AttributeError):
         return {}
-    return found
+    return curves

@@ -122,8 +122,8 @@ class Shortlist:
         """Anomalous ones first, each kind by falling score and once, with the limits of the whole class and, where its
         `metrics` have them, the thresholds of F1-max.
         """
-        found = {name: (metrics or {}).get(f"{name}_f1max_threshold", math.nan) for name in ("image", "pixel")}
-        image, pixel = (None if math.isnan(value) else value for value in found.values())
+        thresholds = {name: (metrics or {}).get(f"{name}_f1max_threshold", math.nan) for name in ("image", "pixel")}
+        image, pixel = (None if math.isnan(value) else value for value in thresholds.values())
         facts: dict[str, Any] = {
             "limits": (self._low, self._high),
             "image_threshold": image,

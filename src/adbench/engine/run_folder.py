@@ -238,7 +238,7 @@ def latest(
 
     Raises UserError when there is none.
     """
-    found: list[tuple[str, str, RunFolder]] = []
+    candidates: list[tuple[str, str, RunFolder]] = []
     for path in outputs.glob("**/run.json"):
         run = RunFolder(path.parent)
         try:
@@ -247,15 +247,15 @@ def latest(
             continue
         wanted = facts["command"] == command and method in (None, facts["method"])
         if wanted and all(any(run.path.glob(pattern)) for pattern in holds):
-            found.append((facts["created"], path.as_posix(), run))
-    if not found:
+            candidates.append((facts["created"], path.as_posix(), run))
+    if not candidates:
         of_method = f" of method {method}" if method else ""
         raise UserError(
             f"there is no finished {command} run{of_method}",
             where=str(outputs),
             hint=f"run `{command}` first, or give its folder",
         )
-    return max(found, key=lambda entry: entry[:2])[2]
+    return max(candidates, key=lambda entry: entry[:2])[2]
 
 
 def runs_of(outputs: Path, command: str, method: str, data: str) -> Path:

@@ -128,10 +128,10 @@ class TrainSettings:
 
     def of_stage(self, stage: str) -> TrainSettings:
         """The settings of one stage. Raises UserError for an optimiser that is none."""
-        own = self.stages.get(stage, StageSettings())
-        given = {key: getattr(own, key) for key in ("epochs", "batch_size", "steps_per_epoch")}
+        changes = self.stages.get(stage, StageSettings())
+        given = {key: getattr(changes, key) for key in ("epochs", "batch_size", "steps_per_epoch")}
         optimizer = make(
-            OptimizerSpec, {**asdict(self.optimizer), **own.optimizer}, f"trainer.stages.{stage}.optimizer"
+            OptimizerSpec, {**asdict(self.optimizer), **changes.optimizer}, f"trainer.stages.{stage}.optimizer"
         )
         changed = {key: value for key, value in given.items() if value is not None}
         return replace(self, **changed, optimizer=optimizer, stages={})

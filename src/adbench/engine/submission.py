@@ -148,9 +148,9 @@ def _write_maps(folder: Path, file: Path, samples: Sequence[Sample], threshold: 
         size = stored_size(sample.path, sample.reading)
         scores = resized(torch.from_numpy(kept.map), size).numpy().astype(np.float64)
         scaled = ((scores - low) / (high - low) * _TOP).astype(np.float16)
-        found = io.BytesIO()
-        Image.fromarray((scores > threshold).astype(np.uint8) * 255).save(found, format="PNG")
-        contents = (float16_tiff(scaled), found.getvalue())
+        png = io.BytesIO()
+        Image.fromarray((scores > threshold).astype(np.uint8) * 255).save(png, format="PNG")
+        contents = (float16_tiff(scaled), png.getvalue())
         for path, content in zip(_files_of(folder, sample), contents, strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(path, content)
@@ -200,11 +200,11 @@ def private_samples(
     chosen = [sample for sample in samples if sample.split in lights]
     for split, numbers in published.items():
         for name, n in numbers.items():
-            found = {sample.path.stem for sample in chosen if (sample.split, sample.class_name) == (split, name)}
+            present = {sample.path.stem for sample in chosen if (sample.split, sample.class_name) == (split, name)}
             wanted = {f"{number:03d}_{lights[split]}" for number in range(n)}
-            if found != wanted:
-                first = min(found ^ wanted)
-                what = f"{split} of {name} holds {len(found)} images and the server wants {n}; {first} is "
+            if present != wanted:
+                first = min(present ^ wanted)
+                what = f"{split} of {name} holds {len(present)} images and the server wants {n}; {first} is "
                 what += "missing" if first in wanted else "too much"
                 hint = "unpack the whole data set, and leave out data.classes"
                 raise UserError(what, where=_WHERE, hint=hint)

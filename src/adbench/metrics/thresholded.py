@@ -37,8 +37,8 @@ class ThresholdedPixels:
         for scores, truth in [*scored_images(maps, masks)]:
             for image, true in zip(scores, truth, strict=True):
                 # In float64: NumPy would round the threshold to the type of the scores before it compares
-                found = image.astype(np.float64) > self.threshold
-                self._counts += [_confusion(found, true), _confusion(found.any(), true.any())]
+                predicted = image.astype(np.float64) > self.threshold
+                self._counts += [_confusion(predicted, true), _confusion(predicted.any(), true.any())]
         return self
 
     def merge(self, other: ThresholdedPixels) -> ThresholdedPixels:
@@ -67,10 +67,10 @@ class ThresholdedPixels:
         return ["no validation images, so no threshold of them"] if math.isnan(self.threshold) else []
 
 
-def _confusion(found: Any, true: Any) -> tuple[int, int, int]:
+def _confusion(predicted: Any, true: Any) -> tuple[int, int, int]:
     """TP, FP, FN of two masks, or of two truth values."""
-    hits = int(np.count_nonzero(found & true))
-    return hits, int(np.count_nonzero(found)) - hits, int(np.count_nonzero(true)) - hits
+    hits = int(np.count_nonzero(predicted & true))
+    return hits, int(np.count_nonzero(predicted)) - hits, int(np.count_nonzero(true)) - hits
 
 
 class ScoreMoments:

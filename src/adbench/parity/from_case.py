@@ -52,8 +52,8 @@ def given(array: np.ndarray) -> Tensor:
 
 def part(tensors: Arrays, prefix: str) -> dict[str, Tensor]:
     """The tensors below `prefix/`, by the rest of their names."""
-    found = {key: value for key, value in tensors.items() if key.startswith(f"{prefix}/")}
-    return {key.removeprefix(f"{prefix}/"): torch.from_numpy(np.array(value)) for key, value in found.items()}
+    below = {key: value for key, value in tensors.items() if key.startswith(f"{prefix}/")}
+    return {key.removeprefix(f"{prefix}/"): torch.from_numpy(np.array(value)) for key, value in below.items()}
 
 
 def case_clip(case: Mapping[str, Any], tensors: Arrays) -> Clip:
@@ -131,9 +131,9 @@ def zero_shot_case(
     return adam_steps(method, batches, settings, lambda batch: forward(method, batch))
 
 
-def recorded(found: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+def recorded(values: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """Tensors as arrays under the fixtures' `expected/` keys."""
-    return {f"expected/{key}": value.detach().cpu().numpy() for key, value in found.items()}
+    return {f"expected/{key}": value.detach().cpu().numpy() for key, value in values.items()}
 
 
 def adam_steps(
@@ -158,16 +158,16 @@ def adam_steps(
         gamma=settings.get("gamma", 1.0),
     )
     optimizer, scaler = build_optimizer(method, spec), torch.amp.GradScaler("cpu", enabled=False)
-    found: dict[str, Tensor] = {}
+    values: dict[str, Tensor] = {}
     losses = []
     for step, batch in enumerate(batches):
         terms, intermediates = forward(batch)
         take_step(optimizer, scaler, terms["loss_total"], spec, step=step, n_steps=len(batches))
         if step == 0:
-            found |= {key: value.detach() for key, value in intermediates.items()} | gradients(method)
+            values |= {key: value.detach() for key, value in intermediates.items()} | gradients(method)
         losses.append({key: value.detach() for key, value in terms.items()})
-        found |= {f"weights_after_{step + 1}/{key}": value.clone() for key, value in method.learnable_state().items()}
-    return found | {key: torch.stack([one[key] for one in losses]) for key in losses[0]}
+        values |= {f"weights_after_{step + 1}/{key}": value.clone() for key, value in method.learnable_state().items()}
+    return values | {key: torch.stack([of_step[key] for of_step in losses]) for key in losses[0]}
 
 
 def gradients(method: Method) -> dict[str, Tensor]:
@@ -179,7 +179,7 @@ def gradients(method: Method) -> dict[str, Tensor]:
 def class_metrics(case: Mapping[str, Any], batch: Batch, scores: Tensor, maps: Tensor) -> dict[str, Tensor]:
     """The metrics of the methods' own tables per class, in the case's class order; AUPRO from 200 thresholds."""
     names = np.array(batch.class_names)
-    found: dict[str, list[float]] = {}
+    lists: dict[str, list[float]] = {}
     for name in case["class_order"]:
         pick = names == name
         image = ImageMetrics().update(scores.cpu().numpy()[pick], batch.labels.cpu().numpy()[pick]).compute()
@@ -193,5 +193,5 @@ def class_metrics(case: Mapping[str, Any], batch: Batch, scores: Tensor, maps: T
             "metric_pixel_ap": pixel["pixel_ap"],
             "metric_pixel_aupro": aupro200(ours, masks, grid="numpy2"),
         }.items():
-            found.setdefault(key, []).append(value)
-    return {key: torch.tensor(values, dtype=torch.float64) for key, values in found.items()}
+            lists.setdefault(key, []).append(value)
+    return {key: torch.tensor(values, dtype=torch.float64) for key, values in lists.items()}

@@ -48,8 +48,10 @@ def _spro(case: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
     fprs, spros = whole.above(np.append(np.unique(maps)[::-1], -np.inf))
     return {
         **{f"auc_spro_exact/{name}/fpr{limit}": v for name, areas in values.items() for limit, v in areas.items()},
-        "spro_saturation_areas": [one.saturation.area(int(np.count_nonzero(one.mask))) for _, one in placed],
-        "spro_at_threshold": [spro(maps[image], one, float(tensors["input/spro_threshold"])) for image, one in placed],
+        "spro_saturation_areas": [defect.saturation.area(int(np.count_nonzero(defect.mask))) for _, defect in placed],
+        "spro_at_threshold": [
+            spro(maps[image], defect, float(tensors["input/spro_threshold"])) for image, defect in placed
+        ],
         "spro_curve/fprs": fprs,
         "spro_curve/spros": spros,
     }

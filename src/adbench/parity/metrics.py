@@ -91,16 +91,16 @@ def _road(case: Mapping[str, Any], tensors: Tensors) -> dict[str, NDArray[Any]]:
     taus = settings.get("thresh_sIoU", TAUS)
     threshold = float(tensors["input/component_score_threshold"])
     sizes = {"min_pred": settings["thresh_segsize"], "min_gt": settings["thresh_instsize"]}
-    found = [components_above(threshold, *image, **sizes) for image in images]
-    values, f1_at_taus = component_metrics(found, taus), f1(counts(found, taus))
+    parts = [components_above(threshold, *image, **sizes) for image in images]
+    values, f1_at_taus = component_metrics(parts, taus), f1(counts(parts, taus))
     ours |= {f"component/{theirs}": values[f"component_{name}"] for theirs, name in _COMPONENTS.items()}
     ours["component/thresholds"] = taus
     for percent in (25, 50, 75):
         ours[f"component/f1_{percent}"] = f1_at_taus[int(np.abs(np.asarray(taus) - percent / 100).argmin())]
-    for number, image in enumerate(found):
-        own = {theirs: getattr(image, name) for theirs, name in _PER_IMAGE.items()}
-        own |= counts([image], taus)
-        ours |= {f"component/image{number}/{name}": value for name, value in own.items()}
+    for number, image in enumerate(parts):
+        of_image = {theirs: getattr(image, name) for theirs, name in _PER_IMAGE.items()}
+        of_image |= counts([image], taus)
+        ours |= {f"component/image{number}/{name}": value for name, value in of_image.items()}
     return {name: np.asarray(value) for name, value in ours.items()}
 
 

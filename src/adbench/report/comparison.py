@@ -61,7 +61,7 @@ class Comparison:
 
 def compare(runs: Sequence[Run]) -> Comparison:
     """Compare runs: the mean rows of each, class rows where there are published figures for them."""
-    found = Comparison()
+    comparison = Comparison()
     sources: dict[_Source, _Told] = {}
     for place in _places(runs):
         for run in runs:
@@ -70,13 +70,13 @@ def compare(runs: Sequence[Run]) -> Comparison:
                     continue
                 matching = _grouped(row)
                 if is_mean(row) or matching:
-                    found.lines += _lines(run, row, matching, sources)
+                    comparison.lines += _lines(run, row, matching, sources)
     for (paper, kind, source), (number, notes) in sources.items():
-        found.notes.append("; ".join([f"[{number}] {paper}, {kind}: {source}", *notes]))
-    if any(line.kind == "difference" for line in found.lines):
-        found.notes.append(_DIFFERENCE)
-    found.notes += _remarks(runs, found.lines)
-    return found
+        comparison.notes.append("; ".join([f"[{number}] {paper}, {kind}: {source}", *notes]))
+    if any(line.kind == "difference" for line in comparison.lines):
+        comparison.notes.append(_DIFFERENCE)
+    comparison.notes += _remarks(runs, comparison.lines)
+    return comparison
 
 
 def printed(comparison: Comparison) -> Iterator[list[str]]:
@@ -131,8 +131,8 @@ def _grouped(row: Row) -> dict[tuple[str, str, str], list[Published]]:
 def _lines(
     run: Run, row: Row, groups: Mapping[tuple[str, str, str], list[Published]], sources: dict[_Source, _Told]
 ) -> Iterator[Line]:
-    own = {key: 100 * row[key] for key in in_order(row) if row[key] is not None}
-    yield Line("ours", f"{run.label}{'*' if row.get('notes') else ''}", own, run, row)
+    ours = {key: 100 * row[key] for key in in_order(row) if row[key] is not None}
+    yield Line("ours", f"{run.label}{'*' if row.get('notes') else ''}", ours, run, row)
     for source, figures in groups.items():
         number, told = sources.setdefault(source, (len(sources) + 1, {}))
         told.update(dict.fromkeys(note for figure in figures for note in figure.note.split("; ") if note))
@@ -142,10 +142,14 @@ def _lines(
     every = [figure for figures in groups.values() for figure in figures]
     if disputed := _disputed(every):
         lowest = {key: min(figure.value for figure in figures) for key, figures in disputed.items()}
-        yield Line("range", "all sources", lowest, run, row, [one for figures in disputed.values() for one in figures])
-    comparable = {one.metric: one for one in reversed(every) if row.get("backbone") in (None, one.backbone)}
+        yield Line(
+            "range", "all sources", lowest, run, row, [figure for figures in disputed.values() for figure in figures]
+        )
+    comparable = {figure.metric: figure for figure in reversed(every) if row.get("backbone") in (None, figure.backbone)}
     less = {
-        key: own[key] - comparable[key].value for key in in_order(comparable) if not math.isnan(own.get(key, math.nan))
+        key: ours[key] - comparable[key].value
+        for key in in_order(comparable)
+        if not math.isnan(ours.get(key, math.nan))
     }
     if less:
         yield Line("difference", "difference", less, run, row)
@@ -156,30 +160,30 @@ def _disputed(figures: Sequence[Published]) -> dict[str, list[Published]]:
     by_metric: dict[str, list[Published]] = {}
     for figure in figures:
         by_metric.setdefault(figure.metric, []).append(figure)
-    return {key: found for key, found in by_metric.items() if len({figure.value for figure in found}) > 1}
+    return {key: group for key, group in by_metric.items() if len({figure.value for figure in group}) > 1}
 
 
 def _remarks(runs: Sequence[Run], lines: Sequence[Line]) -> Iterator[str]:
     """What must be said of the comparison: other backbones, missing metrics, nothing to compare with."""
     published = [line for line in lines if line.kind == "published"]
     for run in runs:
-        own = [line for line in published if line.run is run]
+        beside = [line for line in published if line.run is run]
         others = {
-            (line.row.get("backbone"), one.backbone)
-            for line in own
-            for one in line.published
-            if line.row.get("backbone") not in (None, one.backbone)
+            (line.row.get("backbone"), figure.backbone)
+            for line in beside
+            for figure in line.published
+            if line.row.get("backbone") not in (None, figure.backbone)
         }
         for ours, theirs in sorted(others):
             yield f"{run.label}: the backbone is {ours}, that of the published figures {theirs}: they do not compare"
-        yield from _partial(run, own)
-        lacking = {one.metric for line in own for one in line.published if one.metric not in line.row}
+        yield from _partial(run, beside)
+        lacking = {figure.metric for line in beside for figure in line.published if figure.metric not in line.row}
         for key in in_order(lacking):
             if (matched := find(key)) is not None and matched.metric.asked_by:
                 yield f"{run.label}: {title(key)} was not computed; {matched.metric.asked_by} does so"
-        if any(line.row.get("trained_on") is None for line in own):
+        if any(line.row.get("trained_on") is None for line in beside):
             yield f"{run.label}: it is unknown what the weights were trained on"
-        yield from _unmatched(run, own)
+        yield from _unmatched(run, beside)
         noted = [
             (line.row["dataset"], note) for line in lines if line.run is run for note in line.row.get("notes") or ()
         ]
@@ -189,10 +193,10 @@ def _remarks(runs: Sequence[Run], lines: Sequence[Line]) -> Iterator[str]:
 def _partial(run: Run, published: Sequence[Line]) -> Iterator[str]:
     """Which means that have published ones beside them are over a part of the classes."""
     for dataset in dict.fromkeys(str(line.row["dataset"]) for line in published if is_mean(line.row)):
-        found = {row["class_name"] for row in run.rows if row["dataset"] == dataset and not is_mean(row)}
+        present = {row["class_name"] for row in run.rows if row["dataset"] == dataset and not is_mean(row)}
         classes = catalogue.get(dataset).classes if dataset in catalogue.names() else ()
-        if found and len(found) < len(classes):
-            yield f"{run.label}: {dataset} with {len(found)} of {len(classes)} classes: its mean does not compare"
+        if present and len(present) < len(classes):
+            yield f"{run.label}: {dataset} with {len(present)} of {len(classes)} classes: its mean does not compare"
 
 
 def _unmatched(run: Run, published: Sequence[Line]) -> Iterator[str]:
@@ -206,9 +210,9 @@ def _unmatched(run: Run, published: Sequence[Line]) -> Iterator[str]:
     yield f"{run.label}: nothing published is known of {rows[0]['method']} on {shown} in this setting"
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         settings = dict.fromkeys(
-            one.setting
-            for one in load_published()
-            if (one.method, one.dataset) == (rows[0]["method"], dataset) and "class=" not in one.setting
+            figure.setting
+            for figure in load_published()
+            if (figure.method, figure.dataset) == (rows[0]["method"], dataset) and "class=" not in figure.setting
         )
         if settings:
             yield f"{run.label}: published of {dataset} in other settings: {'; '.join(settings)}"

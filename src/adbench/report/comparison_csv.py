@@ -43,14 +43,14 @@ def _published(comparison: Comparison) -> Iterator[dict[str, Any]]:
     """The figures beside a run's; without a difference where the backbone is another."""
     for line in comparison.lines:
         for figure in line.published if line.kind == "published" else ():
-            own, published = line.row.get(figure.metric), round(figure.value / 100, 6)  # papers give percent
-            compares = own is not None and line.row.get("backbone") in (None, figure.backbone)
+            ours, published = line.row.get(figure.metric), round(figure.value / 100, 6)  # papers give percent
+            compares = ours is not None and line.row.get("backbone") in (None, figure.backbone)
             told = {key: getattr(figure, key) for key in ("metric", "kind", "paper", "setting", "source", "note")}
             values = {
-                "ours": own,
+                "ours": ours,
                 "published": published,
                 "deviation": None if figure.deviation is None else round(figure.deviation / 100, 6),
-                "difference": own - published if compares and own is not None else None,
+                "difference": ours - published if compares and ours is not None else None,
             }
             yield _facts(line.run, line.row) | told | values
 

@@ -100,9 +100,9 @@ def _chosen(samples: Sequence[Sample], per_kind: int) -> dict[int, list[Sample]]
     """By label the samples to show: test images before others, evenly spaced, the kinds of defects in turn."""
     shown = {}
     for label in KINDS:
-        own = [sample for sample in samples if sample.label == label]
+        of_label = [sample for sample in samples if sample.label == label]
         by_defect: dict[str, list[Sample]] = {}
-        for sample in [sample for sample in own if sample.split != "train"] or own:
+        for sample in [sample for sample in of_label if sample.split != "train"] or of_label:
             by_defect.setdefault(sample.defect, []).append(sample)
         kinds = _spread(list(by_defect.values()), per_kind)
         share = -(-per_kind // len(kinds)) if kinds else 0

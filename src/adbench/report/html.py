@@ -126,10 +126,10 @@ def _fact(name: str, value: Any) -> str:
 
 def scores_by_result(folder: Path) -> dict[tuple[Any, ...], list[Score]]:
     """The scores of a run by RESULT_KEY; none where it has kept none."""
-    found: dict[tuple[Any, ...], list[Score]] = {}
+    by_result: dict[tuple[Any, ...], list[Score]] = {}
     for score in read_scores(folder) if (folder / SCORES_FILE).is_file() else ():
-        found.setdefault(tuple(score[key] for key in RESULT_KEY), []).append(score)
-    return found
+        by_result.setdefault(tuple(score[key] for key in RESULT_KEY), []).append(score)
+    return by_result
 
 
 def _plots(rows: Sequence[Row], scores: Mapping[tuple[Any, ...], Sequence[Score]], run: RunFolder) -> list[Part]:

@@ -97,13 +97,13 @@ def hold_against(
     """A line per figure, means before classes, by data set and metric. `absent`: data set -> why nothing came out."""
     lines = []
     for figure in figures:
-        found = _row_for(figure, runs)
+        match = _row_for(figure, runs)
         allowed = tolerance_of(figure, tolerance)
-        if found is None:
+        if match is None:
             why = (absent or {}).get(figure.dataset, "this class or number of shots was not evaluated")
             lines.append(LedgerLine(figure, Verdict("not comparable", why), allowed))
         else:
-            run, row = found
+            run, row = match
             lines.append(LedgerLine(figure, judge(figure, row, run, tolerance), allowed, row, run))
     return _ordered(lines)
 
@@ -132,7 +132,7 @@ def _row_for(figure: Published, runs: Sequence[FinishedRun]) -> tuple[FinishedRu
         for row in condensed(run.rows)
         if (row["method"], row["dataset"], row["class_name"], row.get("shots")) == (*figure.subject, figure.shots)
     ]
-    same = [found for found in matches if found[1].get("trained_on") == sorted(figure.trained_on or ())]
+    same = [match for match in matches if match[1].get("trained_on") == sorted(figure.trained_on or ())]
     return next(iter([*same, *matches]), None)
 
 
@@ -170,21 +170,23 @@ def sources(lines: Sequence[LedgerLine]) -> list[str]:
 
 def hash_lines(lines: Sequence[LedgerLine]) -> list[list[str]]:
     """What the results were made with, a line per run and data set, under RUN_HEADS; hashes are shortened."""
-    found: dict[tuple[str, str], list[str]] = {}
+    by_run: dict[tuple[str, str], list[str]] = {}
     for line in lines:
         if line.run is not None and line.row is not None:
             record = _record(line)
             keys = ("weights_sha256", "backbone", "data_fingerprint", "results_sha256", "adbench")
             cells = [str(record[key])[:12] if "sha" in key or "fing" in key else str(record[key]) for key in keys]
             cells[1] = f"{record['backbone']} {str(record['backbone_sha256'])[:12]}"
-            found[line.run.label, line.figure.dataset] = [line.run.label, line.figure.dataset, *cells]
-    return list(found.values())
+            by_run[line.run.label, line.figure.dataset] = [line.run.label, line.figure.dataset, *cells]
+    return list(by_run.values())
 
 
 def _record(line: LedgerLine) -> dict[str, Any]:
     figure, row, run = line.figure, line.row or {}, line.run
     provenance: Mapping[str, Any] = {} if run is None else run.run
-    data: Mapping[str, Any] = next((one for one in provenance.get("data", ()) if one.get("name") == figure.dataset), {})
+    data: Mapping[str, Any] = next(
+        (entry for entry in provenance.get("data", ()) if entry.get("name") == figure.dataset), {}
+    )
     return {
         **{key: getattr(figure, key) for key in ("paper", "method", "dataset", "class_name", "shots", "metric")},
         **{key: getattr(figure, key) for key in ("kind", "source", "note", "setting")},

@@ -78,10 +78,10 @@ def write_overlay(
           says where, not how much
     """
     limits = (float(np.nanmin(map_)), float(np.nanmax(map_))) if maps is None else (maps.low, maps.high)
-    own = [] if maps is not None else ["colours: this picture's own range"]
+    scale = [] if maps is not None else ["colours: this picture's own range"]
     small = image.convert("RGB")
     small.thumbnail((_LONGEST, _LONGEST))
     threshold = None if maps is None else maps.threshold
-    painted = paint_prediction(small, map_, [*said, *own], name, limits, threshold)
+    painted = paint_prediction(small, map_, [*said, *scale], name, limits, threshold)
     with replacing(path) as temporary:
         painted.save(temporary, format="JPEG", quality=90)

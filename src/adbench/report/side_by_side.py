@@ -47,10 +47,10 @@ def put_beside(runs: Sequence[FinishedRun]) -> Beside:
 
 def tables(beside: Beside) -> list[Table]:
     """All tables: of the means with published figures, then of each data set's classes one for each metric."""
-    found = [means_table(beside.comparison)]
+    shown = [means_table(beside.comparison)]
     for dataset in _datasets(beside.runs):
-        found += class_tables(beside, dataset)
-    return [*found[:-1], replace(found[-1], notes=about(beside))]
+        shown += class_tables(beside, dataset)
+    return [*shown[:-1], replace(shown[-1], notes=about(beside))]
 
 
 def about(beside: Beside) -> list[str]:

@@ -81,15 +81,15 @@ def _with_interval(metric: str, row: Row) -> str:
 
 def _perfect(rows: Sequence[Row]) -> list[str]:
     """What intervals of [100, 100] mean, where there are any."""
-    found = []
+    places = []
     for row in rows:
         if not is_mean(row) and row.get("image_auroc") == 1.0 and row["n_anomalous"] is not None:
             n_normal = row["n_images"] - row["n_anomalous"]
-            found.append(f"{row['dataset']} {row['class_name']} ({row['n_anomalous']} x {n_normal})")
-    if not found:
+            places.append(f"{row['dataset']} {row['class_name']} ({row['n_anomalous']} x {n_normal})")
+    if not places:
         return []
     what = "no misordered pair of an anomalous and a normal image, so the AUROC's interval says nothing"
-    return [f"{what}: {', '.join(found)}"]
+    return [f"{what}: {', '.join(places)}"]
 
 
 def condensed(rows: Sequence[Row]) -> list[Row]:

@@ -106,11 +106,11 @@ class Items(dict[Any, Any]):
 
 
 def _items(*arguments: Any) -> Items:
-    found = Items()
+    items = Items()
     for given in arguments[:1]:
         for key, value in given.items() if isinstance(given, dict) else given:
-            found[key] = value
-    return found
+            items[key] = value
+    return items
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any, dtype: Any = None) -> StoredTensor:
@@ -245,9 +245,9 @@ class Bounded:
         """A line with its end."""
         return self._take(self._file.readline(min(self._left, 1 << 16)))
 
-    def _take(self, found: bytes) -> bytes:
-        self._left -= len(found)
-        return found
+    def _take(self, content: bytes) -> bytes:
+        self._left -= len(content)
+        return content
 
 
 def unpickle(file: Any) -> tuple[Any, dict[str, Storage]]:

@@ -69,17 +69,17 @@ def index_lost_and_found(root: Path, classes: Sequence[str] | None, *, images: s
     """
     for name in select([ROAD], classes, where=root):
         folders = _given(images, root, _LAF_PLACES, "images")
-        found: dict[str, Path] = {}
+        frames: dict[str, Path] = {}
         for folder in reversed(folders):  # the first has the last word
-            found |= {file.removesuffix(_IMAGE): folder / file for file in listing(folder).images if _is_image(file)}
+            frames |= {file.removesuffix(_IMAGE): folder / file for file in listing(folder).images if _is_image(file)}
             for split in ("test", "train"):
-                found |= files_below(folder / "leftImg8bit" / split, _IMAGE)
+                frames |= files_below(folder / "leftImg8bit" / split, _IMAGE)
         for _, frame, labels in _labels(root):
-            if frame not in found:
+            if frame not in frames:
                 wanted = f"leftImg8bit/{{train,test}}/*/{frame}{_IMAGE}"
                 yield _missing_base("Lost and Found", wanted, labels, folders, "data.images=DIR")
             else:
-                yield _sample(found[frame], labels, f"{frame}{_IMAGE}", name, "fs_lostandfound")
+                yield _sample(frames[frame], labels, f"{frame}{_IMAGE}", name, "fs_lostandfound")
 
 
 @register(
@@ -199,13 +199,13 @@ def _version_folder(root: Path, version: int) -> Path:
 
 def _overlay(folder: Path, number: str) -> Path:
     pattern = re.compile(rf"{number}(\D.*)?rgb\.npz")
-    found = sorted(file for file in folder.glob(f"{number}*rgb.npz") if pattern.fullmatch(file.name))
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    overlays = sorted(file for file in folder.glob(f"{number}*rgb.npz") if pattern.fullmatch(file.name))
+    if len(overlays) == 1:
+        return overlays[0]
+    if not overlays:
         return folder / f"{number}_rgb.npz"
     raise UserError(
-        f"there are {len(found)} overlays to picture {number}",
+        f"there are {len(overlays)} overlays to picture {number}",
         where=str(folder / f"{number}*rgb.npz"),
         hint="unpack the archive again: every label map has one",
     )

@@ -85,12 +85,12 @@ def index_piped_mini(root: Path, classes: Sequence[str] | None) -> Iterator[Entr
 def _index(root: Path, classes: Sequence[str] | None, dataset: str) -> Iterator[Entry]:
     # Keys are relative to the folder of classes, so that both ways to give the root name the same images.
     root = root / "data" if (root / "data").is_dir() else root
-    found = {name: _sides(root / name) for name in listing(root).folders}
-    for name in select(found if classes else [name for name in found if any(found[name])], classes, where=root):
-        if not any(found[name]):
+    sides = {name: _sides(root / name) for name in listing(root).folders}
+    for name in select(sides if classes else [name for name in sides if any(sides[name])], classes, where=root):
+        if not any(sides[name]):
             hint = "unpack the whole class"
             raise UserError("the folder has no NoDefects and Defects in it", where=str(root / name), hint=hint)
-        yield from guarded(name, _class(root, name, *found[name], dataset))
+        yield from guarded(name, _class(root, name, *sides[name], dataset))
 
 
 def _sides(folder: Path) -> tuple[str | None, str | None]:

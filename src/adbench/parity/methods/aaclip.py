@@ -48,7 +48,7 @@ def _parts(state: Mapping[str, Tensor]) -> dict[str, Tensor | dict[str, Tensor]]
 def _infer(method: AaClip, case: Mapping[str, Any], batch: Batch) -> Tensors:
     features = method.encode(batch)
     for name in case["class_order"]:
-        rows = [row for row, own in enumerate(batch.class_names) if own == name]
+        rows = [row for row, other in enumerate(batch.class_names) if other == name]
         method.relate(name, [({key: values[rows] for key, values in features.items()}, [""] * len(rows))])
     prediction, raw = method.score(features, batch), method.raw(features, batch.class_names)
     assert prediction.scores is not None
@@ -56,7 +56,7 @@ def _infer(method: AaClip, case: Mapping[str, Any], batch: Batch) -> Tensors:
     patches, vector = method.visual(features)
     phrases = [case["class_phrases"][name] for name in case["class_order"]]
     side = method.clip.grid
-    found = {
+    ours = {
         "resized_positional_embedding": method.clip.positions((side, side), POSITIONS),
         "text_raw": torch.stack([method.raw_text(phrase) for phrase in phrases]),
         "text_features": torch.stack([method.directions(phrase) for phrase in phrases]),
@@ -67,26 +67,26 @@ def _infer(method: AaClip, case: Mapping[str, Any], batch: Batch) -> Tensors:
         "image_score": prediction.scores,
     }
     for level, tokens, grid in zip(method.levels, patches, raw.grids, strict=True):
-        found |= {f"seg_tokens_layer{level:02d}": tokens, f"blurred_grid_layer{level:02d}": grid}
-    return found | class_metrics(case, batch, prediction.scores, prediction.maps)
+        ours |= {f"seg_tokens_layer{level:02d}": tokens, f"blurred_grid_layer{level:02d}": grid}
+    return ours | class_metrics(case, batch, prediction.scores, prediction.maps)
 
 
 def _text_forward(method: AaClip, batch: Batch) -> tuple[Tensors, Tensors]:
     features = method.encode(batch)
     patches = method.surgery_patches(features)
-    found = {f"patch_features_layer{level:02d}": x for level, x in patches.items()}
-    found["patch_features"] = patches[method.levels[-1]]
-    return _losses(method, features, batch), found | _terms(method, patches, features, batch)
+    values = {f"patch_features_layer{level:02d}": x for level, x in patches.items()}
+    values["patch_features"] = patches[method.levels[-1]]
+    return _losses(method, features, batch), values | _terms(method, patches, features, batch)
 
 
 def _image_forward(method: AaClip, batch: Batch) -> tuple[Tensors, Tensors]:
     features = method.encode(batch)
     patches, vector = method.visual(features)
     levels = dict(zip(method.levels, patches, strict=True))
-    found = {f"seg_tokens_layer{level:02d}": x for level, x in levels.items()}
+    values = {f"seg_tokens_layer{level:02d}": x for level, x in levels.items()}
     text = method.text_features(features, batch.class_names)
-    found["class_logits"] = (vector.unsqueeze(1) @ text).squeeze(1)
-    return _losses(method, features, batch), found | _terms(method, levels, features, batch)
+    values["class_logits"] = (vector.unsqueeze(1) @ text).squeeze(1)
+    return _losses(method, features, batch), values | _terms(method, levels, features, batch)
 
 
 def _losses(method: AaClip, features: Features, batch: Batch) -> Tensors:
@@ -98,8 +98,8 @@ def _losses(method: AaClip, features: Features, batch: Batch) -> Tensors:
 def _terms(method: AaClip, patches: Mapping[int, Tensor], features: Features, batch: Batch) -> Tensors:
     text = method.text_features(features, batch.class_names)
     terms = method.level_terms(list(patches.values()), text, batch)
-    found = {"text_features": text}
+    values = {"text_features": text}
     for ours, name in (("pixel_focal", "focal"), ("dice_abnormal",) * 2, ("dice_normal",) * 2):
         for level, value in zip(patches, terms[ours].mean(dim=0), strict=True):
-            found[f"term_{name}_layer{level:02d}"] = value.reshape(1)
-    return found
+            values[f"term_{name}_layer{level:02d}"] = value.reshape(1)
+    return values

@@ -38,14 +38,14 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Arra
     (batch,) = case_batches(case, tensors)
     if settings.get("np_seed") is not None and method.random_state is not None:
         method.random_state.seed(settings["np_seed"])
-    found = _frozen(method, batch)
+    values = _frozen(method, batch)
     if case["kind"] == "inference":
-        found |= _infer(method, batch)
+        values |= _infer(method, batch)
     elif case["kind"] == "training":
-        found |= _train(method, case_batches(case, tensors, 1), settings)
+        values |= _train(method, case_batches(case, tensors, 1), settings)
     else:
-        found |= _losses_and_gradients(method, batch)
-    return recorded(found)
+        values |= _losses_and_gradients(method, batch)
+    return recorded(values)
 
 
 def _frozen(method: AdaClip, batch: Batch) -> Tensors:
@@ -54,7 +54,7 @@ def _frozen(method: AdaClip, batch: Batch) -> Tensors:
     n_normal = len(ADACLIP_ENSEMBLE.normal) * len(ADACLIP_ENSEMBLE.templates)
     with torch.no_grad():
         embedded = clip.model.visual.ln_pre(clip.embed_image(batch.images))
-    found = {
+    values = {
         "token_ids_normal": ids[:, :n_normal],
         "token_ids_abnormal": ids[:, n_normal:],
         "patch_embedding": embedded,
@@ -62,8 +62,8 @@ def _frozen(method: AdaClip, batch: Batch) -> Tensors:
     }
     features = method.encode(batch)
     if method.dynamic:
-        found["frozen_pooled"] = features["pooled"]
-    return found
+        values["frozen_pooled"] = features["pooled"]
+    return values
 
 
 def _intermediates(method: AdaClip, output: AdaClipOutputs) -> Tensors:
@@ -98,11 +98,11 @@ def _forward(method: AdaClip, batch: Batch) -> tuple[Tensors, Tensor]:
     output = method.outputs(method.encode(batch), batch)
     terms = method.loss_terms(output, batch)
     totals = torch.stack([term.reshape(len(batch), -1).sum(1) for term in terms.values()]).sum(0)
-    found = _intermediates(method, output) | {"loss_total": totals.detach()}
-    found |= {_RENAMED[name]: term.detach() for name, term in terms.items()}
+    values = _intermediates(method, output) | {"loss_total": totals.detach()}
+    values |= {_RENAMED[name]: term.detach() for name, term in terms.items()}
     abnormal, normal = method.layer_probabilities(output)
-    found["layer_probs_step0"] = torch.stack([normal[:1], abnormal[:1]], dim=2).detach()  # (1, layers, 2, S, S)
-    return found, totals
+    values["layer_probs_step0"] = torch.stack([normal[:1], abnormal[:1]], dim=2).detach()  # (1, layers, 2, S, S)
+    return values, totals
 
 
 def _gradients(method: AdaClip) -> Tensors:
@@ -125,25 +125,25 @@ def _train(method: AdaClip, batches: Sequence[Batch], settings: Mapping[str, Any
     steps, norms = [], []
     first: Tensors = {}
     for batch in batches:
-        found, totals = _forward(method, batch)
+        values, totals = _forward(method, batch)
         optimizer.zero_grad(set_to_none=True)
         totals.mean().backward()
         gradients = _gradients(method)
         first = first or gradients
         norms.append(_norms(gradients))
-        steps.append(found)
+        steps.append(values)
         optimizer.step()
-    found = {key: torch.cat([step[key] for step in steps]) for key in steps[0]}
-    found |= {"layer_probs_step0": steps[0]["layer_probs_step0"], "grad_norms": torch.stack(norms)}
-    found |= {f"grad_step0/{key}": value for key, value in first.items()}
-    return found | {f"weights_after/{key}": value for key, value in method.learnable_state().items()}
+    values = {key: torch.cat([step[key] for step in steps]) for key in steps[0]}
+    values |= {"layer_probs_step0": steps[0]["layer_probs_step0"], "grad_norms": torch.stack(norms)}
+    values |= {f"grad_step0/{key}": value for key, value in first.items()}
+    return values | {f"weights_after/{key}": value for key, value in method.learnable_state().items()}
 
 
 def _losses_and_gradients(method: AdaClip, batch: Batch) -> Tensors:
-    found, totals = _forward(method, batch)
+    values, totals = _forward(method, batch)
     totals.mean().backward()
     gradients = _gradients(method)
     for name in (*_RENAMED.values(), "loss_total"):
-        found[f"batch_mean_{name}"] = found[name].mean(dim=0)
-    found |= {f"batch_mean_grad/{key}": value for key, value in gradients.items()}
-    return found | {"batch_mean_grad_norms": _norms(gradients)}
+        values[f"batch_mean_{name}"] = values[name].mean(dim=0)
+    values |= {f"batch_mean_grad/{key}": value for key, value in gradients.items()}
+    return values | {"batch_mean_grad_norms": _norms(gradients)}

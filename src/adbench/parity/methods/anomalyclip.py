@@ -33,7 +33,7 @@ def _visual(method: AnomalyClip, batch: Batch) -> Tensors:
         method.clip, batch.images, listed, dpam_layer=settings.dpam_layer, cls_ln_post=settings.cls_ln_post
     )
     named = zip(listed, patches.unbind(1), strict=True)
-    return {"image_features_norm": image} | {f"patch_tokens_norm_layer{layer:02d}": found for layer, found in named}
+    return {"image_features_norm": image} | {f"patch_tokens_norm_layer{layer:02d}": values for layer, values in named}
 
 
 def _text(method: AnomalyClip) -> Tensors:
@@ -46,13 +46,13 @@ def _text(method: AnomalyClip) -> Tensors:
 
 
 def _maps(method: AnomalyClip, features: Mapping[str, Tensor], text: Tensor) -> Tensors:
-    found = {}
+    values = {}
     maps = method.layer_maps(features, text).unbind(1)
     probabilities = abnormal_probability(features["patches"], text, method.settings.temperature).unbind(1)
     for layer, abnormal, probability in zip(method.layers, maps, probabilities, strict=True):
-        found[f"map_layer{layer:02d}"] = torch.stack([1 - abnormal, abnormal], dim=1)
-        found[f"patch_prob_layer{layer:02d}"] = torch.stack([1 - probability, probability], dim=-1)
-    return found
+        values[f"map_layer{layer:02d}"] = torch.stack([1 - abnormal, abnormal], dim=1)
+        values[f"patch_prob_layer{layer:02d}"] = torch.stack([1 - probability, probability], dim=-1)
+    return values
 
 
 def _infer(method: AnomalyClip, case: Mapping[str, Any], batch: Batch) -> Tensors:
@@ -61,13 +61,13 @@ def _infer(method: AnomalyClip, case: Mapping[str, Any], batch: Batch) -> Tensor
     assert prediction.scores is not None
     assert isinstance(prediction.maps, Tensor)
     raw = method.map_before_smoothing(features, text)
-    found = _visual(method, batch) | _text(method) | _maps(method, features, text)
-    found |= {
+    values = _visual(method, batch) | _text(method) | _maps(method, features, text)
+    values |= {
         "image_score": prediction.scores,
         "anomaly_map_raw": raw,
         "anomaly_map": smooth(raw, method.settings.gaussian_sigma),
     }
-    return found | class_metrics(case, batch, prediction.scores, prediction.maps)
+    return values | class_metrics(case, batch, prediction.scores, prediction.maps)
 
 
 def _forward(method: AnomalyClip, batch: Batch) -> tuple[Tensors, Tensors]:
@@ -76,11 +76,11 @@ def _forward(method: AnomalyClip, batch: Batch) -> tuple[Tensors, Tensors]:
     text = method.text_features()
     maps = method.layer_maps(features, text)
     terms = map_losses(maps, 1 - maps, batch)
-    found = _visual(method, batch) | _text(method) | _maps(method, features, text)
-    found["global_logits"] = features["image"] @ text.T / method.settings.temperature
+    values = _visual(method, batch) | _text(method) | _maps(method, features, text)
+    values["global_logits"] = features["image"] @ text.T / method.settings.temperature
     for ours, name in (("pixel_focal", "focal"), ("dice_abnormal",) * 2, ("dice_normal",) * 2):
         for layer, value in zip(method.layers, terms[ours].mean(dim=0), strict=True):
-            found[f"term_{name}_layer{layer:02d}"] = value.reshape(1)
+            values[f"term_{name}_layer{layer:02d}"] = value.reshape(1)
     image = losses["image_cross_entropy"]
     total = torch.stack(list(losses.values())).sum()
-    return {"loss_pixel_times_lambda": total - image, "loss_image_ce": image, "loss_total": total}, found
+    return {"loss_pixel_times_lambda": total - image, "loss_image_ce": image, "loss_total": total}, values

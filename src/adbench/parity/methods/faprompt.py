@@ -71,16 +71,16 @@ def _text(method: FaPrompt, patches: Tensor, output: FaPromptOutputs) -> Tensors
 
 
 def _maps(method: FaPrompt, features: Mapping[str, Tensor], output: FaPromptOutputs) -> Tensors:
-    found = {}
+    values = {}
     for name, probability in (("noprior", output.patch), ("prior", output.patch_prior)):
         resized = method.resized(probability)
-        found[f"map_{name}"] = torch.stack([1 - resized, resized], dim=1)
-        found[f"patch_prob_{name}"] = torch.stack([1 - probability, probability], dim=-1)
-        found[f"max_{name}"] = probability.amax(dim=1)
-    found["global_prob"] = method.global_logits(features, output).softmax(dim=-1)[:, 1]
-    found["image_score"] = method.image_scores(features, output)
+        values[f"map_{name}"] = torch.stack([1 - resized, resized], dim=1)
+        values[f"patch_prob_{name}"] = torch.stack([1 - probability, probability], dim=-1)
+        values[f"max_{name}"] = probability.amax(dim=1)
+    values["global_prob"] = method.global_logits(features, output).softmax(dim=-1)[:, 1]
+    values["image_score"] = method.image_scores(features, output)
     raw = method.map_before_smoothing(output)
-    return found | {"anomaly_map_raw": raw, "anomaly_map": smooth(raw, method.settings.gaussian_sigma)}
+    return values | {"anomaly_map_raw": raw, "anomaly_map": smooth(raw, method.settings.gaussian_sigma)}
 
 
 def _infer(method: FaPrompt, case: Mapping[str, Any], batch: Batch) -> Tensors:
@@ -89,20 +89,20 @@ def _infer(method: FaPrompt, case: Mapping[str, Any], batch: Batch) -> Tensors:
     prediction = method.score(features, batch)
     assert prediction.scores is not None
     assert isinstance(prediction.maps, Tensor)
-    found = _visual(method, batch) | _text(method, features["patches"], output) | _maps(method, features, output)
-    return found | class_metrics(case, batch, prediction.scores, prediction.maps)
+    values = _visual(method, batch) | _text(method, features["patches"], output) | _maps(method, features, output)
+    return values | class_metrics(case, batch, prediction.scores, prediction.maps)
 
 
 def _forward(method: FaPrompt, batch: Batch) -> tuple[Tensors, Tensors]:
     features = method.encode(batch)
     output = method.outputs(features)
-    found = _visual(method, batch) | _text(method, features["patches"], output) | _maps(method, features, output)
-    found["global_logits"] = method.global_logits(features, output)
+    values = _visual(method, batch) | _text(method, features["patches"], output) | _maps(method, features, output)
+    values["global_logits"] = method.global_logits(features, output)
     pixel = torch.zeros((), device=batch.images.device)
     parts = zip(method.settings.local_weights, ("noprior", "prior"), (output.patch, output.patch_prior), strict=True)
     for weight, name, probability in parts:
         local = method.local_terms(method.resized(probability), batch)
-        found |= {f"term_{key}_{name}": value.reshape(1) for key, value in local.items()}
+        values |= {f"term_{key}_{name}": value.reshape(1) for key, value in local.items()}
         pixel = pixel + weight * torch.stack(list(local.values())).sum()
     image = method.image_terms(features, output, batch)
     losses = {
@@ -113,4 +113,4 @@ def _forward(method: FaPrompt, batch: Batch) -> tuple[Tensors, Tensors]:
         "loss_prior": method.prior_term(output, batch),
         "loss_total": torch.stack(list(method.loss(features, batch).values())).sum(),
     }
-    return losses, found
+    return losses, values

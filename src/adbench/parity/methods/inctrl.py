@@ -23,14 +23,14 @@ _IN_FLOAT64 = ("s_a", "s_i", "residual_map", "max_residual", "holistic_score", "
 def run_case(case: Mapping[str, Any], tensors: Arrays) -> dict[str, np.ndarray]:
     """Compute an inference case (it has `input/images`) or a training case (`input/image_pool`)."""
     if "input/image_pool" in tensors:
-        found = {f"expected/{key}": value for key, value in _train(case, tensors, torch.float32).items()}
-        found |= {f"expected64/{key}": value for key, value in _train(case, tensors, torch.float64).items()}
+        values = {f"expected/{key}": value for key, value in _train(case, tensors, torch.float32).items()}
+        values |= {f"expected64/{key}": value for key, value in _train(case, tensors, torch.float64).items()}
     else:
-        found = {f"expected/{key}": value for key, value in _infer(case, tensors).items()}
+        values = {f"expected/{key}": value for key, value in _infer(case, tensors).items()}
         if "hyperparameters_batched" in case:
             batched = {**case, "hyperparameters": case["hyperparameters_batched"]}
-            found |= {f"expected_batched/{key}": value for key, value in _infer_as_one_call(batched, tensors).items()}
-    return {key: _array(value) for key, value in found.items()}
+            values |= {f"expected_batched/{key}": value for key, value in _infer_as_one_call(batched, tensors).items()}
+    return {key: _array(value) for key, value in values.items()}
 
 
 def _array(value: Tensor) -> np.ndarray:
@@ -60,11 +60,11 @@ def _infer(case: Mapping[str, Any], tensors: Arrays) -> Tensors:
     method = _method(case, tensors, torch.float32).eval()
     alone = method.mixes_batch
     parts = [_infer_batch(method, batch, tensors) for batch in case_batches(case, tensors, 1 if alone else None)]
-    found = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-    found["query_tokens"] = found["query_tokens"].transpose(0, 1)  # (L, B, P, V)
+    values = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    values["query_tokens"] = values["query_tokens"].transpose(0, 1)  # (L, B, P, V)
     support = _support(case_batches(case, tensors)[0], tensors)
     prompt_features, prompt_patches = method.raw_features(support.images)
-    return found | {"prompt_cls": prompt_features, "prompt_tokens": prompt_patches.transpose(0, 1)}
+    return values | {"prompt_cls": prompt_features, "prompt_tokens": prompt_patches.transpose(0, 1)}
 
 
 def _infer_as_one_call(case: Mapping[str, Any], tensors: Arrays) -> Tensors:
@@ -91,13 +91,13 @@ def _infer_batch(method: InCtrl, batch: Batch, tensors: Arrays) -> Tensors:
     output = method.outputs(features, batch)
     prediction = method.score(features, batch)
     assert prediction.scores is not None
-    found = _forward_tensors(output)
-    found["query_cls"], found["query_tokens"] = method.raw_features(batch.images)
-    return found | {"image_score": output.s_i, "final_score": prediction.scores}
+    values = _forward_tensors(output)
+    values["query_cls"], values["query_tokens"] = method.raw_features(batch.images)
+    return values | {"image_score": output.s_i, "final_score": prediction.scores}
 
 
 def _forward_tensors(output: InCtrlOutputs) -> Tensors:
-    found = {
+    values = {
         "text_features": output.text,
         "text_logits": output.text_logits,
         "adapted_query": output.adapted_query,
@@ -113,8 +113,8 @@ def _forward_tensors(output: InCtrlOutputs) -> Tensors:
         "final_score": output.final_score,
     }
     if output.comparison.prompts is not None:
-        found["prompt_cls_grouped"] = output.comparison.prompts
-    return {key: value.detach().clone() for key, value in found.items()}
+        values["prompt_cls_grouped"] = output.comparison.prompts
+    return {key: value.detach().clone() for key, value in values.items()}
 
 
 # Training
@@ -131,7 +131,7 @@ def _train(case: Mapping[str, Any], tensors: Arrays, dtype: torch.dtype) -> Tens
         eps=settings.get("eps", 1e-8),
         weight_decay=settings["weight_decay"],
     )
-    found: Tensors = {}
+    values: Tensors = {}
     losses = []
     n_steps = len(tensors["input/query_index"])
     for step in range(n_steps):
@@ -141,25 +141,25 @@ def _train(case: Mapping[str, Any], tensors: Arrays, dtype: torch.dtype) -> Tens
         with torch.no_grad():  # a forward pass of its own, whose effect on running statistics is undone
             output = method.outputs(features, batch)
         method.load_state_dict(state)
-        found |= {f"step{step + 1}/{key}": value for key, value in _step_tensors(method, output, batch).items()}
+        values |= {f"step{step + 1}/{key}": value for key, value in _step_tensors(method, output, batch).items()}
         terms = method.loss(features, batch)
         total = terms["final"] + terms["image"]
         losses.append(torch.stack([terms["final"], terms["image"], total]).detach())
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         if step == 0:
-            found |= _gradients(method)
+            values |= _gradients(method)
         optimizer.step()
         if step in (0, n_steps - 1):
             after = {key: value.clone() for key, value in method.learnable_state().items()}
-            found |= {f"after{step + 1}/{key}": value for key, value in after.items()}
-    return found | {"losses": torch.stack(losses)}
+            values |= {f"after{step + 1}/{key}": value for key, value in after.items()}
+    return values | {"losses": torch.stack(losses)}
 
 
 def _step_tensors(method: InCtrl, output: InCtrlOutputs, batch: Batch) -> Tensors:
-    found = _forward_tensors(output)
+    ours = _forward_tensors(output)
     if method.clip.dtype == torch.float64:
-        return {key: found[key] for key in _IN_FLOAT64}
+        return {key: ours[key] for key in _IN_FLOAT64}
     n = len(batch)
     assert batch.support is not None
     queries, query_patches = method.raw_features(batch.images)
@@ -168,7 +168,7 @@ def _step_tensors(method: InCtrl, output: InCtrlOutputs, batch: Batch) -> Tensor
     def shot_major(values: Tensor) -> Tensor:
         return values.reshape(n, -1, *values.shape[1:]).transpose(0, 1).flatten(0, 1)  # (B * K, ...) -> (K * B, ...)
 
-    return found | {
+    return ours | {
         "query_cls": queries,
         "prompt_cls": shot_major(prompts),
         "query_tokens_flat_mean": query_patches.mean(-1).transpose(0, 1),
@@ -177,9 +177,9 @@ def _step_tensors(method: InCtrl, output: InCtrlOutputs, batch: Batch) -> Tensor
 
 
 def _gradients(method: InCtrl) -> Tensors:
-    found = {key: p.grad.clone() for key, p in method.learnable_parameters().items() if p.grad is not None}
-    total = torch.stack([value.norm() for value in found.values()]).norm()
-    return {f"grad/{key}": value for key, value in found.items()} | {"grad_norm_total": total}
+    values = {key: p.grad.clone() for key, p in method.learnable_parameters().items() if p.grad is not None}
+    total = torch.stack([value.norm() for value in values.values()]).norm()
+    return {f"grad/{key}": value for key, value in values.items()} | {"grad_norm_total": total}
 
 
 def _training_batch(case: Mapping[str, Any], tensors: Arrays, step: int, dtype: torch.dtype) -> Batch:

@@ -33,9 +33,9 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict
         encoded = [(method.encode(batch), tuple(batch.paths)) for batch in batches]
         (class_name,) = dict.fromkeys(case["class_names"])
         method.relate_subsets(class_name, encoded, subsets)
-        found = _levels(method, Images(encoded), subsets) | _predictions(method, encoded, batches)
-        found |= {"block_tokens_" + name: values for name, values in _block_tokens(method, batches).items()}
-    return recorded(found | _division(tensors, settings))
+        ours = _levels(method, Images(encoded), subsets) | _predictions(method, encoded, batches)
+        ours |= {"block_tokens_" + name: values for name, values in _block_tokens(method, batches).items()}
+    return recorded(ours | _division(tensors, settings))
 
 
 def _block_tokens(method: MuSc, batches: list[Batch]) -> dict[str, Tensor]:
@@ -46,16 +46,16 @@ def _block_tokens(method: MuSc, batches: list[Batch]) -> dict[str, Tensor]:
 
 def _levels(method: MuSc, images: Images, subsets: list[list[int]]) -> dict[str, Tensor]:
     n_images, n_patches = len(images.paths), method.clip.grid**2
-    found: dict[str, Tensor] = {"resized_positional_embedding": method.clip.positions((method.clip.grid,) * 2)}
+    values: dict[str, Tensor] = {"resized_positional_embedding": method.clip.positions((method.clip.grid,) * 2)}
     for subset in subsets:
         for r, layer, scores in method.mutual_scores(images.only(subset)):
             level = f"r{r}_layer{layer:02d}"
-            found.setdefault(f"mutual_score_{level}", scores.new_empty(n_images, n_patches))[subset] = scores
-            found[f"aggregated_{level}"] = method.aggregated(images, r, layer, range(_SHOWN))
+            values.setdefault(f"mutual_score_{level}", scores.new_empty(n_images, n_patches))[subset] = scores
+            values[f"aggregated_{level}"] = method.aggregated(images, r, layer, range(_SHOWN))
     (first,) = (subset for subset in subsets if 0 in subset)
     with method.nearest_distances(images.only(first), method.settings.r_list[0], method.layers[0]) as distances:
-        found["nearest_distance_image0"] = distances[0, 1:].T.clone()  # image 0 is the first of its subset
-    return found
+        values["nearest_distance_image0"] = distances[0, 1:].T.clone()  # image 0 is the first of its subset
+    return values
 
 
 def _predictions(method: MuSc, encoded: list[Any], batches: list[Batch]) -> dict[str, Tensor]:

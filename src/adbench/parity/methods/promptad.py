@@ -52,8 +52,8 @@ def run_case(case: Mapping[str, Any], tensors: Arrays) -> dict[str, np.ndarray]:
         return _arrays(_infer(method, case, tensors))
 
 
-def _arrays(found: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    return {f"expected/{key}": value.detach().cpu().numpy() for key, value in found.items()}
+def _arrays(values: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {f"expected/{key}": value.detach().cpu().numpy() for key, value in values.items()}
 
 
 def _method(case: Mapping[str, Any], tensors: Arrays) -> PromptAd:
@@ -78,7 +78,7 @@ def _preprocess(case: Mapping[str, Any], tensors: Arrays) -> Tensors:
     transform = PromptAdTransform(
         side, settings.get("img_resize", side), settings.get("resolution", 400), OPENAI_MEAN, OPENAI_STD
     )
-    found: Tensors = {}
+    values: Tensors = {}
     for key, value in tensors.items():
         if not key.startswith("input/raw_bgr_"):
             continue
@@ -86,7 +86,7 @@ def _preprocess(case: Mapping[str, Any], tensors: Arrays) -> Tensors:
         bgr = value.astype(np.uint8)
         image = transform.image(Image.fromarray(np.ascontiguousarray(bgr[..., ::-1])))
         mask = tensors.get(f"input/raw_mask_{number}", np.zeros(bgr.shape[:2])).astype(np.uint8)
-        found |= {
+        values |= {
             f"resized1024_bgr_crop_{number}": torch.from_numpy(
                 resize_bilinear_8bit(bgr, FIRST_SIZE)[_CROP].astype(np.int64)
             ),
@@ -94,7 +94,7 @@ def _preprocess(case: Mapping[str, Any], tensors: Arrays) -> Tensors:
             f"tensor_test_bgr_{number}": exchange_red_and_blue(image, OPENAI_MEAN, OPENAI_STD),
             f"mask_eval_{number}": transform.mask(Image.fromarray(mask)).long(),
         }
-    return found
+    return values
 
 
 def _job(method: PromptAd, case: Mapping[str, Any], features: Mapping[str, Tensor], **options: Any) -> Job:
@@ -107,14 +107,14 @@ def _prompts(method: PromptAd, case: Mapping[str, Any]) -> Tensors:
     (text,) = encode_prompts(method.clip, [(job.prompts, job.contexts)])
     embeddings = prompt_embeddings(method.clip, job.prompts, job.contexts)[:, :_POSITIONS]
     counts = list(job.prompts.counts)
-    found = _raw(text, "text_features_{}_unnormalised")
+    values = _raw(text, "text_features_{}_unnormalised")
     for kind, ids, tokens in zip(
         ("normal", "manual", "learned"), job.prompts.ids.split(counts), embeddings.split(counts), strict=True
     ):
-        found |= {f"tokens_{kind}": ids, f"embeddings_{kind}": tokens}
-    found["text_features_all_normalised"] = F.normalize(torch.cat([text.normal, text.manual, text.learned]), dim=-1)
-    found["prototypes"] = text.prototypes(method.settings.prototype)
-    return found
+        values |= {f"tokens_{kind}": ids, f"embeddings_{kind}": tokens}
+    values["text_features_all_normalised"] = F.normalize(torch.cat([text.normal, text.manual, text.learned]), dim=-1)
+    values["prototypes"] = text.prototypes(method.settings.prototype)
+    return values
 
 
 def _raw(text: TextFeatures, name: str) -> Tensors:
@@ -126,15 +126,15 @@ def _train(method: PromptAd, case: Mapping[str, Any], tensors: Arrays) -> Tensor
     steps = sorted(int(match[1]) for match in map(_STEP.fullmatch, tensors) if match)
     order = [given(tensors[f"input/step{step}_support_index"]) for step in steps]
     job = _job(method, case, features, order=order)
-    found: Tensors = {
+    values: Tensors = {
         f"feature_gallery{i}": gallery.clone() for i, gallery in enumerate(method.vv_clip.galleries(features), start=1)
     }
     made = fit(method.clip, [job], method.settings, method.scale, steps_per_epoch=len(steps) // method.settings.epochs)
     for number, step in enumerate(made):
         if number == 0:
-            found |= _first_step(method, job, step)
-        found |= {f"step{number}_{key}": value.clone() for key, value in _step(method, job, step).items()}
-    return found | {f"epoch{i}_text_features": value for i, value in enumerate(job.prototypes)}
+            values |= _first_step(method, job, step)
+        values |= {f"step{number}_{key}": value.clone() for key, value in _step(method, job, step).items()}
+    return values | {f"epoch{i}_text_features": value for i, value in enumerate(job.prototypes)}
 
 
 def _first_step(method: PromptAd, job: Job, step: Step) -> Tensors:
@@ -152,7 +152,7 @@ def _first_step(method: PromptAd, job: Job, step: Step) -> Tensors:
 
 def _step(method: PromptAd, job: Job, step: Step) -> Tensors:
     (terms,) = step.terms
-    found = {
+    values = {
         "lr": torch.tensor([step.lr]),
         "loss_contrastive": terms["contrastive"].reshape(1),
         "loss_margin": terms["margin"].reshape(1),
@@ -161,12 +161,12 @@ def _step(method: PromptAd, job: Job, step: Step) -> Tensors:
     }
     for kind, tensor in (("normal", job.contexts.normal), ("abnormal", job.contexts.abnormal)):
         assert tensor.grad is not None
-        found[f"grad_{kind}_ctx"] = tensor.grad
-        found[f"{kind}_ctx_after"] = tensor.detach()
+        values[f"grad_{kind}_ctx"] = tensor.grad
+        values[f"{kind}_ctx_after"] = tensor.detach()
         buffer = step.optimizer.state[tensor].get("momentum_buffer")
         if buffer is not None:
-            found[f"momentum_buffer_{kind}"] = buffer
-    return found
+            values[f"momentum_buffer_{kind}"] = buffer
+    return values
 
 
 def _blocks(method: PromptAd, images: Tensor) -> Tensors:
@@ -175,11 +175,11 @@ def _blocks(method: PromptAd, images: Tensor) -> Tensors:
     streams = method.clip.image_blocks(
         method.clip.embed_image(images), local_from=method.vv_clip.local_from, collect=every, collect_local=every
     )
-    found = {}
+    values = {}
     for i in every:
-        found[f"block_{i - 1:02d}_original_path_output"] = streams.blocks[i]
-        found[f"block_{i - 1:02d}_vv_path_output"] = streams.local_blocks[i]
-    return found
+        values[f"block_{i - 1:02d}_original_path_output"] = streams.blocks[i]
+        values[f"block_{i - 1:02d}_vv_path_output"] = streams.local_blocks[i]
+    return values
 
 
 def _infer(method: PromptAd, case: Mapping[str, Any], tensors: Arrays) -> Tensors:
@@ -188,18 +188,18 @@ def _infer(method: PromptAd, case: Mapping[str, Any], tensors: Arrays) -> Tensor
     name = case["class_names"][0]
     batch = Batch(images, labels, [name] * len(images), list(map(str, range(len(images)))), "parity")
     features = method.encode(batch)
-    found = dict(features)
+    values = dict(features)
     if name not in method.memory_bank:
         raw = {f"{key}_unnormalised": value for key, value in method.vv_clip.raw(images).items()}
-        return found | raw | _blocks(method, images)
+        return values | raw | _blocks(method, images)
     prediction = method.score(features, batch)
     visual = method.visual_grid(features, name)
-    found["visual_grid"] = visual
+    values["visual_grid"] = visual
     if method.tasks == ["cls"]:
         upsampled = resize_bilinear(visual, method.map_size, align_corners=False)
         assert prediction.scores is not None
         auroc = ImageMetrics().update(prediction.scores.cpu().numpy(), labels.cpu().numpy()).compute()["image_auroc"]
-        return found | {
+        return values | {
             "visual_upsampled": upsampled,
             "visual_map_max": upsampled.flatten(1).amax(dim=1),
             "text_score": method.text_score(features, name),
@@ -210,7 +210,7 @@ def _infer(method: PromptAd, case: Mapping[str, Any], tensors: Arrays) -> Tensor
     fused = fuse(text, visual)
     assert isinstance(prediction.maps, Tensor)
     pixel = PixelMetrics().update(prediction.maps.cpu().numpy(), tensors["input/masks"] > 0).compute()
-    return found | {
+    return values | {
         "text_grid": text,
         "fused_grid": fused,
         "fused_upsampled": resize_bilinear(fused, method.map_size, align_corners=False),

@@ -38,7 +38,7 @@ def _infer(method: VisualAd, case: Mapping[str, Any], batch: Batch) -> Tensors:
     prediction = method.score(features, batch)
     assert prediction.scores is not None
     assert isinstance(prediction.maps, Tensor)
-    found = _levels(method, outputs) | {
+    values = _levels(method, outputs) | {
         "anomaly_features": outputs.anomaly,
         "normal_features": outputs.normal,
         **{f"tokens_layer{layer:02d}_image0": outputs.rows[layer][0] for layer in method.layers},
@@ -46,17 +46,17 @@ def _infer(method: VisualAd, case: Mapping[str, Any], batch: Batch) -> Tensors:
         "anomaly_map": prediction.maps,
         "image_score": prediction.scores,
     }
-    return found | class_metrics(case, batch, prediction.scores, prediction.maps)
+    return values | class_metrics(case, batch, prediction.scores, prediction.maps)
 
 
 def _levels(method: VisualAd, outputs: VisualAdOutputs) -> Tensors:
-    found = {}
+    values = {}
     levels = zip(method.layers, outputs.level_anomaly, outputs.level_normal, outputs.maps.unbind(dim=1), strict=True)
     for layer, anomaly, normal, map_ in levels:
-        found[f"anomaly_token_layer{layer:02d}"] = anomaly
-        found[f"normal_token_layer{layer:02d}"] = normal
-        found[f"map_layer{layer:02d}"] = map_
-    return found
+        values[f"anomaly_token_layer{layer:02d}"] = anomaly
+        values[f"normal_token_layer{layer:02d}"] = normal
+        values[f"map_layer{layer:02d}"] = map_
+    return values
 
 
 def _train(method: VisualAd, settings: Mapping[str, Any], batches: Sequence[Batch]) -> Tensors:
@@ -73,7 +73,7 @@ def _train(method: VisualAd, settings: Mapping[str, Any], batches: Sequence[Batc
     )
     optimizer, scaler = build_optimizer(method, spec), torch.amp.GradScaler("cpu", enabled=False)
     method.train()
-    found: Tensors = {}
+    ours: Tensors = {}
     per_step: list[Tensors] = []
     for step in range(settings["steps"]):
         batch = batches[step % len(batches)]
@@ -82,11 +82,11 @@ def _train(method: VisualAd, settings: Mapping[str, Any], batches: Sequence[Batc
         loss = torch.stack(list(terms.values())).sum()
         if step == 0:
             tokens = torch.autograd.grad(loss, [method.anomaly_token, method.normal_token], retain_graph=True)
-            found |= _levels(method, outputs) | {"token_grad_norm": torch.stack([grad.norm() for grad in tokens])}
+            ours |= _levels(method, outputs) | {"token_grad_norm": torch.stack([grad.norm() for grad in tokens])}
         n_steps = n_epochs * len(batches)
         take_step(optimizer, scaler, loss, spec, step=step, n_steps=n_steps, n_epochs=n_epochs)
         if step == 0:
-            found |= gradients(method)
+            ours |= gradients(method)
         rates = [torch.tensor(group["lr"], dtype=torch.float64) for group in optimizer.param_groups]
         per_step.append(
             {
@@ -97,5 +97,5 @@ def _train(method: VisualAd, settings: Mapping[str, Any], batches: Sequence[Batc
                 "learning_rate_rest": rates[-1],
             }
         )
-        found |= {f"weights_after_{step + 1}/{name}": v.clone() for name, v in method.learnable_state().items()}
-    return found | {name: torch.stack([values[name].detach() for values in per_step]) for name in per_step[0]}
+        ours |= {f"weights_after_{step + 1}/{name}": v.clone() for name, v in method.learnable_state().items()}
+    return ours | {name: torch.stack([values[name].detach() for values in per_step]) for name in per_step[0]}

@@ -55,8 +55,8 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict
     method = _method(case, tensors)
     batch = _batch(_inputs(tensors))
     with torch.no_grad():
-        found = _inference(method.eval(), batch)
-    return recorded(found | _training(method.train(), batch, case["hyperparameters"], _draws(tensors)))
+        values = _inference(method.eval(), batch)
+    return recorded(values | _training(method.train(), batch, case["hyperparameters"], _draws(tensors)))
 
 
 def _inputs(tensors: Arrays) -> Tensors:
@@ -74,8 +74,8 @@ def _scoring(case: Mapping[str, Any], given: Tensors) -> Tensors:
     size = (case["image_size"][0], case["image_size"][1])
     sizes = ImageSizes(size, size, size)
     identity = given["mask_logits"].new_ones(len(given["mask_logits"]), 1)
-    masks = [next(class_sums(one[None], identity[:1], sizes)) for one in given["mask_logits"]]
-    found = {
+    masks = [next(class_sums(embedding[None], identity[:1], sizes)) for embedding in given["mask_logits"]]
+    values = {
         "text_features": features,
         "cosine": F.normalize(given["query_embedding"], dim=-1) @ features.T,
         "mask_probability": torch.cat(masks),
@@ -95,20 +95,20 @@ def _scoring(case: Mapping[str, Any], given: Tensors) -> Tensors:
         "ood": columns(features, [*counts, *extra], single),
         "merged_ood": columns(features, [*counts, *extra], merged),
     }
-    for name, one in variants.items():
-        logits = with_void(given["query_embedding"], one, given["void_embedding"], settings["logit_scale"])
+    for name, embedding in variants.items():
+        logits = with_void(given["query_embedding"], embedding, given["void_embedding"], settings["logit_scale"])
         for suffix, use_void in (("", False), ("_void", True)):
-            kept = class_probability(logits, one.n_kept, use_void=use_void)
-            found |= _scored(f"{name}{suffix}", kept, given["mask_logits"], sizes)
+            kept = class_probability(logits, embedding.n_kept, use_void=use_void)
+            values |= _scored(f"{name}{suffix}", kept, given["mask_logits"], sizes)
     for name, of in (("geometric_ensemble", "ood"), ("merged_geometric_ensemble", "merged_ood")):
-        found |= _ensembles(name, variants[of], given, settings, sizes)
-    return found
+        values |= _ensembles(name, variants[of], given, settings, sizes)
+    return values
 
 
 def _ensembles(name: str, columns: Columns, given: Tensors, settings: Mapping[str, Any], sizes: ImageSizes) -> Tensors:
     logits = with_void(given["query_embedding"], columns, given["void_embedding"], settings["logit_scale"])
     frozen = columns.logits(given["clip_query_embedding"], settings["logit_scale_out_vocabulary"])
-    found: Tensors = {}
+    values: Tensors = {}
     for suffix, use_void in (("", False), ("_void", True)):
         kept = ensembled_probability(
             logits,
@@ -119,8 +119,8 @@ def _ensembles(name: str, columns: Columns, given: Tensors, settings: Mapping[st
             beta=settings["geometric_ensemble_beta"],
             use_void=use_void,
         )
-        found |= _scored(f"{name}{suffix}", kept, given["mask_logits"], sizes)
-    return found
+        values |= _scored(f"{name}{suffix}", kept, given["mask_logits"], sizes)
+    return values
 
 
 def _scored(name: str, kept: Tensor, mask_logits: Tensor, sizes: ImageSizes) -> Tensors:
@@ -208,7 +208,7 @@ def _inference(method: VL4AD, batch: Batch) -> Tensors:
     small = F.interpolate(stages.masks[-1], size=dense.shape[-2:], mode="bilinear", align_corners=False)
     frozen = method.clip_embeddings(stages.masks[-1], dense)
     stem = method.clip.model.visual.trunk.stem(pad(batch.images))
-    found = {
+    values = {
         "features/stem_subsampled": stem[:, :, ::4, ::4],
         "features/res2_subsampled": features["stride4"][:, 0, :, ::4, ::4],
         **{f"features/res{i}": features[f"stride{1 << i}"][:, 0] for i in (3, 4, 5)},
@@ -226,14 +226,14 @@ def _inference(method: VL4AD, batch: Batch) -> Tensors:
     for name, out_vocab in (("ensemble", True), ("in_vocab", False)):
         method.settings = replace(method.settings, out_vocab=out_vocab)
         sums = torch.stack(method.class_maps(features, batch))
-        found[f"sem_seg_{name}"] = sums[:, :, ::2, ::2]
+        values[f"sem_seg_{name}"] = sums[:, :, ::2, ::2]
         maps = method.score(features, batch).maps
         assert maps is not None
-        found[f"uncertainty_{name}"] = torch.stack(list(maps))
+        values[f"uncertainty_{name}"] = torch.stack(list(maps))
     level = features["stride32"][:, 0]
     position = cast(Any, method.decoder.pixel_decoder).position_embedding(level.shape, level.device, level.dtype)
     position = position.expand(len(level), -1, -1, -1)
-    return {f"eval/{key}": value for key, value in found.items()} | {"position_encoding_level0": position}
+    return {f"eval/{key}": value for key, value in values.items()} | {"position_encoding_level0": position}
 
 
 def _draws(tensors: Arrays) -> list[Tensor]:
@@ -265,16 +265,16 @@ class _Replaying(TorchFunctionMode):
 def _adam_constants(described: str) -> dict[str, Any]:
     """betas and eps from "AdamW betas (0.9, 0.999) eps 1e-8"; what is not said is torch's default."""
     betas, eps = re.search(r"betas \(([^,]+), ([^)]+)\)", described), re.search(r"eps (\S+)", described)
-    found: dict[str, Any] = {"betas": (float(betas[1]), float(betas[2]))} if betas else {}
-    return found | ({"eps": float(eps[1])} if eps else {})
+    values: dict[str, Any] = {"betas": (float(betas[1]), float(betas[2]))} if betas else {}
+    return values | ({"eps": float(eps[1])} if eps else {})
 
 
 def _training(method: VL4AD, batch: Batch, settings: Mapping[str, Any], draws: Sequence[Tensor]) -> Tensors:
     terms: Tensors = {}
     pairs: list[list[tuple[Tensor, Tensor]]] = []
     hooks = [
-        method.criterion.register_forward_hook(lambda _module, _given, found: terms.update(found)),
-        method.criterion.criterion.matcher.register_forward_hook(lambda _module, _given, found: pairs.append(found)),
+        method.criterion.register_forward_hook(lambda _module, _given, values: terms.update(values)),
+        method.criterion.criterion.matcher.register_forward_hook(lambda _module, _given, values: pairs.append(values)),
     ]
     with _Replaying(draws):
         total = torch.stack(list(method.loss(method.encode(batch), batch).values())).sum()
@@ -297,11 +297,11 @@ def _training(method: VL4AD, batch: Batch, settings: Mapping[str, Any], draws: S
     norm = nn.utils.clip_grad_norm_(named.values(), settings["grad_clip_norm"])
     gradients = {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in named.items()}
     optimizer.step()
-    found = {"total_loss": total, "grad_norm_before_clip": norm}
-    found |= {f"weighted_{key.replace('cross_entropy', 'ce')}": value for key, value in terms.items()}
-    found |= {f"clipped_grad/{name}": value for name, value in to_official(gradients).items()}
-    found |= {f"after_step/{name}": value for name, value in method.learnable_state().items()}
+    values = {"total_loss": total, "grad_norm_before_clip": norm}
+    values |= {f"weighted_{key.replace('cross_entropy', 'ce')}": value for key, value in terms.items()}
+    values |= {f"clipped_grad/{name}": value for name, value in to_official(gradients).items()}
+    values |= {f"after_step/{name}": value for name, value in method.learnable_state().items()}
     for number, images in enumerate(pairs):
         for image, (query, target) in enumerate(images):
-            found |= {f"match_{number}_image{image}_query": query, f"match_{number}_image{image}_target": target}
-    return {f"train/{key}": value for key, value in found.items()}
+            values |= {f"match_{number}_image{image}_query": query, f"match_{number}_image{image}_target": target}
+    return {f"train/{key}": value for key, value in values.items()}

@@ -27,8 +27,8 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict
     if "input/reference_images" in tensors:
         _adapt(method, batch, given(tensors["input/reference_images"]))
     with torch.no_grad():
-        found = _compute(method, batch)
-    return {f"expected/{key}": value.cpu().numpy() for key, value in found.items()}
+        values = _compute(method, batch)
+    return {f"expected/{key}": value.cpu().numpy() for key, value in values.items()}
 
 
 def _adapt(method: WinClip, batch: Batch, references: torch.Tensor) -> None:
@@ -49,7 +49,7 @@ def _compute(method: WinClip, batch: Batch) -> dict[str, torch.Tensor]:
     prediction = method.score(features, batch)
     assert prediction.scores is not None
     assert isinstance(prediction.maps, torch.Tensor)
-    found = {
+    values = {
         "text_embeddings": method.text_embeddings(batch.class_names[0]),
         "image_embeddings": features["image"],
         "patch_embeddings": features["patches"],
@@ -61,21 +61,21 @@ def _compute(method: WinClip, batch: Batch) -> dict[str, torch.Tensor]:
     for scale in method.scales:
         windows = features[f"windows_{scale}"]
         scores = method.probability(windows, batch)
-        found |= {
+        values |= {
             f"window_embeddings_{scale}": windows,
             f"window_masks_{scale}": window_masks(side, scale),
             f"zero_shot_window_scores_{scale}": scores,
             f"zero_shot_scale_map_{scale}": harmonic_to_patches(scores, side, scale),
         }
     if not method.memory_bank:
-        return found
+        return values
     near = method.associations(features, batch)
-    found |= {
+    values |= {
         "few_shot_patch_map": near["patches"].unflatten(1, (side, side)),
         "few_shot_map": method.few_shot_map(features, batch),
     }
     for scale in method.scales:
         scores = near[f"windows_{scale}"]
-        found[f"few_shot_window_scores_{scale}"] = scores
-        found[f"few_shot_scale_map_{scale}"] = harmonic_to_patches(scores, side, scale)
-    return found
+        values[f"few_shot_window_scores_{scale}"] = scores
+        values[f"few_shot_scale_map_{scale}"] = harmonic_to_patches(scores, side, scale)
+    return values
