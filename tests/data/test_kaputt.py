@@ -59,6 +59,22 @@ def test_whole_pictures_and_a_part_of_the_classes(tmp_path: Path, draw: Callable
     assert all("/query-data/image/" in sample.key for sample in samples)
 
 
+def test_minor_defects_are_left_out_where_major_ones_are_asked_for(tmp_path: Path, draw: Callable[..., Path]) -> None:
+    root = write(tmp_path, draw, major_defect=False)
+    found = SPEC.survey(root, options={"severity": "major"})
+    assert [(s.class_name, s.split, s.label) for s in found.samples] == [
+        ("cardboard", "train", 0),
+        ("cardboard", "test", 0),
+        ("paper", "test", -1),
+    ]
+    assert [(note.text, note.in_rows) for note in found.notes] == [("images of minor defects are left out", True)]
+    write(tmp_path, draw, major_defect=True)
+    assert [s.label for s in SPEC.index(root, options={"severity": "major"})] == [0, 0, 1, 1, -1]
+    write(tmp_path, draw)
+    with pytest.raises(UserError, match="the table lacks major_defect"):
+        SPEC.index(root, options={"severity": "major"})
+
+
 def test_what_is_wrong_is_one_line(tmp_path: Path, draw: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     root = write(tmp_path, draw, item_material="glass")
     with pytest.raises(UserError, match=r"an item is of 'glass' .*row 0"):

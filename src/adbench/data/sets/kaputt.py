@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from adbench.data.catalogue import register
 from adbench.data.sample import Sample
-from adbench.data.survey import Entry
+from adbench.data.survey import Entry, Note
 from adbench.data.tree import select
 from adbench.errors import UserError
 
@@ -53,30 +53,43 @@ _SPLITS = ("train", "validation", "test")
         "data.pictures=crop, the default, reads the item cut out of its tray; image the whole tray.",
         "Training images hold defects too; support sets are drawn from the others. The few-shot setting of the paper, "
         "each item's own one to three reference images, is not built: support here is per class.",
-        "Any defect counts. Major defects apart, as AP_major of the paper, are not evaluated.",
+        "Any defect counts: image AP is the AP_any of papers. With data.severity=major, images of minor defects are "
+        "left out, of training too: image AP is their AP_major then, and rows say so. Recall at 50 % precision and 1 % "
+        "FPR: eval.metrics=image_recall_at_precision@0.5,image_recall_at_fpr@0.01.",
+        "Published figures are of all items together; here they are means over the materials, as for other sets.",
         "Of images without a label (Kaputt 2's test) scores are given and no figures.",
     ),
 )
-def index(root: Path, classes: Sequence[str] | None, *, pictures: Literal["crop", "image"] = "crop") -> Iterator[Entry]:
+def index(
+    root: Path,
+    classes: Sequence[str] | None,
+    *,
+    pictures: Literal["crop", "image"] = "crop",
+    severity: Literal["any", "major"] = "any",
+) -> Iterator[Entry]:
     """Index the query images by their tables."""
     place = root / "datasets" if (root / "datasets").is_dir() else root
     tables = {split: place / f"query-{split}.parquet" for split in _SPLITS}
     wanted = set(select(_MATERIALS, classes, where=root))
     for split, table in tables.items():
         if table.is_file():
-            yield from _split(root, table, split, pictures, wanted)
+            yield from _split(root, table, split, pictures, wanted, severity)
+    if severity == "major":
+        yield Note("images of minor defects are left out", in_rows=True)
 
 
-def _split(root: Path, table: Path, split: str, pictures: str, wanted: set[str]) -> Iterator[Sample]:
+def _split(root: Path, table: Path, split: str, pictures: str, wanted: set[str], severity: str) -> Iterator[Sample]:
     column, prefix = f"query_{pictures}", ""
-    for number, record in enumerate(_records(table, ("item_material", column))):
+    needed = ("item_material", column, *(("major_defect",) if severity == "major" else ()))
+    for number, record in enumerate(_records(table, needed)):
         material, key, defect = record["item_material"], str(record[column]), record.get("defect")
         if number == 0 and not (root / key).is_file():
             prefix = f"query-{pictures}/"  # as the archives of single kinds of pictures are unpacked
         if material not in _MATERIALS:
             what = f"an item is of {material!r}"
             raise UserError(what, where=f"{table}, row {number}", hint=f"known materials: {', '.join(_MATERIALS)}")
-        if material in wanted:
+        minor = severity == "major" and defect and not record["major_defect"]
+        if material in wanted and not minor:
             label = -1 if defect is None else int(bool(defect))
             yield Sample(
                 path=root / f"{prefix}{key}",
