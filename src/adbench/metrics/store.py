@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from adbench.errors import UserError
 from adbench.metrics.inputs import Scores
 
-SHARD_BYTES = 1 << 30  # large: each shard is searched for every threshold
+SHARD_BYTES = 1 << 31  # large: each shard is searched for every threshold
 SMALLEST_SHARD_BYTES = 1 << 16
 _SLICE = 1 << 16  # scores searched at a time: they stay in the processor's cache
 
@@ -69,7 +69,7 @@ class ScoreStore:
     def __init__(self, memory_limit: int) -> None:
         self.memory_limit = memory_limit
         self.size = 0
-        self._shard_bytes = max(min(SHARD_BYTES, memory_limit // 4), SMALLEST_SHARD_BYTES)
+        self._shard_bytes = max(min(SHARD_BYTES, memory_limit // 2), SMALLEST_SHARD_BYTES)
         self._shards: list[Stored] = []
         # The next shard. Allocated whole, but memory that was never written to takes no room
         self._buffer: Scores = np.empty(0, np.float32)
