@@ -14,6 +14,7 @@ from torch import Tensor
 
 from adbench.data.contents import ContentTally
 from adbench.data.sample import Batch
+from adbench.engine.confidence import objects_of
 from adbench.engine.image_size import at_image_size, masks_at_image_size, resized
 from adbench.engine.optional_metrics import OptionalMetrics, Thresholds
 from adbench.engine.settings import EvalSettings, MetricSet
@@ -65,6 +66,7 @@ class ClassAccumulator:
         )
         self.contents = ContentTally()
         self.images: list[dict[str, Any]] = []
+        self.dataset = ""
         self.n_images = 0
         self.n_anomalous = self.n_unknown = 0
         self.seconds = 0.0
@@ -90,6 +92,7 @@ class ClassAccumulator:
                     self._update_pixels(prediction.maps, batch, batch.truth)
                     self.has_masks = True
         self.images += image_scores(prediction, batch)
+        self.dataset = batch.dataset
         self.n_images += len(batch)
         self.n_anomalous += int((labels == 1).sum())
         self.n_unknown += int((~known).sum())
@@ -121,6 +124,7 @@ class ClassAccumulator:
         self.optional.merge(other.optional)
         self.contents.merge(other.contents)
         self.images += other.images
+        self.dataset = self.dataset or other.dataset
         self.n_images += other.n_images
         self.n_anomalous += other.n_anomalous
         self.n_unknown += other.n_unknown
@@ -139,7 +143,8 @@ class ClassAccumulator:
         metrics = {f"{level}_{rule}": threshold for (level, rule), threshold in self.optional.thresholds.items()}
         notes, pro = self.contents.notes(), list[Point]()
         if self.has_scores:
-            values, remarks = self.optional.of_images(self.image_metrics)
+            scored = [image["path"] for image in self.images if image["label"] >= 0 and image["score"] is not None]
+            values, remarks = self.optional.of_images(self.image_metrics, objects_of(self.dataset, scored))
             metrics |= {**self.image_metrics.compute(thresholds=True), **values}
             notes += remarks
         if self.road_metrics is not None:

@@ -81,6 +81,12 @@ def unit_of(dataset: str) -> Callable[[str], str] | None:
     return catalogue.get(dataset).unit_of if dataset in catalogue.names() else None
 
 
+def objects_of(dataset: str, paths: Sequence[str]) -> list[str] | None:
+    """What each of these images of a data set shows; None: every image shows something else."""
+    unit = unit_of(dataset.partition(":")[0])
+    return None if unit is None else [unit(path) for path in paths]
+
+
 def stream(seed: int, dataset: str, class_name: str) -> np.random.Generator:
     """The random stream of a class."""
     text = f"{dataset}\0{class_name}".encode("utf-8", "surrogateescape")

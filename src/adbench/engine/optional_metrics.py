@@ -10,6 +10,7 @@ from adbench.data.defects import DefectMask
 from adbench.metrics import ImageMetrics
 from adbench.metrics.inputs import Maps, Masks
 from adbench.metrics.metric import Level
+from adbench.metrics.objects import by_object
 from adbench.metrics.registry import Column
 from adbench.metrics.spro import Channel, Saturation
 
@@ -69,10 +70,14 @@ class OptionalMetrics:
             by_defects.merge(other._defects[source])
         self._n_unsaturated += other._n_unsaturated
 
-    def of_images(self, images: ImageMetrics) -> tuple[dict[str, float], list[str]]:
-        """Values by column, from the scores and labels that `images` holds, and notes."""
+    def of_images(self, images: ImageMetrics, objects: Sequence[str] | None) -> tuple[dict[str, float], list[str]]:
+        """Values by column, from the scores and labels that `images` holds, and notes.
+
+        objects  what each of them shows, where several show the same
+        """
         values, notes = {}, []
-        scores, labels = images.content()
+        of_images = images.content()
+        of_objects = None if objects is None else by_object(*of_images, objects)
         for column in self._of_images:
             parameter = self._number(column)
             metric, given = column.metric, () if column.metric.parameter is None else (parameter,)
@@ -80,12 +85,17 @@ class OptionalMetrics:
                 values[column.key] = math.nan
                 notes.append(f"{column.key} is undefined: the scores do not claim to be probabilities")
                 continue
-            values[column.key] = metric.of_images(scores, labels, *given) if metric.of_images is not None else math.nan
+            measured = of_objects if metric.by_object else of_images
+            if measured is None:
+                values[column.key] = math.nan
+                notes.append(f"{column.key} is undefined: nothing tells which images show the same object")
+                continue
+            values[column.key] = metric.of_images(*measured, *given) if metric.of_images is not None else math.nan
             if isinstance(column.parameter, str) and parameter is not None and math.isnan(parameter):
                 notes.append(f"{column.key} is undefined: no validation images, so no threshold of them")
-            elif len(scores) < metric.least_images:
+            elif len(measured[0]) < metric.least_images:
                 notes.append(
-                    f"{column.key} of {len(scores)} images is biased upwards (fewer than {metric.least_images})"
+                    f"{column.key} of {len(measured[0])} images is biased upwards (fewer than {metric.least_images})"
                 )
         return values, notes
 

@@ -79,6 +79,8 @@ class Metric:
     unit             "share": in [0, 1], averaged over classes. "score": a threshold, of single classes
     parameter        None: it has none
     of_images        value from scores (N,), labels (N,) and, where there is one, the parameter
+    by_object        `of_images` is given objects that several images show (see `metrics.objects`); undefined where
+                     nothing tells which images show the same one
     of_pixels        accumulator from the parameter (None: it has none) and its share of the memory limit in bytes.
                      Metrics with the same function and parameter share an accumulator
     of_defects       accumulator of maps and of the masks of single defects with their saturation, both at the size of
@@ -102,6 +104,7 @@ class Metric:
     of_images: Callable[..., float] | None = None
     of_pixels: Callable[[float | None, int], PixelAccumulator] | None = None
     of_defects: Callable[[int], DefectAccumulator] | None = None
+    by_object: bool = False
     probabilities: bool = False
     every_score: bool = False
     least_images: int = 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from adbench.data import catalogue
-from adbench.engine.confidence import with_intervals
+from adbench.engine.confidence import objects_of, with_intervals
 from adbench.engine.means import is_over_datasets, mean_rows
 from adbench.engine.optional_metrics import OptionalMetrics
 from adbench.engine.rows import MEAN, is_share, summarise_seeds
@@ -104,7 +104,7 @@ def _of_class(
         counts = {"n_images": len(images), "n_anomalous": None if -1 in labels else sum(labels)}
         known = [image for image in images if image["label"] >= 0 and image["score"] is not None]
         metrics = ImageMetrics().update([image["score"] for image in known], [image["label"] for image in known])
-        values |= {**metrics.compute(thresholds=True), **_optional(row, metrics)}
+        values |= {**metrics.compute(thresholds=True), **_optional(row, metrics, known)}
     printed = summarise({row["class_name"]: values}, _protocol(row))[row["class_name"]]  # zeros, of some protocols
     return {**counts, **{key: value for key, value in printed.items() if key in row}}
 
@@ -121,9 +121,10 @@ def optional_metrics(row: Row) -> OptionalMetrics:
     return OptionalMetrics(columns, thresholds, probabilities=True, memory_limit=4 << 30)
 
 
-def _optional(row: Row, images: ImageMetrics) -> dict[str, float]:
+def _optional(row: Row, images: ImageMetrics, scores: Sequence[Score]) -> dict[str, float]:
     """The columns of a class that follow from scores and labels; what is undefined stays so."""
-    values, _ = optional_metrics(row).of_images(images)
+    objects = objects_of(row["dataset"], [image["path"] for image in scores])
+    values, _ = optional_metrics(row).of_images(images, objects)
     return {key: value for key, value in values.items() if _is_number(row[key])}
 
 

@@ -74,6 +74,8 @@ realiad_{1024,512,256}/<class>/NG/<kind>/SNNNN/NAME.{jpg,png}""",
         "it.",
         "151,050 images in all, 99,721 of them normal; a measured copy has as many, and 51,329 masks. Numbers per "
         "class could not be found, so they are not checked.",
+        "Figures per part, whose score is the maximum over its five views: "
+        "eval.metrics=object_auroc,object_ap,object_f1max.",
         "Classes of which no table or no folder is there are left out.",
     ),
 )

@@ -50,7 +50,8 @@ realiadvariety_{1024,raw}/[<class>/]<class>/{OK,NG}/.../NAME""",
         "Dinomaly2 and AnomalyVFM have it; data.label=kind calls it anomalous, and then it has to be left out for its "
         "missing mask (data.broken=skip). Rows say how many there are.",
         "One source counts 19,955 training views, all normal, and 178,995 test views; numbers are not checked.",
-        "Intervals draw the views of a part together. Figures per part, the maximum over its views, are not given.",
+        "Intervals draw the views of a part together. Figures per part, whose score is the maximum over its views: "
+        "eval.metrics=object_auroc,object_ap,object_f1max.",
         "Kinds of defects may differ in case alone (porosity, Porosity).",
     ),
 )
