@@ -110,7 +110,7 @@ def test_a_checkpoint_stands_between_the_files_and_the_command_line() -> None:
             "clip": {"name": "ViT-B-16", "pretrained": "openai", "image_size": 224},
         },
     )
-    config = eval_config(words, ["mvtec"], [restored], missing="error")
+    config = eval_config(words, ["mvtec"], [restored, words.layer(["mvtec"])], missing="error")
     assert (config.hyperparameters["prompting_depth"], config.hyperparameters["prompting_length"]) == (2, 7)
     assert (config.clip.name, config.clip.image_size) == ("ViT-B-16", 96)
 

@@ -78,23 +78,22 @@ def load_benchmark(name: str, where: str = "") -> Benchmark:
     return benchmark
 
 
-def chosen_benchmark(overrides: Overrides) -> Benchmark | None:
-    """The benchmark that `benchmark=NAME`, `data=NAME` or no data at all stand for; None where data sets are named.
+def chosen_data(overrides: Overrides) -> tuple[Benchmark | None, list[str]]:
+    """The benchmark that `benchmark=NAME`, `data=NAME` or no data at all stand for, None where data sets are named; and
+    the data sets in the table's order: as they were typed, or all of the benchmark.
 
     Raises UserError for data=... of a benchmark that does not hold it.
     """
-    asked = overrides.get("benchmark")
-    if asked is None:
-        if not overrides.data:
-            return load_benchmark(DEFAULT)
-        (first, *others) = overrides.data
-        if others or first in choices("data"):
-            return None
-        if first not in choices("benchmark"):
-            raise unknown("data set", first, [*choices("data"), *choices("benchmark")], where=overrides.word("data"))
-        return load_benchmark(first, overrides.word("data"))
-    benchmark = load_benchmark(str(asked), overrides.word("benchmark"))
-    for name in overrides.data:
-        if name not in benchmark.data:
-            raise unknown(f"data set of benchmark {benchmark.name}", name, benchmark.data, where=overrides.word("data"))
-    return benchmark
+    asked, typed, word = overrides.get("benchmark"), overrides.data, overrides.word("data")
+    if asked is not None:
+        benchmark = load_benchmark(str(asked), overrides.word("benchmark"))
+        for name in typed:
+            if name not in benchmark.data:
+                raise unknown(f"data set of benchmark {benchmark.name}", name, benchmark.data, where=word)
+        return benchmark, typed or list(benchmark.data)
+    if len(typed) > 1 or (typed and typed[0] in choices("data")):
+        return None, typed
+    if typed and typed[0] not in choices("benchmark"):
+        raise unknown("data set", typed[0], [*choices("data"), *choices("benchmark")], where=word)
+    benchmark = load_benchmark(typed[0] if typed else DEFAULT, word)
+    return benchmark, list(benchmark.data)

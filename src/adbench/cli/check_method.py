@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from adbench.cli.override_parser import choices
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
-from adbench.typed import make
 
 if TYPE_CHECKING:
     from adbench.contract import Subject
@@ -60,8 +59,8 @@ def run(argv: Sequence[str]) -> int:
 def subject_of(overrides: Overrides, folder: Path) -> Subject:
     """The method that words name, as `train` would build it. Raises UserError where it cannot be built."""
     from adbench.cli.components import load_backbone
-    from adbench.cli.config import ClipConfig
-    from adbench.cli.layers import Layer, lay_over, settle
+    from adbench.cli.config import detector_settings
+    from adbench.cli.layers import Layer
     from adbench.contract import Subject
     from adbench.data import catalogue
     from adbench.engine.device import resolve_device
@@ -70,17 +69,13 @@ def subject_of(overrides: Overrides, folder: Path) -> Subject:
     name = str(overrides.method)
     cls = method_class(name)
     data = "road_demo" if cls.supervision == "segmentation" else "folder"
-    typed = overrides.layer([])
-    clip = {} if "clip" in overrides else {"clip": "demo" if "vit" in cls.towers else "toy_convnext"}
-    tree = settle("eval", [Layer({**clip, **typed.choices})], [data])
-    tree = lay_over(tree, {key: typed.values[key] for key in ("method", "clip") if key in typed.values})
-    given = {key: value for key, value in tree["method"].items() if key != "name"}
-    config = make(ClipConfig, tree["clip"], "clip")
+    clip = Layer({"clip": "demo" if "vit" in cls.towers else "toy_convnext"})
+    hyperparameters, config = detector_settings(overrides, clip, data)
     device = resolve_device(str(overrides.get("device", "cpu")))
     subject = Subject(
         name=name,
         load_clip=lambda: load_backbone(config, device),
-        hyperparameters=cls.check_hyperparameters(given),
+        hyperparameters=hyperparameters,
         folder=folder,
         n_classes=len(catalogue.get("road_demo").class_names),
     )

@@ -122,7 +122,7 @@ def train_config(overrides: Overrides) -> TrainConfig:
     """The settings of `train`. Raises UserError for an unknown key, choice or type of value."""
     if not overrides.data:
         raise UserError("train needs data", hint=f"add data=NAME, one of {', '.join(choices('data'))}")
-    tree = settled(overrides, overrides.data)
+    tree = settled(overrides, overrides.data, [overrides.layer(overrides.data)])
     support = support_settings(tree["support"])
     if len(support.k) > 1:
         shown = ",".join(map(str, support.k))
@@ -135,37 +135,44 @@ def train_config(overrides: Overrides) -> TrainConfig:
     return _typed(TrainConfig, tree)
 
 
-def eval_config(
-    overrides: Overrides,
-    data: Sequence[str],
-    layers: Sequence[Layer] = (),
-    *,
-    named: Sequence[str] = (),
-    **decided: Any,
-) -> EvalConfig:
-    """The settings of `eval` for the data sets `data`, of those `named` by the command (by default these are all).
+def eval_config(overrides: Overrides, data: Sequence[str], layers: Sequence[Layer], **decided: Any) -> EvalConfig:
+    """The settings of `eval` for the data sets `data`; `layers`: see `settled`.
 
-    `layers` lie between the YAML files and what was typed; `decided`: checkpoint, benchmark and missing.
+    decided  checkpoint, benchmark and missing
     """
-    tree = {**settled(overrides, data, layers, named=named), **decided}
+    tree = {**settled(overrides, data, layers), **decided}
     lists = {key: _as_list(tree["eval"][key]) for key in ("aupro_limit", "metrics") if key in tree["eval"]}
     tree["eval"] = {**tree["eval"], **lists, "seed": tree["seed"]}
     return _typed(EvalConfig, tree)
 
 
-def settled(
-    overrides: Overrides, data: Sequence[str], layers: Sequence[Layer] = (), *, named: Sequence[str] = ()
-) -> Tree:
-    """YAML files, `layers` and what was typed, as one dictionary. Raises UserError for a key that there is not."""
-    typed = overrides.layer(data, named)
-    for name in data:
-        check_choice("data", name, overrides.word("data"))
-    if not any("method" in layer.choices for layer in (*layers, typed)):
+def settled(overrides: Overrides, data: Sequence[str], layers: Sequence[Layer]) -> Tree:
+    """YAML files and `layers`, of which the last is what was typed, as one dictionary.
+
+    Raises UserError for a key that there is not.
+    """
+    *between, typed = layers
+    if not any("method" in layer.choices for layer in layers):
         known = ", ".join(choices("method"))
         raise UserError(f"{overrides.command} needs a method", hint=f"add method=NAME, one of {known}")
-    below = settle(overrides.command, [*layers, Layer(typed.choices)], data)
+    below = settle(overrides.command, [*between, Layer(typed.choices)], data)
     overrides.check_known(below)
     return lay_over(below, typed.values)
+
+
+def detector_settings(overrides: Overrides, layer: Layer, data: str) -> tuple[dict[str, Any], ClipConfig]:
+    """The hyperparameters of a method, checked, and its backbone: what `layer` says of them, under what was typed.
+
+    data  the set by whose kind the YAML files are chosen
+    """
+    from adbench.methods import method_class
+
+    typed = overrides.layer([])
+    tree = settle("eval", [layer, Layer(typed.choices)], [data])
+    tree = lay_over(tree, {key: typed.values[key] for key in ("method", "clip") if key in typed.values})
+    hyperparameters = dict(tree["method"])
+    method = hyperparameters.pop("name")
+    return method_class(method).check_hyperparameters(hyperparameters), make(ClipConfig, tree["clip"], "clip")
 
 
 def _typed(cls: type[_Config], tree: Tree) -> _Config:
@@ -189,8 +196,8 @@ def _typed(cls: type[_Config], tree: Tree) -> _Config:
 
 def data_config(overrides: Overrides, name: str) -> DataConfig:
     """The settings of one data set, for commands that take nothing else. Raises UserError for an option it lacks."""
-    check_choice("data", name, overrides.word("data") or name)
-    below, typed = data_defaults(name), overrides.layer([name]).values.get("data", {}).get(name, {})
+    typed = overrides.layer([name]).values.get("data", {}).get(name, {})
+    below = data_defaults(name)
     for key in (f"data.{option}" for option in typed if option not in below):
         raise unknown_setting(overrides.word(key), key, [f"data.{item}" for item in below], overrides.command)
     return _data_config(name, lay_over(below, typed), "data")

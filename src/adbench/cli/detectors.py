@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError, unknown
-from adbench.typed import expanded, make, read
+from adbench.typed import expanded, read
 
 if TYPE_CHECKING:
     from adbench.api.detector import Detector
@@ -47,8 +47,7 @@ def open_detector(
     from adbench.api.detector import Detector
     from adbench.cli.checkpoints import find_checkpoint
     from adbench.cli.components import load_backbone
-    from adbench.cli.config import ClipConfig
-    from adbench.cli.layers import Layer, lay_over, settle
+    from adbench.cli.config import detector_settings
     from adbench.engine.device import resolve_device
     from adbench.engine.rng import seed_streams
     from adbench.engine.weights import load_weights
@@ -59,17 +58,11 @@ def open_detector(
     if checkpoint.path is None and chosen.supervision != "none":
         hint = f"train it (python -m adbench train method={checkpoint.method} data=...), or give checkpoint=RUN"
         raise UserError(f"method {checkpoint.method} says nothing before it is trained", hint=hint)
-    typed = overrides.layer([])
-    given = {key: typed.values[key] for key in ("method", "clip") if key in typed.values}
-    # The settings of `eval` on any folder of pictures: they say method and backbone.
-    tree = settle("eval", [checkpoint.layer(overrides), Layer(typed.choices)], ["folder"])
-    tree = lay_over(tree, given)
-    hyperparameters = {key: value for key, value in tree["method"].items() if key != "name"}
-    hyperparameters = chosen.check_hyperparameters(hyperparameters)
+    hyperparameters, backbone = detector_settings(overrides, checkpoint.layer(overrides), "folder")
     if check is not None:
         check(chosen, hyperparameters)
     device = resolve_device(str(overrides.get("device", "auto")))
-    clip = load_backbone(make(ClipConfig, tree["clip"], "clip"), device)
+    clip = load_backbone(backbone, device)
     seed = whole_number(overrides, "seed", 111, least=0)
     torch.manual_seed(seed)
     method = build(checkpoint.method, clip, **hyperparameters)

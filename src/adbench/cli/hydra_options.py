@@ -20,7 +20,7 @@ def show_info(command: str, overrides: Sequence[str], topic: str) -> None:
     if topic not in INFO:
         raise unknown("topic of --info", topic, INFO, where=command)
     read = Overrides(command, overrides)
-    groups = [f"{group}={name}" for group, name in read.layer(read.data or ["data"]).choices.items()]
+    groups = [f"{group}={name}" for group, name in read.choices.items()]
     with hydra_on_configs() as hydra:
         hydra.show_info(topic, config_name=command, overrides=[*groups, *(f"data={name}" for name in read.data[:1])])
 

@@ -40,6 +40,11 @@ class Layer:
     choices: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
 
+    def of(self, data: Sequence[str]) -> Layer:
+        """The same for a part of the data sets."""
+        options = {name: options for name, options in self.values.get("data", {}).items() if name in data}
+        return Layer(self.choices, {**self.values, "data": options})
+
 
 class Deleted:
     """Stands in a layer for a key of a mapping that is to go (`~trainer.mosaic.mvtec`)."""

@@ -84,28 +84,32 @@ class Overrides:
                     override.word, key, known + ["data.root", "data.classes"] * ("data.*" in keys), self.command
                 )
 
-    def layer(self, data: Sequence[str], named: Sequence[str] = ()) -> Layer:
-        """What was typed, for the data sets `data`: a part of those that the command names (`named`, or all of them).
+    @property
+    def choices(self) -> dict[str, str]:
+        """The entries of groups that were typed, but for data sets."""
+        return {group: str(self.get(group)) for group in KINDS if group in self and group != "data"}
 
-        Raises UserError for a setting of data that does not say whose it is, and for one of a data set that is not
-        named.
+    def layer(self, data: Sequence[str]) -> Layer:
+        """What was typed, for the data sets `data`, all that the command names.
+
+        Raises UserError for an unknown one, for a setting of data that does not say whose it is, and for one of a data
+        set that is not named.
         """
-        named = named or data
+        for name in data:
+            check_choice("data", name, self.word("data") or name)
         values: Tree = {}
         for key, override in self.by_key.items():
             value = Deleted if override.action == "delete" else override.value
             if isinstance(value, Written) and isinstance(value.value, dict):
                 value = value.value  # joined with what is below, key by key
             if key.startswith("data."):
-                owner, option = self._owner(override, named)
-                if owner in data:
-                    values = lay_over(values, {"data": {owner: {option: value}}})
+                owner, option = self._owner(override, data)
+                values = lay_over(values, {"data": {owner: {option: value}}})
             elif key.startswith("method.") and isinstance(value, Written):
                 values = lay_over(values, nested({key: replace(value, may_name=False)}))
             elif key not in KINDS and key not in ("checkpoint", "benchmark"):
                 values = lay_over(values, nested({key: value}))
-        chosen = {group: str(self.get(group)) for group in KINDS if group in self and group != "data"}
-        return Layer(chosen, values)
+        return Layer(self.choices, values)
 
     def check_known(self, tree: Mapping[str, Any]) -> None:
         """Raise UserError, with the nearest key, for a typed key that the composed settings `tree` do not have."""

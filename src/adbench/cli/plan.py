@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adbench.cli.benchmark import EVERY_OTHER, Benchmark, chosen_benchmark
+from adbench.cli.benchmark import EVERY_OTHER, Benchmark, chosen_data
 from adbench.cli.checkpoints import LATEST, UNTRAINED, ChosenCheckpoint, find_checkpoint
 from adbench.cli.config import EvalConfig, eval_config
-from adbench.cli.overrides import Overrides, check_choice
+from adbench.cli.overrides import Overrides
 from adbench.data import catalogue
 from adbench.data.tree import is_occupied
 from adbench.errors import UserError, unknown
@@ -73,25 +73,23 @@ def make_plan(overrides: Overrides) -> Plan:
 
     Raises UserError where nothing can be evaluated.
     """
-    benchmark = chosen_benchmark(overrides)
-    order = _order(overrides, benchmark)
-    overrides.layer(order)  # says now what is wrong with settings of data
-    served = _served(overrides, order, benchmark)
+    benchmark, order = chosen_data(overrides)
+    typed = overrides.layer(order)
+    served, skip = _served(overrides, order, benchmark), _skips(overrides, benchmark)
+    absent = absent_sets(order, overrides)
     # Weights first: a command without any would fail on every data set.
     checkpoints = {asked: find_checkpoint(asked, overrides) for asked in dict.fromkeys(served.values())}
-    skip = _skips(overrides, benchmark)
-    absent = absent_sets(order, overrides)
     if not skip:
         _refuse_absent(absent, len(order))
         absent = {}
     present = [name for name in order if name not in absent]
     if not present:
-        raise _nothing_there(order, overrides, benchmark)
+        raise _nothing_there(order, overrides.data_dir, benchmark)
     parts = []
     for asked, checkpoint in checkpoints.items():
         data = [name for name in present if served[name] == asked]
         if data:
-            layers = [checkpoint.layer(overrides)]
+            layers = [checkpoint.layer(overrides), typed.of(data)]
             if benchmark is not None:
                 of_benchmark = benchmark.layer(checkpoint.method, data, fitted=checkpoint.is_fitted)
                 layers = [checkpoint.shots(), of_benchmark, *layers]
@@ -99,7 +97,6 @@ def make_plan(overrides: Overrides) -> Plan:
                 overrides,
                 data,
                 layers,
-                named=order,
                 checkpoint=str(checkpoint.path or UNTRAINED),
                 benchmark=None if benchmark is None else benchmark.name,
                 missing="skip" if skip else "error",
@@ -110,11 +107,10 @@ def make_plan(overrides: Overrides) -> Plan:
 
 def preview(overrides: Overrides) -> EvalConfig:
     """The settings that the words and YAML files alone come to: no weights, and no data, need to be there."""
-    benchmark = chosen_benchmark(overrides)
-    order = _order(overrides, benchmark)
-    layers = []
+    benchmark, order = chosen_data(overrides)
+    layers = [overrides.layer(order)]
     if benchmark is not None and overrides.method is not None:
-        layers = [benchmark.layer(overrides.method, order)]
+        layers.insert(0, benchmark.layer(overrides.method, order))
     return eval_config(
         overrides,
         order,
@@ -123,13 +119,6 @@ def preview(overrides: Overrides) -> EvalConfig:
         benchmark=None if benchmark is None else benchmark.name,
         missing="skip" if _skips(overrides, benchmark) else "error",
     )
-
-
-def _order(overrides: Overrides, benchmark: Benchmark | None) -> list[str]:
-    """The data sets in the table's order: as they were typed, or all of the benchmark."""
-    if benchmark is None or "benchmark" in overrides:
-        return overrides.data or list(benchmark.data if benchmark is not None else ())
-    return list(benchmark.data)
 
 
 def _served(overrides: Overrides, order: Sequence[str], benchmark: Benchmark | None) -> dict[str, str | None]:
@@ -164,7 +153,6 @@ def absent_sets(order: Sequence[str], overrides: Overrides) -> dict[str, str]:
     """The data sets whose folder is missing or empty, with that folder. Sets that render themselves are there."""
     absent = {}
     for name in order:
-        check_choice("data", name, overrides.word("data"))
         spec = catalogue.get(name)
         given = overrides.get(f"data.{name}.root") or overrides.get("data.root")
         folder = spec.default_root(overrides.data_dir) if given is None else Path(str(given)).expanduser()
@@ -183,10 +171,10 @@ def _refuse_absent(absent: Mapping[str, str], n_named: int) -> None:
         )
 
 
-def _nothing_there(order: Sequence[str], overrides: Overrides, benchmark: Benchmark | None) -> UserError:
+def _nothing_there(order: Sequence[str], data_dir: Path, benchmark: Benchmark | None) -> UserError:
     what = f"of benchmark {benchmark.name} " if benchmark is not None else ""
     return UserError(
         f"none of the {len(order)} data sets {what}is there: {', '.join(order)}",
-        where=f"looked for them in {overrides.data_dir}",
+        where=f"looked for them in {data_dir}",
         hint="put one into data_dir/NAME (python -m adbench data list), give data_dir=DIR, or name another data=NAME",
     )
