@@ -21,6 +21,7 @@ from adbench.engine.kept_maps import MapWriter
 from adbench.engine.pictures import Shortlist
 from adbench.engine.progress import Advance
 from adbench.engine.rng import capture_streams, restore_streams, seed_streams
+from adbench.engine.room import Room
 from adbench.engine.settings import EvalSettings, MetricSet
 from adbench.engine.validation_thresholds import validation_thresholds
 from adbench.methods.base import Method, Prediction
@@ -44,16 +45,19 @@ def accumulate(
     loaded: Iterable[Batch] | None = None,
     folder: FeatureFolder | None = None,
     advance: Advance | None = None,
+    room: Room | None = None,
 ) -> list[ClassAccumulator]:
     """Score the samples of one class, or a shard of them (shards merge): an accumulator for each of `memory_banks`.
 
     None: one, with the memory bank that the method has. Every image is loaded and encoded once for all of them. Random
     streams are seeded at the start and kept apart: no result depends on the others. Pictures are of the last bank.
     Metrics are taken behind the loop, batch after batch. `seconds` is what each result alone would have taken.
-    `loaded`: the batches, where others load them; `folder`: where features are kept.
+    `loaded`: the batches, where others load them; `folder`: where features are kept;
+    `room`: for how many images at a time there is memory.
     """
+    room = room or Room()
     batches: Iterable[Encoded] = encoded(
-        method, samples, settings, device=device, with_masks=with_masks, loaded=loaded, folder=folder
+        method, samples, settings, device=device, with_masks=with_masks, loaded=loaded, folder=folder, room=room
     )
     with borrowed(method), Behind(BATCHES_BEHIND) as behind:
         banks = [method.memory_bank] if memory_banks is None else list(memory_banks)
@@ -79,7 +83,7 @@ def accumulate(
                     restore_streams(streams[number], method)
                 method.memory_bank = bank
                 with torch.no_grad(), autocast(settings.amp, device):
-                    prediction = method.score(features, batch)
+                    prediction = room.score(method, features, batch)
                 if prediction.maps is not None and batch.defects is not None:
                     check_sees_all(method, f"eval.{'pixel_size' if settings.pixel_size == 'image' else 'metrics'}")
                 offered = shortlist if number == len(banks) - 1 else None

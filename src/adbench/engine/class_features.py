@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from adbench.engine.auto_sizes import n_workers
 from adbench.engine.device import autocast, on_device
 from adbench.engine.feature_folder import FeatureFolder
 from adbench.engine.progress import Advance
+from adbench.engine.room import Room
 from adbench.engine.settings import EvalSettings
 from adbench.errors import UserError
 from adbench.methods.base import Chunk, Features, Method
@@ -170,13 +172,16 @@ def encoded(
     with_masks: bool,
     loaded: Iterable[Batch] | None = None,
     folder: FeatureFolder | None = None,
+    room: Room | None = None,
 ) -> Iterator[Encoded]:
     """Load and encode the samples, batch by batch.
 
     loaded  their batches, from a loader that serves others too
     folder  where features are kept and taken from
+    room    for how many images at a time there is memory, learnt before and for later
     """
     method.eval()
+    encode = partial((room or Room()).encode, method)
     if loaded is None:
         (loaded,) = class_loaders(method, [(samples, None)], settings, device=device, with_masks=with_masks)
     start = time.perf_counter()
@@ -184,7 +189,7 @@ def encoded(
         batch = on_device(batch, method.transform, device)
         begin = time.perf_counter()
         with torch.no_grad(), autocast(settings.amp, device):
-            features, seconds = (method.encode(batch), None) if folder is None else folder.encode(batch)
+            features, seconds = (encode(batch), None) if folder is None else folder.encode(batch, encode)
         if seconds is None:
             seconds = time.perf_counter() - begin
         yield batch, features, begin - start + seconds

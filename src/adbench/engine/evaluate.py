@@ -29,6 +29,7 @@ from adbench.engine.names import file_name, file_names
 from adbench.engine.pictures import Painter, Shortlist, save_pictures
 from adbench.engine.progress import Advance, Quiet, Reporter
 from adbench.engine.road import check_road
+from adbench.engine.room import Room
 from adbench.engine.rows import Draw, build_rows, image_records, summarise_seeds
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, Row, Supports
@@ -77,7 +78,7 @@ def evaluate(
     settings = sized(settings, method, data.samples, device, reporter)
     features = FeatureFolder(method, data.samples, settings, device, reporter) if settings.feature_cache else None
     adapted_to = supports if method.adapts and drawn else None
-    work = _Work(method, data, settings, device, adapted_to, list(supports), run, features)
+    work = _Work(method, data, settings, device, adapted_to, list(supports), run, features, Room(reporter))
     seen = find_overlap(record, data.samples)
     finished = _finished_classes(work, cache, reporter, painter if run else None)
     rows, records = list[Row](), list[dict[str, Any]]()
@@ -119,6 +120,7 @@ class _Work:
     draws     K and seed of each result
     run       where maps are kept
     features  where features are kept
+    room      for how many images at a time there is memory
     """
 
     method: Method
@@ -129,6 +131,7 @@ class _Work:
     draws: Sequence[Draw]
     run: RunFolder | None
     features: FeatureFolder | None
+    room: Room
 
     def share(self, name: str, samples: Sequence[Sample]) -> list[Sample]:
         """The samples of a class that this rank scores."""
@@ -216,6 +219,7 @@ def _evaluate_class(
             maps=maps,
             loaded=loaded,
             folder=work.features,
+            room=work.room,
             advance=advance,
         )
         mine = Share(accumulators, shortlist, banks if banks and method.fits and share else [])

@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -51,7 +51,7 @@ class FeatureFolder:
         device: torch.device,
         reporter: Reporter,
     ) -> None:
-        self._method, self._reporter, self._limit = method, reporter, settings.feature_cache_mib << 20
+        self._reporter, self._limit = reporter, settings.feature_cache_mib << 20
         self._top = Path(FOLDER if settings.feature_cache is True else str(settings.feature_cache)).expanduser()
         self._facts = encoding_facts(method, settings.amp, device)
         self._folder = self._top / f"{method.name}-{facts_hash(self._facts)[:20]}"
@@ -59,8 +59,8 @@ class FeatureFolder:
         self._marks = {(sample.class_name, sample.key): mark(sample, hashes) for sample in samples}
         self._admitted = False
 
-    def encode(self, batch: Batch) -> tuple[Features, float]:
-        """What the method's `encode` gives, and the seconds that it takes, or took when these were encoded."""
+    def encode(self, batch: Batch, encode: Callable[[Batch], Features]) -> tuple[Features, float]:
+        """What `encode`, the method's, gives, and the seconds that it takes, or took when these were encoded."""
         marks = "".join(self._marks[key] for key in zip(batch.class_names, batch.paths, strict=True))
         digest = hashlib.sha256(marks.encode("utf-8", "surrogateescape")).hexdigest()
         path = self._folder / f"{digest[:24]}.safetensors"
@@ -71,7 +71,7 @@ class FeatureFolder:
             device = batch.images.device
             return {name: values.to(device) for name, values in tensors.items()}, float((record or {})["seconds"])
         begin = time.perf_counter()
-        features = {name: values.contiguous() for name, values in self._method.encode(batch).items()}
+        features = {name: values.contiguous() for name, values in encode(batch).items()}
         plain = {name: values.cpu() for name, values in features.items()}
         seconds = time.perf_counter() - begin
         size = sum(values.nbytes for values in plain.values())
