@@ -154,6 +154,19 @@ def test_pictures_come_in_the_order_of_the_table(tmp_path):
     assert re.findall("heat map of (\\w+)", text) == ["nut", "bolt"]
 
 
+def test_galleries_show_three_of_many(tmp_path):
+    write_results(tmp_path, [make_row("nut")], {})
+    for number in range(8):
+        _panel(tmp_path, "nut", f"p{number}", 1, number / 10, threshold=0.0)
+    shown = re.findall(r"heat map of (\w+)", write_html(tmp_path).read_text())
+    assert shown[:6] == ["p7", "p6", "p5", "p0", "p1", "p2"]
+
+
+def test_a_method_without_image_scores_has_no_empty_table_of_their_intervals(tmp_path):
+    write_results(tmp_path, [make_row("road")], {"intervals": {"resamples": 2000, "seed": 111}})
+    assert "How sure the image metrics are" not in write_html(tmp_path).read_text()
+
+
 def test_galleries_show_best_worst_and_the_most_confident_mistakes(tmp_path):
     write_results(tmp_path, [make_row("nut")], {})
     made = [("a", 1, 0.9), ("b", 1, 0.1), ("c", 0, 0.95), ("d", 0, 0.2), ("e", 1, 0.8), ("f", 1, 0.45), ("g", 0, 0.6)]
@@ -162,8 +175,8 @@ def test_galleries_show_best_worst_and_the_most_confident_mistakes(tmp_path):
     text = write_html(tmp_path).read_text()
     shown = {part.partition("<")[0]: re.findall("heat map of (\\w+)", part) for part in text.split("<h3>")}
     assert shown["Most confident mistakes"] == ["c", "b", "g"]
-    assert shown["Best: anomalous with the highest scores"] == ["a", "e", "f"]
-    assert shown["Worst: anomalous with the lowest scores"] == ["b", "f", "e"]
+    assert shown["Best: anomalous with the highest scores"] == ["a", "e"]
+    assert shown["Worst: anomalous with the lowest scores"] == ["b", "f"]
     assert shown["nut"] == list("abcdefg")
 
 

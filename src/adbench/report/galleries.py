@@ -23,8 +23,8 @@ WIDTH = 960  # the widest panel of a gallery stands so wide on the page
 STORED = 1100  # panels are shrunk to this for the page; the full ones lie in heatmaps/
 N_SHOWN = 3  # panels per gallery
 ABOUT = (
-    "image · outline of the annotation, where there is one · anomaly map, with the threshold of the largest F1 as a "
-    "white line; colours run over the class's own range. Click to enlarge."
+    "image · outline of the annotation, where there is one · anomaly map; white line: the threshold of the largest F1, "
+    "where it was measured; colours run over the class's own range. Click to enlarge."
 )
 
 
@@ -49,11 +49,12 @@ def galleries(rows: Sequence[Row], folder: Path) -> list[Part]:
     panels = [panel for panels in by_class.values() for panel in panels]
     if not panels:
         return []
-    anomalous = [panel for panel in panels if panel.label == 1]
+    anomalous = sorted((panel for panel in panels if panel.label == 1), key=lambda panel: -panel.score)
+    half = (len(anomalous) + 1) // 2  # of few pictures none is both among the best and among the worst
     chosen = {
         "Most confident mistakes": sorted((p for p in panels if p.margin > 0), key=lambda p: -p.margin),
-        "Best: anomalous with the highest scores": sorted(anomalous, key=lambda p: -p.score),
-        "Worst: anomalous with the lowest scores": sorted(anomalous, key=lambda p: p.score),
+        "Best: anomalous with the highest scores": anomalous[:half],
+        "Worst: anomalous with the lowest scores": anomalous[half:][::-1],
     }
     shown = {name: some[:N_SHOWN] for name, some in chosen.items()} if len(panels) > N_SHOWN else {}
     return [Text(ABOUT), *(_gallery(name, some) for name, some in [*shown.items(), *by_class.items()] if some)]

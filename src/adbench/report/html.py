@@ -23,7 +23,7 @@ from adbench.report.plots import score_plots, training_plots
 from adbench.report.results import read_results
 from adbench.report.scores import FILE as SCORES_FILE
 from adbench.report.scores import Score, read_scores
-from adbench.report.table import is_mean
+from adbench.report.table import has_intervals, is_mean
 
 RESULT_KEY = ("dataset", "class_name", "shots", "support_seed")  # what tells which scores make a row
 ABOUT_PLOTS = (
@@ -53,7 +53,7 @@ def _page(
     sections = _results(rows, methods, datasets, published)
     if any(line.kind != "ours" for line in published.lines):
         sections.append(Section("Published figures", [published_table(published)]))
-    if intervals := provenance.get("intervals"):
+    if (intervals := provenance.get("intervals")) and has_intervals(rows):
         sections.append(Section("How sure the image metrics are", [interval_table(rows, intervals)]))
     scores = scores_by_result(folder)
     for dataset in datasets:

@@ -60,7 +60,7 @@ def build_table(rows: Sequence[Row]) -> Table:
 
 def build_interval_table(rows: Sequence[Row]) -> Table:
     """The image metrics with their 95 % intervals, of rows that have any; of several support seeds their mean."""
-    rows = [row for row in condensed(rows) if any(key.endswith(LOW) for key in row)]
+    rows = [row for row in condensed(rows) if has_intervals([row])]
     facts = [column for column in FACTS if column[1] not in ("n_images", "n_anomalous") and _present(column[1], rows)]
     metrics = in_order(key.removesuffix(LOW) for row in rows for key in row if key.endswith(LOW))
     columns = [*facts, *((title(key), key) for key in metrics)]
@@ -72,6 +72,11 @@ def build_interval_table(rows: Sequence[Row]) -> Table:
         rows=rows,
         notes=_perfect(rows),
     )
+
+
+def has_intervals(rows: Sequence[Row]) -> bool:
+    """Whether any row has the interval of a metric: methods without image scores have none."""
+    return any(key.endswith(LOW) for row in rows for key in row)
 
 
 def _with_interval(metric: str, row: Row) -> str:
