@@ -13,7 +13,8 @@ from adbench.data.survey import BROKEN
 _HEADER = """\
 # Data sets
 
-Written by `python -m adbench.data.docs > datasets.md` from the facts beside each loader: edit those, not this file.
+<!-- Written by `python -m adbench.data.docs > datasets.md` from the facts beside each loader: edit those, not this
+file. -->
 
 One set lies in `data_dir/<name>` (`data_dir=DIR`, `./data` by default, or the environment variable `ADBENCH_DATA`), or
 anywhere else with `data.root=DIR`. Sets are read in the layout in which their authors publish them: nothing is

@@ -10,8 +10,8 @@ from adbench.metrics.registry import all_metrics
 _HEADER = f"""\
 # Metrics
 
-Written by `python -m adbench.metrics.docs > metrics.md` from what the modules of `adbench.metrics` define: edit
-those, not this file.
+<!-- Written by `python -m adbench.metrics.docs > metrics.md` from what the modules of `adbench.metrics` define: edit
+those, not this file. -->
 
 Values are in [0, 1]; tables print percent. All are computed per class and averaged over classes; what is undefined
 (one label only, no masks) is n/a and left out of means, and the row's notes say why where it is not plain. Ties are
