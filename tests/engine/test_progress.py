@@ -15,8 +15,8 @@ class Terminal(io.StringIO):
 
 def _work(reporter):
     reporter.say("method [bold] adaclip")
-    with reporter.track("epoch 1/2", 3, done=1) as advance:
-        for _ in range(2):
+    with reporter.track("epoch 1/2", 4, done=1) as advance:
+        for _ in range(3):
             advance(1, {"loss": 0.25})
 
 
@@ -32,7 +32,7 @@ def test_plain_lines_end_with_the_last_unit():
 
     said, done = stream.getvalue().splitlines()
     assert said == "method [bold] adaclip"
-    assert done.startswith("epoch 1/2  3/3  ")
+    assert done.startswith("epoch 1/2  4/4  ")
     assert done.endswith("loss 0.25")
 
 
@@ -41,9 +41,24 @@ def test_plain_lines_come_now_and_then(monkeypatch):
     stream = io.StringIO()
     _work(Lines(stream))
 
-    _, first, last = stream.getvalue().splitlines()
-    assert " left  loss" in first
+    _, first, second, last = stream.getvalue().splitlines()
+    assert "left" not in first  # what the first batch takes tells nothing of the others
+    assert " left  loss" in second
     assert "left" not in last
+
+
+def test_the_rate_is_without_the_first_batch(monkeypatch):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    times = iter([0.0, 60.0, 61.0, 62.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
+    stream = io.StringIO()
+    with Lines(stream).track("predict", 10) as advance:
+        for _ in range(3):
+            advance(2, {})
+    assert stream.getvalue().splitlines()[1:] == [
+        "predict  4/10  2.0/s  0:00:03 left",
+        "predict  6/10  2.0/s  0:00:02 left",
+    ]
 
 
 def test_a_log_gets_no_closing_line_where_the_caller_says_it():
@@ -62,7 +77,7 @@ def test_a_terminal_gets_a_bar_and_literal_text():
     _work(make_reporter(stream=stream))
 
     assert "method [bold] adaclip" in stream.getvalue()
-    assert "3/3" in stream.getvalue()
+    assert "4/4" in stream.getvalue()
 
 
 def test_quiet_is_quiet(capsys):

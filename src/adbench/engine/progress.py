@@ -62,19 +62,22 @@ class Lines:
 
     @contextlib.contextmanager
     def track(self, label: str, total: int, *, done: int = 0, closing: bool = True) -> Iterator[Advance]:
-        """Print how far it is now and then."""
-        start, printed, first = time.monotonic(), time.monotonic(), done
+        """Print how far it is now and then. The first call, which also prepares things, tells nothing of the rate."""
+        start = printed = time.monotonic()
+        first, is_warm = done, False
 
         def advance(count: int, values: Mapping[str, float]) -> None:
-            nonlocal done, printed
+            nonlocal done, printed, start, first, is_warm
             done += count
             now = time.monotonic()
             if closing if done >= total else now - printed >= LINE_SECONDS:
                 printed = now
                 rate = (done - first) / max(now - start, 1e-9)
                 shown = "".join(f"  {name} {value:.4g}" for name, value in values.items())
-                left = f"  {duration((total - done) / rate)} left" if done < total and rate > 0 else ""
+                left = f"  {duration((total - done) / rate)} left" if done < total and is_warm and rate > 0 else ""
                 self.say(f"{label}  {done}/{total}  {rate:.1f}/s{left}{shown}")
+            if not is_warm:
+                start, first, is_warm = now, done, True
 
         yield advance
 
