@@ -86,7 +86,7 @@ def _carry_out(plan: Plan, overrides: Sequence[str], device: torch.device, repor
         if ranks.is_first() and not (folder.path / "results.json").exists():
             folder.write_config(config)
         for prepared in ready:
-            reporter.say(f"method       {plan.config.method}, weights {_weights_line(prepared)}")
+            reporter.say(f"method       {plan.config.method}, {_weights_line(prepared)}")
             if origin := prepared.part.checkpoint.origin:
                 reporter.say(f"weights      {origin}")
             reporter.say(f"backbone     {components.clip_line(prepared.clip)}")
@@ -297,5 +297,5 @@ def _how_to_go_on(plan: Plan, overrides: Sequence[str], folder: Path) -> str:
 def _weights_line(prepared: _Ready) -> str:
     path = prepared.part.checkpoint.path
     if path is not None:
-        return str(path)
-    return "none needed" if prepared.method.supervision == "none" else "untrained"
+        return f"weights {path}"
+    return "no weights needed" if prepared.method.supervision == "none" else "untrained"
