@@ -17,7 +17,7 @@ class UserError(Exception):
 
     unknown_name = False
 
-    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+    def __init__(self, what: str, where: str = "", hint: str = "") -> None:
         super().__init__(what, where, hint)
         self.what, self.where, self.hint = what, where, hint
 

@@ -4,11 +4,14 @@ usage: torchrun --nproc-per-node N -m engine.ranks_job DATA_DIR OUT_DIR
 
 OUT_DIR/NAME/weights.safetensors   of each trained method, in float64 where it can
 OUT_DIR/rows.json                  of each evaluation
+OUT_DIR/predict, winclip, ...      what `predict` and `calibrate` leave, with what they say
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from pathlib import Path
 import torch
 
 from adbench import methods
+from adbench.cli.main import main
 from adbench.data.support import SupportSet
 from adbench.engine import ranks
 from adbench.engine.evaluate import evaluate
@@ -23,6 +27,7 @@ from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, OptimizerSpec, TrainData, TrainSettings
 from adbench.engine.train import train
 from adbench.report.heatmaps import paint
+from cli.few_pictures import picture
 from engine.test_class_results import Fitting
 from engine.test_road import ROAD, SceneMethod, scenes
 from engine.test_transductive import Ranked
@@ -110,7 +115,33 @@ def by_image():
     return method
 
 
-def main(data_dir, out):
+def predictions(out):
+    """`predict` from the start, again behind half of the rows, as lines of JSON; `calibrate`; what is refused."""
+    with ranks.first_alone():
+        for folder, first, n in (("in", 0, 9), ("normal", 100, 29), ("support", 200, 2)):
+            Path(folder).mkdir(exist_ok=True)
+            for number in range(n):
+                picture(first + number, spot=folder == "in")[0].save(f"{folder}/{number:02d}.png")
+        for number in (3, 5):
+            Path(f"in/{number:02d}.png").write_bytes(b"broken")
+    zero_shot = ["predict", "method=clip_zeroshot", "clip=demo", "device=cpu", "input=in", "batch_size=2"]
+    to_folder = [*zero_shot, "threshold=0.5", "maps=npy", "overlays=true", f"out={out / 'predict'}"]
+    few_shot = ["method=winclip", "clip=demo", "device=cpu", "support.path=support", f"thresholds={out / 'winclip'}"]
+    status = [main(to_folder)]
+    table = out / "predict" / "predictions.csv"
+    if ranks.is_first():
+        table.rename(out / "first.csv")
+        table.write_bytes((out / "first.csv").read_bytes()[:170])
+    ranks.barrier()
+    status += [main(to_folder), main([*zero_shot, "format=jsonl"])]
+    status += [main(["calibrate", *few_shot, "input=normal", "fpr=0.1"])]
+    status += [main(["predict", *few_shot, "input=in", f"out={out / 'few_shot'}"])]
+    if ranks.count() > 1:
+        assert main(["predict", "method=musc", "clip=demo", "device=cpu", "input=in", "out=refused"]) == 2
+    assert status == ([1, 1, 1, 0, 1] if ranks.is_first() else [0] * 5)
+
+
+def run(data_dir, out):
     with ranks.joined(CPU):
         with ranks.first_alone():
             # Anomalous images with and without masks, so that ranks hold none, some or only such as are annotated.
@@ -125,7 +156,12 @@ def main(data_dir, out):
         found = dict(evaluations(samples[:18], normal, road, out))
         if ranks.is_first():
             (out / "rows.json").write_text(json.dumps(found))
+        os.chdir(data_dir)
+        with contextlib.ExitStack() as stack:
+            for name, redirect in (("out", contextlib.redirect_stdout), ("said", contextlib.redirect_stderr)):
+                stack.enter_context(redirect(stack.enter_context((out / f"{name}{ranks.rank()}").open("w"))))
+            predictions(out)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    run(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -100,6 +101,32 @@ def test_ranks_give_the_rows_scores_and_pictures_of_one_process(jobs, name, n):
         assert all(np.array_equal(expected[key], found[key]) for key in expected)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_ranks_predict_and_calibrate_as_one_process_does(jobs, n):
+    table = (jobs[1] / "first.csv").read_bytes()
+    assert table.count(b"\n") == 8  # two pictures of nine are broken
+    assert [(jobs[n] / name).read_bytes() for name in ("first.csv", "predict/predictions.csv")] == [table, table]
+    for name in ("out0", "few_shot/predictions.csv", "winclip/thresholds.json"):
+        expected, found = (
+            re.sub(rf'{jobs[count]}|"created".*', "", (jobs[count] / name).read_text()) for count in (1, n)
+        )
+        assert found == expected
+    for folder in ("maps", "overlays"):
+        expected, found = (
+            {path.name: path.read_bytes() for path in (jobs[count] / "predict" / folder).iterdir()} for count in (1, n)
+        )
+        assert len(expected) == 7
+        assert found == expected
+    said = [(jobs[n] / f"said{rank}").read_text() for rank in range(n)]
+    assert said[0].count("skipped") == 8  # two pictures, four times predict
+    assert "of 9 pictures were scored before" in said[0]
+    refused = "adbench: error: rank {}: method musc scores pictures within their set: processes cannot share them"
+    for rank in range(1, n):
+        assert said[rank].startswith(refused.format(rank))
+        assert said[rank].count("\n") == 1
+
+
 TRAIN = (
     *("adbench", "train", "method=anomalyclip", "data=piped_mini", "clip=demo", "device=cpu", "trainer.cache=off"),
     *("trainer.batch_size=4", "trainer.epochs=2", "trainer.checkpoint_steps=1", "trainer.log_every=1"),
@@ -164,7 +191,7 @@ def test_all_ranks_stop_at_the_same_step_when_asked_to(tmp_path):
     assert "Go on with" in line
 
 
-@pytest.mark.parametrize(("command", "said"), [(["predict"], "predict is"), (["eval", "-m", "seed=1,2"], "eval -m is")])
+@pytest.mark.parametrize(("command", "said"), [(["export"], "export is"), (["eval", "-m", "seed=1,2"], "eval -m is")])
 def test_what_processes_cannot_share_is_refused(monkeypatch, capsys, command, said):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")

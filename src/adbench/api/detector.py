@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from adbench.api.calibration import scores_in_order
 from adbench.api.contents import Picture, distinct, require_unseen, support_sha256
 from adbench.api.image_prediction import ImagePrediction
 from adbench.api.own_size import at_own_size
 from adbench.api.pictures import Prepared, prepare, prepared_ahead, several
 from adbench.data.sample import Batch
 from adbench.data.support import listing_sha256
+from adbench.engine import ranks
 from adbench.engine.borrowed import borrowed
 from adbench.engine.class_features import Encoded, EncodedClass
 from adbench.engine.device import resolve_device
+from adbench.engine.rounds import dealt
 from adbench.engine.settings import EvalSettings
 from adbench.engine.thresholds import (
     MapScale,
@@ -144,23 +147,15 @@ class Detector:
         pictures = distinct(normals)
         require_enough(len(pictures), fpr, confidence)
         require_unseen(pictures, self.record, support)
+        size = self._batch_size(batch_size)
         # An earlier threshold, which may not fit any more, is not asked for.
         bank = self._memory_bank(class_name, support)
-        scores: dict[str, float] = {}
-        extremes: list[tuple[float, float]] = []
-        given = self._stream(list(pictures.values()), class_name, bank, None, batch_size)
-        for sha256, (_, result) in zip(pictures, given, strict=True):
-            if isinstance(result, ImagePrediction):
-                scores[sha256] = result.score
-                if result.map is not None:
-                    extremes.append((float(np.nanmin(result.map)), float(np.nanmax(result.map))))
-            elif broken is None:
-                raise result
-            else:
-                broken(result)
-            progress(1)
-        conformal = conformal_threshold(list(scores.values()), fpr, confidence)
-        low, high = min((pair[0] for pair in extremes), default=0.0), max((pair[1] for pair in extremes), default=0.0)
+        mine = self._stream(dealt(list(pictures.values()), size), class_name, bank, None, size)
+        told = scores_in_order(mine, size, len(pictures), progress, broken)
+        scored = {sha256: score for sha256, score in zip(pictures, told, strict=True) if score is not None}
+        conformal = conformal_threshold([normal.score for normal in scored.values()], fpr, confidence)
+        low = min((normal.low for normal in scored.values() if normal.low is not None), default=0.0)
+        high = max((normal.high for normal in scored.values() if normal.high is not None), default=0.0)
         self.thresholds[class_name] = Threshold(
             value=conformal.value,
             rule="conformal",
@@ -168,7 +163,7 @@ class Detector:
             n_above=conformal.n_above,
             fpr=fpr,
             confidence=confidence,
-            images_sha256=listing_sha256(sorted(scores)),
+            images_sha256=listing_sha256(sorted(scored)),
             support_sha256=support_sha256(support),
             maps=MapScale(low=low, high=2 * high - low, threshold=high) if low < high else None,
             detector=self.identity,
@@ -203,8 +198,9 @@ class Detector:
             return self.method.memory_bank
         with borrowed(self.method):
             self.method.memory_bank = {}
-            self.method.adapt(class_name, self._batch(self._prepared(several(support)), class_name))
-            return self.method.memory_bank
+            if ranks.is_first():
+                self.method.adapt(class_name, self._batch(self._prepared(several(support)), class_name))
+            return ranks.broadcast(self.method.memory_bank, self.device)
 
     def _batch_size(self, asked: int) -> int:
         if asked < 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from adbench import launch
 from adbench.cli import detectors
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
@@ -43,13 +44,19 @@ examples
 
 def run(argv: Sequence[str]) -> int:
     """Run `adbench calibrate` with these words."""
-    from adbench.engine.progress import make_reporter
-    from adbench.metrics.conformal import require_enough
-
     overrides = Overrides("calibrate", argv)
     overrides.only(*detectors.KEYS, "input", "fpr", "confidence", "from", "at")
     if "from" in overrides:
-        return _from_labelled(overrides)
+        return 0 if launch.number() else _from_labelled(overrides)
+    with detectors.joined(overrides):
+        return _from_normals(overrides)
+
+
+def _from_normals(overrides: Overrides) -> int:
+    from adbench.engine import ranks
+    from adbench.engine.progress import make_reporter
+    from adbench.metrics.conformal import require_enough
+
     fpr, confidence = detectors.number(overrides, "fpr"), _confidence(overrides)
     if fpr is None:
         raise UserError("calibrate needs the rate of false alarms", hint="add fpr=0.01")
@@ -60,6 +67,7 @@ def run(argv: Sequence[str]) -> int:
     if detector.place is None:
         hint = "add thresholds=FOLDER, and give it to predict too"
         raise UserError("there are no weights beside which the threshold could be kept", hint=hint)
+    detectors.require_shareable(detector.method)
     support = detectors.support_pictures(overrides, detector, class_name)
     detectors.say_detector(detector, class_name, reporter)
     errors: list[UserError] = []
@@ -78,6 +86,8 @@ def run(argv: Sequence[str]) -> int:
         reporter.say(f"left out     {error}")
     if n_copies := len(pictures) - len(errors) - threshold.n:
         reporter.say(f"left out     {n_copies} copies of other pictures")
+    if not ranks.is_first():
+        return 0
     place = detector.save_thresholds()
     print(_line(class_name, threshold))
     print(place)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from adbench import launch
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError, unknown
 from adbench.typed import expanded, read
 
 if TYPE_CHECKING:
+    import torch
+
     from adbench.api.detector import Detector
     from adbench.data.inputs import NamedPictures
     from adbench.engine.progress import Reporter
@@ -34,6 +38,28 @@ detector
 """
 
 
+@contextlib.contextmanager
+def joined(overrides: Overrides) -> Iterator[None]:
+    """Work with the other processes that torchrun has started, if it has."""
+    if launch.processes() == 1:
+        yield
+        return
+    from adbench.engine import ranks
+
+    with ranks.joined(_device(overrides)):
+        yield
+
+
+def require_shareable(method: Method) -> None:
+    """Raise UserError where the pictures of several processes would get other scores than those of one."""
+    from adbench.engine.rng import draws_in_order
+
+    if launch.processes() > 1 and (method.transductive or draws_in_order(method)):
+        why = "scores pictures within their set" if method.transductive else "draws at random from picture to picture"
+        hint = "run it without torchrun, as python -m adbench ..."
+        raise UserError(f"method {method.name} {why}: processes cannot share them", where="torchrun", hint=hint)
+
+
 def open_detector(
     overrides: Overrides, *, check: Callable[[type[Method], Mapping[str, Any]], object] | None = None
 ) -> Detector:
@@ -48,7 +74,6 @@ def open_detector(
     from adbench.cli.checkpoints import find_checkpoint
     from adbench.cli.components import load_backbone
     from adbench.cli.config import detector_settings
-    from adbench.engine.device import resolve_device
     from adbench.engine.rng import seed_streams
     from adbench.engine.weights import load_weights
     from adbench.methods import build, method_class
@@ -61,7 +86,7 @@ def open_detector(
     hyperparameters, backbone = detector_settings(overrides, checkpoint.layer(overrides), "folder")
     if check is not None:
         check(chosen, hyperparameters)
-    device = resolve_device(str(overrides.get("device", "auto")))
+    device = _device(overrides)
     clip = load_backbone(backbone, device)
     seed = whole_number(overrides, "seed", 111, least=0)
     torch.manual_seed(seed)
@@ -73,6 +98,13 @@ def open_detector(
     if place is not None:
         detector.load_thresholds(expanded(str(place)))
     return detector
+
+
+def _device(overrides: Overrides) -> torch.device:
+    from adbench.engine import ranks
+    from adbench.engine.device import resolve_device
+
+    return ranks.local_device(resolve_device(str(overrides.get("device", "auto"))))
 
 
 def support_pictures(overrides: Overrides, detector: Detector, class_name: str) -> list[str] | None:
@@ -104,7 +136,12 @@ def named_input(overrides: Overrides) -> NamedPictures:
 
     if "input" not in overrides:
         raise UserError(f"{overrides.command} needs pictures", hint="add input=FILE, FOLDER or a pattern")
-    return name_pictures(str(overrides.get("input")), "input")
+    pictures = name_pictures(str(overrides.get("input")), "input")
+    if launch.processes() == 1:
+        return pictures
+    from adbench.engine import ranks
+
+    return ranks.broadcast(pictures)  # should the folder grow meanwhile, all have the same list
 
 
 def say_detector(detector: Detector, class_name: str, reporter: Reporter) -> None:

@@ -20,6 +20,9 @@ from adbench.interrupts import watched, with_advice
 _PATIENCE = 2.0
 """Seconds for which the other ranks of a run leave it to rank 0 to say what is wrong."""
 
+_SHARED = ("train", "eval", "predict", "calibrate")
+"""Commands that several processes of torchrun share."""
+
 USAGE = """\
 usage  python -m adbench COMMAND [key=value ...] [--debug]
        python -m adbench COMMAND --help | --help | --version
@@ -107,12 +110,12 @@ def dispatch(argv: Sequence[str]) -> int:
         raise unknown("command", argv[0], command_names(), where="the command comes first")
     module = _command(argv[0])
     rest = list(argv[1:])
-    shares = argv[0] in ("train", "eval") and not {"-m", "--multirun"} & set(rest)
+    shares = argv[0] in _SHARED and not {"-m", "--multirun"} & set(rest)
     if launch.processes() > 1 and not shares:
         raise UserError(
-            f"{argv[0]}{' -m' if argv[0] in ('train', 'eval') else ''} is not shared among processes",
+            f"{argv[0]}{' -m' if argv[0] in _SHARED else ''} is not shared among processes",
             where="torchrun",
-            hint="run it without torchrun, as python -m adbench ... (torchrun is for train and eval)",
+            hint=f"run it without torchrun, as python -m adbench ... (torchrun is for {', '.join(_SHARED)})",
         )
     if "--help" in rest or "-h" in rest:
         print(str(getattr(module, "HELP", module.__doc__)).strip())

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,8 +35,9 @@ Scores pictures of any sizes and formats. Every row is in predictions.csv as soo
 class_name, score, threshold, verdict. The verdict is anomalous where the score is strictly above the threshold, else
 normal; empty where no threshold is known (`calibrate` finds one, threshold=NUMBER gives one). A file that cannot be
 read is named and skipped, and the exit status is 1. The same command with the same out goes on where it has stopped;
-pictures that have their row are not looked at again. Run folders below input are left out. A method that scores the
-pictures of a class together (musc, aaclip) takes all of input as the class.
+pictures that have their row get no other one. Several processes (torchrun) share the pictures and leave the same
+files. Run folders below input are left out. A method that scores the pictures of a class together (musc, aaclip) takes
+all of input as the class.
 
 {detectors.HELP}
 what comes out
@@ -100,13 +101,14 @@ def run(argv: Sequence[str]) -> int:
 
     overrides = Overrides("predict", argv)
     overrides.only(*detectors.KEYS, "input", "out", "threshold", "maps", "overlays", "format")
-    task, reporter = _task(overrides), make_reporter()
-    detectors.say_detector(task.detector, task.class_name, reporter)
-    reporter.say(f"threshold    {_threshold_line(task)}")
-    if task.detector.method.transductive:
-        n = len(task.pictures.paths)
-        reporter.say(f"one set      the {n} pictures are scored together: beside others, each would have another score")
     with ExitStack() as stack:
+        stack.enter_context(detectors.joined(overrides))
+        task, reporter = _task(overrides), make_reporter()
+        detectors.say_detector(task.detector, task.class_name, reporter)
+        reporter.say(f"threshold    {_threshold_line(task)}")
+        if task.detector.method.transductive:
+            n = len(task.pictures.paths)
+            reporter.say(f"one set      the {n} pictures are scored together: beside others each has another score")
         folder = _claimed(task, overrides, argv, stack)
         if folder is not None:
             reporter.say(f"predictions  {folder}")
@@ -133,6 +135,7 @@ def _task(overrides: Overrides) -> _Task:
     batch_size = detectors.whole_number(overrides, "batch_size", 8, least=1)
     pictures, class_name = detectors.named_input(overrides), detectors.class_name_of(overrides)
     detector = detectors.open_detector(overrides)
+    detectors.require_shareable(detector.method)
     support = detectors.support_pictures(overrides, detector, class_name)
     scale = None
     if threshold is None:
@@ -152,6 +155,7 @@ def _threshold_line(task: _Task) -> str:
 def _claimed(task: _Task, overrides: Overrides, argv: Sequence[str], stack: ExitStack) -> Path | None:
     """The folder of the predictions, held until the end; None where lines go to standard output alone."""
     from adbench.atomic import write_json
+    from adbench.engine import ranks
     from adbench.engine.provenance import origin
     from adbench.engine.run_folder import RunFolder
     from adbench.structured import read_json
@@ -167,7 +171,9 @@ def _claimed(task: _Task, overrides: Overrides, argv: Sequence[str], stack: Exit
         out=None if out is None else expanded(str(out)),
         origin=origin("predict", argv),
     )
-    folder = stack.enter_context(claim).path
+    folder = stack.enter_context(ranks.claimed(claim)).path
+    if not ranks.is_first():
+        return folder
     now, place = _settings(task, overrides), folder / _SETTINGS
     then = read_json(place) if place.exists() else now
     if differing := sorted(key for key in now if then.get(key) != now[key]):
@@ -200,78 +206,89 @@ def _settings(task: _Task, overrides: Overrides) -> dict[str, Any]:
 
 
 def _predict(task: _Task, folder: Path | None, reporter: Reporter) -> _Tally:
-    """Score every picture that has no row yet."""
-    from adbench.interrupts import deferred
+    """Score every picture that has no row yet; rank 0 writes the rows, in the order of the pictures."""
+    from adbench.engine import ranks
+    from adbench.engine.rounds import batches_of, dealt, in_rounds
     from adbench.report.predictions import FILE, PredictionTable
 
-    tally = _Tally()
+    tally, size = _Tally(), task.batch_size
     with ExitStack() as stack:
-        table = None if folder is None else stack.enter_context(PredictionTable.opened(folder / FILE))
+        table = None
+        if folder is not None and ranks.is_first():
+            table = stack.enter_context(PredictionTable.opened(folder / FILE))
         paths = task.pictures.paths
-        pending = paths if table is None else [path for path in paths if path not in table.done]
+        pending = ranks.broadcast({path for path in paths if table is None or path not in table.done})
+        # Of a batch with a row missing all pictures are scored again, of a set all: in another company, another score.
+        whole = [paths] if task.detector.method.transductive else batches_of(paths, size)
+        due = [path for batch in whole if not pending.isdisjoint(batch) for path in batch]
         if len(pending) < len(paths):
             reporter.say(f"{len(paths) - len(pending)} of {len(paths)} pictures were scored before")
         advance = stack.enter_context(reporter.track("predict", len(paths), done=len(paths) - len(pending)))
-        for path, result in _results(task, pending):
+
+        def take(outcome: tuple[str, ImagePrediction | UserError]) -> None:
+            path, result = outcome
+            if path not in pending or not ranks.is_first():
+                return
             if isinstance(result, UserError):
                 tally.broken += 1
                 reporter.say(f"skipped      {result}")
-                if task.jsonl:
-                    _print_line({"path": path, "class_name": task.class_name, "error": str(result)})
             else:
-                with deferred():
-                    _keep(task, path, result, folder, table)
                 tally.scored += 1
                 tally.anomalous += bool(result.is_anomalous)
+            _keep_row(task, path, result, table)
             advance(1, {})
+
+        in_rounds(_outcomes(task, dealt(due, size), pending, folder), size, len(due), take)
     return tally
 
 
-def _results(task: _Task, pending: Sequence[str]) -> Iterator[tuple[str, ImagePrediction | UserError]]:
-    """Of a transductive method all pictures are scored, whichever have their rows: they are one set."""
-    wanted = set(pending)
-    given = task.detector.stream(
-        task.pictures.paths if task.detector.method.transductive and pending else pending,
-        class_name=task.class_name,
-        support=task.support,
-        threshold=task.threshold,
-        batch_size=task.batch_size,
-    )
-    return ((str(path), result) for path, result in given if path in wanted)
+def _outcomes(
+    task: _Task, mine: Sequence[str], pending: set[str], folder: Path | None
+) -> Iterator[tuple[str, ImagePrediction | UserError]]:
+    """Each picture with its scores or what is wrong with it; its files are written by then."""
+    settings: dict[str, Any] = {"support": task.support, "threshold": task.threshold, "batch_size": task.batch_size}
+    given = task.detector.stream(mine, class_name=task.class_name, **settings)
+    for path, result in zip(mine, (result for _, result in given), strict=True):
+        if isinstance(result, UserError):
+            yield path, result
+            continue
+        if folder is not None and path in pending:
+            _keep_map(task, path, result, folder)
+        yield path, replace(result, map=None)
 
 
-def _keep(task: _Task, path: str, result: ImagePrediction, folder: Path | None, table: PredictionTable | None) -> None:
-    """Write what belongs to a picture, its row last: where that stands, everything is there."""
+def _keep_map(task: _Task, path: str, result: ImagePrediction, folder: Path) -> None:
     from adbench.report.map_files import map_path, write_map, write_overlay
 
+    if result.map is None:
+        return
     relative = task.pictures.relative(path)
-    if folder is not None and result.map is not None:
-        if task.maps != "none":
-            write_map(result.map, map_path(folder / "maps", relative, task.maps), task.maps)  # type: ignore[arg-type]
-        if task.overlays:
-            from adbench.api.pictures import open_picture
+    if task.maps != "none":
+        write_map(result.map, map_path(folder / "maps", relative, task.maps), task.maps)  # type: ignore[arg-type]
+    if task.overlays:
+        from adbench.api.pictures import open_picture
 
-            said = [result.verdict or "no verdict", f"score {result.score:.4g}"]
-            said += [] if result.threshold is None else [f"threshold {result.threshold:.4g}"]
-            place = map_path(folder / "overlays", task.overlay_names[relative], "jpg")
-            write_overlay(open_picture(path), result.map, place, said, relative, task.scale)
-    if table is not None:
-        table.append(path, task.class_name, result.score, result.threshold, result.verdict)
-    if task.jsonl:
-        _print_line(
-            {
-                "path": path,
-                "class_name": task.class_name,
-                "score": result.score,
-                "threshold": result.threshold,
-                "verdict": result.verdict or None,
-            }
-        )
+        said = [result.verdict or "no verdict", f"score {result.score:.4g}"]
+        said += [] if result.threshold is None else [f"threshold {result.threshold:.4g}"]
+        place = map_path(folder / "overlays", task.overlay_names[relative], "jpg")
+        write_overlay(open_picture(path), result.map, place, said, relative, task.scale)
 
 
-def _print_line(row: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(row) + "\n")
-    sys.stdout.flush()
+def _keep_row(task: _Task, path: str, result: ImagePrediction | UserError, table: PredictionTable | None) -> None:
+    """The row of a picture, last of all that belongs to it: where that stands, everything is there."""
+    from adbench.interrupts import deferred
+
+    line: dict[str, Any] = {"path": path, "class_name": task.class_name}
+    with deferred():
+        if isinstance(result, UserError):
+            line["error"] = str(result)
+        else:
+            line |= {"score": result.score, "threshold": result.threshold, "verdict": result.verdict or None}
+            if table is not None:
+                table.append(path, task.class_name, result.score, result.threshold, result.verdict)
+        if task.jsonl:
+            sys.stdout.write(json.dumps(line) + "\n")
+            sys.stdout.flush()
 
 
 def _how_to_go_on(argv: Sequence[str], folder: Path | None) -> str:

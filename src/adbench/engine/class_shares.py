@@ -14,6 +14,7 @@ from adbench.engine.accumulators import ClassAccumulator
 from adbench.engine.adapt import MemoryBank
 from adbench.engine.pictures import Shortlist
 from adbench.engine.rng import draws_in_order
+from adbench.engine.rounds import dealt
 from adbench.methods.base import Method
 
 
@@ -35,8 +36,7 @@ def share_of(samples: Sequence[Sample], method: Method, batch_size: int, number:
     turn = (ranks.rank() - number) % ranks.count()
     if takes_whole_classes(method):
         return list(samples) if turn == 0 else []
-    batches = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
-    return [sample for batch in batches[turn :: ranks.count()] for sample in batch]
+    return dealt(samples, batch_size, turn)
 
 
 def put_together(share: Share, samples: Sequence[Sample], outbox: ranks.Outbox) -> Share:

@@ -112,13 +112,13 @@ def barrier() -> None:
         dist.barrier(group=_objects)
 
 
-def broadcast(value: _T) -> _T:
-    """The value that rank 0 has, on all ranks."""
+def broadcast(value: _T, device: torch.device | None = None) -> _T:
+    """The value that rank 0 has, on all ranks; tensors in it on `device`, else on the CPU."""
     if count() == 1:
         return value
-    held = [value]
-    dist.broadcast_object_list(held, src=0, group=_objects)
-    return held[0]
+    packed: list[Any] = [_pack(value) if is_first() else None]
+    dist.broadcast_object_list(packed, src=0, group=_objects)
+    return value if is_first() else _unpack(packed[0], device)
 
 
 def gather(value: _T, device: torch.device | None = None) -> list[_T]:
