@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+import adbench
 from adbench.clip import load_clip
-from adbench.data import catalogue
 from adbench.data.loading import load_batch
 from adbench.data.sample import Sample
 from adbench.methods import build
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--data-dir", default="data", help="where the folder demo lies or is rendered")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    _, samples = catalogue.open_dataset("demo", data_dir=arguments.data_dir)
+    samples = adbench.open_dataset("demo", data_dir=arguments.data_dir).samples
     auxiliary = encode([sample for sample in samples if sample.split == "auxiliary"])
     held_out = encode([sample for sample in samples if sample.split == "test"])
 

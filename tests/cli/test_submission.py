@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+import adbench
 from adbench.cli.main import main
 from adbench.data import catalogue
 from adbench.engine.float16_tiff import float16_size, float16_tiff
@@ -113,7 +114,8 @@ def test_a_few_shot_method_submits_with_its_support(here: Path, capsys: pytest.C
 
 def test_a_folder_that_was_changed_is_seen(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*WORDS, "out=run", "submission=mine"]) == 0, capsys.readouterr().err
-    spec, samples = catalogue.open_dataset("mvtec_ad2", root=here / "data/mvtec_ad2")
+    opened = adbench.open_dataset("mvtec_ad2", root=here / "data/mvtec_ad2")
+    spec, samples = opened.facts, opened.samples
     private, folder = private_samples(samples, spec.held_back, spec.submitted), Path("mine")
     check_folder(folder, private)
     tiff = folder / "anomaly_images/can/test_private/000_regular.tiff"

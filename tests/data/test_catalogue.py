@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import adbench
 from adbench.data import catalogue
 from adbench.errors import UserError
 
@@ -67,7 +68,8 @@ def test_the_order_does_not_depend_on_the_file_system(tmp_path: Path, tree: Call
 
 
 def test_parts_of_a_set(mvtec: Path) -> None:
-    spec, samples = catalogue.open_dataset("mvtec", root=mvtec)
+    opened = adbench.open_dataset("mvtec", root=mvtec)
+    spec, samples = opened.facts, opened.samples
     assert len(samples) == 14
     assert {sample.split for sample in spec.evaluation(samples)} == {"test"}
     assert spec.auxiliary(samples) == spec.evaluation(samples)
@@ -93,20 +95,20 @@ def test_options_are_checked(mvtec: Path) -> None:
 
 def test_a_missing_folder_says_where_it_looked_and_how_to_get_the_data(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"mvtec is missing .*looked for .*/mvtec.*data\.root=DIR.*Download"):
-        catalogue.open_dataset("mvtec", data_dir=tmp_path)
+        adbench.open_dataset("mvtec", data_dir=tmp_path)
     with pytest.raises(UserError, match=r"looked for .*/nowhere\)"):
-        catalogue.open_dataset("mvtec", root=tmp_path / "nowhere")
+        adbench.open_dataset("mvtec", root=tmp_path / "nowhere")
 
 
 def test_a_folder_with_something_else_says_what_is_expected(tmp_path: Path) -> None:
     (tmp_path / "holiday").mkdir()
     with pytest.raises(UserError, match=r"does not hold data set mvtec.*train/good"):
-        catalogue.open_dataset("mvtec", root=tmp_path)
+        adbench.open_dataset("mvtec", root=tmp_path)
 
 
 def test_the_archives_own_folder_name_is_found_too(tmp_path: Path, tree: Callable[..., Path]) -> None:
     tree(tmp_path / "mvtec_anomaly_detection", MVTEC)
-    assert len(catalogue.open_dataset("mvtec", data_dir=tmp_path)[1]) == 14
+    assert len(adbench.open_dataset("mvtec", data_dir=tmp_path).samples) == 14
 
 
 def test_the_fingerprint_sees_files_and_labels_but_not_order_or_place(
@@ -128,7 +130,7 @@ def test_the_fingerprint_sees_files_and_labels_but_not_order_or_place(
 
 def test_the_home_folder_may_be_written_as_a_tilde(mvtec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(mvtec.parent))
-    assert catalogue.open_dataset("mvtec", root="~/mvtec") == catalogue.open_dataset("mvtec", data_dir="~")
+    assert adbench.open_dataset("mvtec", root="~/mvtec") == adbench.open_dataset("mvtec", data_dir="~")
 
 
 def test_an_empty_folder_is_not_taken_for_a_data_set(mvtec: Path, tmp_path: Path) -> None:

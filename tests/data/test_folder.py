@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import adbench
 from adbench.data import catalogue
 from adbench.data.images import open_mask
 from adbench.data.sample import Sample
@@ -16,7 +17,7 @@ Tree = Callable[..., Path]
 
 
 def index(root: Path, **options: object) -> list[Sample]:
-    return catalogue.open_dataset("folder", root=root, options=options)[1]
+    return adbench.open_dataset("folder", root=root, **options).samples
 
 
 def rows(samples: list[Sample], root: Path) -> list[tuple[str, int, str, str, str | None]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import adbench
 from adbench.data import catalogue
 from adbench.data.catalogue import survey_dataset
 from adbench.data.sample import Sample
@@ -25,7 +26,7 @@ MVTEC = ("train/good/0.png", "test/good/1.png", "test/crack/2.png", "ground_trut
 
 
 def index(name: str, root: Path, classes: list[str] | None = None, **options: object) -> list[Sample]:
-    return catalogue.open_dataset(name, root=root, classes=classes, options=options)[1]
+    return adbench.open_dataset(name, root=root, classes=classes, **options).samples
 
 
 def rows(samples: list[Sample], root: Path) -> list[str]:

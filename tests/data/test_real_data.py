@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adbench.data import catalogue
+import adbench
 from adbench.data.images import open_image, open_mask
 from adbench.data.loading import make_loader
 from adbench.data.sample import Sample
@@ -18,7 +18,7 @@ from adbench.data.transforms import ClipTransform
 def opened(name: str, shared_data: Path, **settings: object) -> list[Sample]:
     if not (shared_data / name).is_dir():
         pytest.skip(f"no {name} in {shared_data}")
-    return catalogue.open_dataset(name, data_dir=shared_data, **settings)[1]
+    return adbench.open_dataset(name, data_dir=shared_data, **settings).samples
 
 
 def counts(samples: list[Sample]) -> dict[tuple[str, int], int]:
@@ -45,7 +45,7 @@ def test_mvtec_transistor(shared_data: Path) -> None:
 
 def test_mvtec_transistor_as_any_folder(shared_data: Path) -> None:
     expected = opened("mvtec", shared_data)
-    samples = catalogue.open_dataset("folder", root=shared_data / "mvtec" / "transistor")[1]
+    samples = adbench.open_dataset("folder", root=shared_data / "mvtec" / "transistor").samples
     assert counts(samples) == counts(expected)
     assert {s.path: s.mask_path for s in samples} == {s.path: s.mask_path for s in expected}
 
@@ -61,7 +61,7 @@ def test_piped(shared_data: Path) -> None:
 
 def test_piped_mini_is_a_byte_for_byte_part(shared_data: Path) -> None:
     whole = {sample.key: sample for sample in opened("piped", shared_data)}
-    for sample in catalogue.open_dataset("piped_mini")[1]:
+    for sample in adbench.open_dataset("piped_mini").samples:
         origin = whole[sample.key]
         assert sample.path.read_bytes() == origin.path.read_bytes()
         assert sample.label == origin.label

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import adbench
 from adbench.data import catalogue
 from adbench.data.images import open_picture
 from adbench.data.label_maps import open_labels
@@ -297,4 +298,4 @@ def test_every_road_set_says_what_it_is(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=f"does not hold data set {name}"):
         index(name, tmp_path)
     with pytest.raises(UserError, match=f"the folder of data set {name} is missing"):
-        catalogue.open_dataset(name, data_dir=tmp_path)
+        adbench.open_dataset(name, data_dir=tmp_path)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
+import adbench
 from adbench.data import catalogue
 from adbench.data.images import open_mask
 from adbench.data.sample import Sample
@@ -177,7 +178,8 @@ def test_piped_both_spellings_inverted_masks_and_our_split(
 
 
 def test_piped_mini_ships_with_the_package() -> None:
-    spec, samples = catalogue.open_dataset("piped_mini")
+    opened = adbench.open_dataset("piped_mini")
+    spec, samples = opened.facts, opened.samples
     root = spec.default_root(Path("anywhere"))
     assert spec.deviations(samples) == []
     assert len(samples) == 54
@@ -233,7 +235,8 @@ def test_demo_has_held_out_and_auxiliary_classes(tmp_path: Path, tree: Tree, mon
         tree(root, [f"auxiliary/{auxiliary}/{name}" for name in names])
 
     monkeypatch.setattr("adbench.demo.sets.demo.render_demo", rendered)
-    spec, samples = catalogue.open_dataset("demo", data_dir=tmp_path)
+    opened = adbench.open_dataset("demo", data_dir=tmp_path)
+    spec, samples = opened.facts, opened.samples
     assert spec.default_root(tmp_path) == tmp_path / "demo"
     assert [s.key for s in spec.auxiliary(samples)] == [
         f"auxiliary/{auxiliary}/test/crack/000.png",

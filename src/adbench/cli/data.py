@@ -221,8 +221,8 @@ def _print_counts(spec: DatasetSpec, checked: Checked, root: Path) -> None:
 
 
 def _show(overrides: Overrides, names: Sequence[str]) -> int:
+    from adbench.api.dataset import open_dataset
     from adbench.atomic import replacing
-    from adbench.data import catalogue
     from adbench.report.contact_sheet import contact_sheet
 
     (data,) = _named(overrides, names, single=True)
@@ -235,16 +235,16 @@ def _show(overrides: Overrides, names: Sequence[str]) -> int:
             "the picture is a PNG", where=f"out={out}", hint="write " + shlex.quote(f"out={out.with_suffix('.png')}")
         )
     with _progress(f"render {name}") as progress:
-        spec, samples = catalogue.open_dataset(
+        opened = open_dataset(
             name,
             root=data.root,
             data_dir=overrides.data_dir,
-            classes=data.classes or None,
-            options=data.options,
+            classes=data.classes,
             progress=progress,
+            **data.options,
         )
-    classes = list(dict.fromkeys(sample.class_name for sample in samples))
-    sheet = contact_sheet(samples, classes, title=f"{name}: {spec.title}", per_kind=count)
+    title = f"{name}: {opened.facts.title}"
+    sheet = contact_sheet(opened.samples, opened.classes, title=title, per_kind=count)
     with replacing(out) as temporary:
         sheet.save(temporary, format="PNG")
     print(out)

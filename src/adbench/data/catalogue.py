@@ -8,7 +8,7 @@ A data set is one module in a package of `PACKAGES`: a function that indexes its
 Data sets of others come from a file that the user names (`adbench.load_plugin`, `data=FILE.py`), or from installed
 packages by their entry points in the group "adbench.datasets".
 
-Keyword-only arguments of that function are the data set's own options (`open_dataset(..., options={...})`).
+Keyword-only arguments of that function are the data set's own options (`adbench.open_dataset(..., option=value)`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import Any
 from adbench.data.counts import Counts as Counts
 from adbench.data.fingerprint import fingerprint as fingerprint
 from adbench.data.looking import with_broken_files
-from adbench.data.sample import Sample
 from adbench.data.spec import SPLIT as SPLIT
 from adbench.data.spec import DatasetSpec as DatasetSpec
 from adbench.data.spec import Indexer
@@ -72,26 +71,6 @@ def get(name: str) -> DatasetSpec:
     return spec
 
 
-def open_dataset(
-    name: str,
-    *,
-    root: str | Path | None = None,
-    data_dir: str | Path = "data",
-    classes: Sequence[str] | None = None,
-    options: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-) -> tuple[DatasetSpec, list[Sample]]:
-    """Return the facts and the samples of data set `name`: prepare it, check its folder, index it.
-
-    `root` is the set's own folder; without it the set is looked for below `data_dir`. Raises UserError when the folder
-    is missing (which one was looked for, how to get the data) or does not hold what is expected.
-    """
-    spec, surveyed = survey_dataset(
-        name, root=root, data_dir=data_dir, classes=classes, options=options, progress=progress
-    )
-    return spec, spec.usable(surveyed, options)
-
-
 def survey_dataset(
     name: str,
     *,
@@ -103,8 +82,10 @@ def survey_dataset(
 ) -> tuple[DatasetSpec, Survey]:
     """Return the facts of data set `name`, what its folder holds, and what of that cannot be used.
 
-    Arguments and errors are those of `open_dataset`, but faults of single images and classes are told, not raised. With
-    the option broken=skip the files of all images are looked at, as `check_dataset` does: it takes as long.
+    `root` is the set's own folder; without it the set is looked for below `data_dir`. With the option broken=skip the
+    files of all images are looked at, as `check_dataset` does: it takes as long. Raises UserError when the folder is
+    missing (which one was looked for, how to get the data) or does not hold what is expected; faults of single images
+    and classes are told, not raised (`DatasetSpec.usable`).
     """
     spec = get(name)
     surveyed = spec.survey(find_root(spec, root=root, data_dir=data_dir, progress=progress), classes, options)

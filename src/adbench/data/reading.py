@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from adbench.errors import UserError
+from adbench.typed import PositiveInt, Range
 
 HALF = 127  # the largest 8-bit value below half of full scale
 BITS = (8, 10, 12, 16)
 MAX_MEGAPIXELS = 1000
+MaskThreshold = Annotated[int, Range(0, 254)]  # larger values mark the defect
 OWN_READING_QUIRKS = (
     "What a mask marks: values above 0 in any channel (data.inverted_masks=true: value 0); of a palette the indices "
     "above 0; transparency where the colour is the same everywhere; floating-point values where there are only two. In "
@@ -48,28 +51,18 @@ AS_PUBLISHED = Reading()
 def own_reading(
     *,
     inverted_masks: bool = False,
-    mask_threshold: int | None = None,
+    mask_threshold: MaskThreshold | None = None,
     exif: bool = True,
     bits: int = 16,
-    max_pixels: int = MAX_MEGAPIXELS,
+    max_pixels: PositiveInt = MAX_MEGAPIXELS,
 ) -> Reading:
-    """The reading of a folder of one's own, from its options. Raises UserError for one of another type or range.
+    """The reading of a folder of one's own, from its options. Raises UserError for a number of bits that there is not.
 
     mask_threshold  None: 0, and half scale (127) in files that are compressed with loss
     max_pixels      in megapixels
     """
-    for name, flag in (("inverted_masks", inverted_masks), ("exif", exif)):
-        if not isinstance(flag, bool):
-            raise UserError(f"{name} is {flag!r}", where=f"data.{name}", hint="give true or false")
-    if mask_threshold is not None and not (_is_whole(mask_threshold) and 0 <= mask_threshold <= 254):
-        hint = "give a whole number from 0 to 254: larger values mark the defect"
-        raise UserError(f"mask_threshold is {mask_threshold!r}", where="data.mask_threshold", hint=hint)
-    if not _is_whole(bits) or bits not in BITS:
+    if bits not in BITS:
         raise UserError(f"bits is {bits!r}", where="data.bits", hint=f"give one of {', '.join(map(str, BITS))}")
-    if not _is_whole(max_pixels) or max_pixels < 1:
-        raise UserError(
-            f"max_pixels is {max_pixels!r}", where="data.max_pixels", hint="give a whole number of megapixels"
-        )
     return Reading(
         inverted=inverted_masks,
         threshold=mask_threshold or 0,
@@ -78,7 +71,3 @@ def own_reading(
         bits=bits,
         max_megapixels=max_pixels,
     )
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

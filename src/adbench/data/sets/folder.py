@@ -11,12 +11,13 @@ from adbench.data.folder_layout import Kind, explicit_kinds, recognise
 from adbench.data.masks import pair_masks, split_off_masks
 from adbench.data.meta import META_NAME, read_meta
 from adbench.data.place import refusal
-from adbench.data.reading import MAX_MEGAPIXELS, OWN_READING_QUIRKS, Reading, own_reading
+from adbench.data.reading import MAX_MEGAPIXELS, OWN_READING_QUIRKS, MaskThreshold, Reading, own_reading
 from adbench.data.sample import Sample
 from adbench.data.stems import plain
 from adbench.data.survey import Entry, Fault, Note, guarded
 from adbench.data.tree import archives, images_below, join, listing, mask_files, select, through
 from adbench.errors import UserError
+from adbench.typed import PositiveInt
 
 _EXPECTED = (
     "expected folders named like good and bad (or normal/abnormal, ok/ng, no/yes, ...), with masks in a folder such as "
@@ -71,10 +72,10 @@ def index(
     train_dir: str | Sequence[str] = (),
     class_name: str | None = None,
     inverted_masks: bool = False,
-    mask_threshold: int | None = None,
+    mask_threshold: MaskThreshold | None = None,
     exif: bool = True,
     bits: int = 16,
-    max_pixels: int = MAX_MEGAPIXELS,
+    max_pixels: PositiveInt = MAX_MEGAPIXELS,
 ) -> Iterator[Entry]:
     """Index by the given folders, else by names of folders, else by a meta.json."""
     reading = own_reading(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from adbench.data.catalogue import register
 from adbench.data.meta import read_meta
-from adbench.data.reading import MAX_MEGAPIXELS, OWN_READING_QUIRKS, own_reading
+from adbench.data.reading import MAX_MEGAPIXELS, OWN_READING_QUIRKS, MaskThreshold, own_reading
 from adbench.data.survey import Entry
+from adbench.typed import PositiveInt
 
 
 @register(
@@ -40,10 +41,10 @@ def index(
     classes: Sequence[str] | None,
     *,
     inverted_masks: bool = False,
-    mask_threshold: int | None = None,
+    mask_threshold: MaskThreshold | None = None,
     exif: bool = True,
     bits: int = 16,
-    max_pixels: int = MAX_MEGAPIXELS,
+    max_pixels: PositiveInt = MAX_MEGAPIXELS,
 ) -> Iterator[Entry]:
     """Index by `root/meta.json`; classes are chosen from it afterwards."""
     reading = own_reading(
