@@ -13,8 +13,9 @@ from torch.testing import assert_close
 
 from adbench.errors import UserError
 from adbench.methods import build
-from adbench.methods.aaclip.method import _scaled, blurred
 from adbench.methods.aaclip.phrases import phrase, phrase_number, sentences
+from adbench.methods.aaclip.related import scaled
+from adbench.methods.maps import blurred
 from tiny import make_batch, make_tiny_clip, rows
 
 
@@ -58,6 +59,26 @@ def test_scores_are_scaled_over_the_class_and_chunks_do_not_matter():
     assert_close(torch.cat([p.scores for p in single]), prediction.scores, atol=1e-4, rtol=0)
 
 
+@torch.no_grad()
+def test_the_tower_is_run_once_for_images_that_have_paths(monkeypatch):
+    """Scores are to the bit those of a tower that is run again. Images of one path, or of none, are not confused."""
+    method = make_method(domain="industrial").eval()
+    batch = replace(make_batch(4), class_names=["nut"] * 4, paths=["a", "b", "c", "d"])
+    features, passes, run = method.encode(batch), [], method.raw
+    monkeypatch.setattr(method, "raw", lambda *given: passes.append(len(given[1])) or run(*given))
+    results = []
+    for paths in (["", "", "", ""], ["a", "a", "c", ""], ["a", "b", "c", "d"]):
+        method.relate("nut", [(features, paths)])
+        results.append(method.score(features, replace(batch, paths=paths)))
+    assert passes == [4, 4, 4, 4, 4]  # the last is scored without one
+    part = method.score(method.encode(rows(batch, slice(2, 3))), rows(batch, slice(2, 3)))
+    assert len(passes) == 5
+    for result in results[1:]:
+        assert torch.equal(result.scores, results[0].scores)
+        assert torch.equal(result.maps, results[0].maps)
+    assert torch.equal(part.maps, results[0].maps[2:3])
+
+
 def test_medical_scores_are_the_largest_pixels():
     clip = make_tiny_clip(image_size=48)
     prediction = related(make_method(clip, domain="medical"), make_batch(size=48))
@@ -74,7 +95,7 @@ def test_a_class_that_was_not_looked_at_is_refused():
 def test_a_class_whose_largest_value_is_exactly_1_is_left_alone():
     low, high = torch.tensor(0.5), torch.tensor([1.0, 0.75, 0.5])
     values = torch.tensor([0.75, 0.625, 0.5])
-    assert _scaled(values, low, high).tolist() == [0.75, 0.5, 0.0]
+    assert scaled(values, low, high).tolist() == [0.75, 0.5, 0.0]
 
 
 def test_a_single_image_of_a_class_has_finite_scores():

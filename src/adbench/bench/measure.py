@@ -63,7 +63,8 @@ def measure(case: Case) -> Row:
     """Images per second and shares of time, memory, and their ratio to a bare pass of open_clip's image tower.
 
     tower, encode, score, step   images per second of that alone; step: loss, gradient, optimiser on given features
-    times_tower                  encode and score over the bare tower, on the same batch
+    times_tower                  encode and score over the bare tower, on the same batch; of a method that relates the
+                                 images of a class first, with each image's share of that
     evaluate                     images per second of the whole loop, with decoding and metrics; share_*: its parts
     adapt, relate                seconds to take in the normal images of a class, or its test images together
     *_mib                        peaks of the evaluation, and of the step
@@ -152,10 +153,11 @@ def _alone(case: Case, samples: list[Sample], pool: list[Sample]) -> Row:
             "score": lambda: method.score(features, batch),
         }
         seconds = best_times(calls, case.repeats, case.device)
+    relate = row.get("relate", 0.0) / len(samples)  # of an image
     row |= {name: _per_second(len(batch), value) for name, value in seconds.items()}
     method.memory_bank = {}
     height, width = batch.images.shape[-2:]
-    together = seconds["encode"] + seconds["score"]
+    together = seconds["encode"] + seconds["score"] + len(batch) * relate
     return row | {
         "image_px": f"{width}x{height}",
         "milliseconds": 1000 * together / len(batch),

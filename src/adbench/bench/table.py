@@ -16,10 +16,10 @@ HEADERS = (
     *("host MiB", "GPU MiB"),
 )
 LEGEND = """\
-ms/image: encode and score of a batch already in memory; x tower: over a bare pass of open_clip's image tower on it, in
-the same run. Then images per second of that tower, of encode, of score (- where it is no work), of a training step on
-given features, and of the whole evaluation with decoding and metrics, of which % are shares (sentences are known by
-then). Memory is the largest of evaluation and step. Time does not depend on weights, which may be random."""
+ms/image: encode, relate and score of a batch already in memory; x tower: over a bare pass of open_clip's image tower on
+it, in the same run. Then images per second of that tower, of encode, of score (- where it is no work), of a training
+step on given features, and of the whole evaluation with decoding and metrics, of which % are shares (sentences are
+known by then). Memory is the largest of evaluation and step. Time does not depend on weights, which may be random."""
 
 
 def lines(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:

@@ -81,3 +81,14 @@ def _gaussian_matrix(size: int, sigma: float, truncate: float, dtype: torch.dtyp
     source = torch.where(source < size, source, 2 * size - 1 - source)
     matrix = torch.zeros(size, size, dtype=torch.float64)
     return matrix.scatter_add_(1, source, (kernel / kernel.sum()).expand(size, -1)).to(device, dtype)
+
+
+def blurred(grids: Tensor, size: int, sigma: float) -> Tensor:
+    """Gaussian of grids (B, G, G) with a kernel of `size`, mirrored at the border without repeating the edge."""
+    reach = size // 2
+    offsets = torch.arange(-reach, reach + 1, dtype=grids.dtype, device=grids.device)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = F.pad(grids.unsqueeze(1), (reach,) * 4, mode="reflect")
+    rows = F.conv2d(padded, kernel.view(1, 1, -1, 1))
+    return F.conv2d(rows, kernel.view(1, 1, 1, -1))[:, 0]

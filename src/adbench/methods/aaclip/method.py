@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from adbench.errors import UserError
 from adbench.methods.aaclip.adapters import ImageAdapter, text_adapter, unit, unit_clamped
 from adbench.methods.aaclip.official import read_folder, write_folder
 from adbench.methods.aaclip.phrases import MEDICAL, N_NORMAL, phrase, phrase_number, sentences
+from adbench.methods.aaclip.related import Raw, RelatedClass, Relating, raw_parts, scaled
 from adbench.methods.aaclip.settings import BY_VARIANT, AaClipSettings
 from adbench.methods.aaclip.towers import adapted_levels, first_block, plain_image, sentence_features, surgery_levels
 from adbench.methods.aaclip.transform import AaClipTransform
@@ -25,7 +25,7 @@ from adbench.methods.base import Chunk, Features, Method, Prediction
 from adbench.methods.blocks import check_blocks, quarters
 from adbench.methods.learned_prompts import ValueCache
 from adbench.methods.losses import map_losses, n_known
-from adbench.methods.maps import resize_bilinear, to_grid
+from adbench.methods.maps import blurred, resize_bilinear, to_grid
 from adbench.methods.registry import register
 from adbench.methods.variants import by_variant
 from adbench.methods.weights import load_strictly
@@ -35,15 +35,6 @@ _OF_ANY_DOMAIN = ("", "folder", "meta")
 """Names that stand for pictures of any kind: a user's own."""
 _BLUR = {False: (7, 1.0), True: (9, 1.5)}
 """Side of the kernel and sigma on the grid of patches, by whether the data are medical."""
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """Before the class is looked at as a whole: maps (B, S, S), scores (B,), blurred grids by level (B, G, G)."""
-
-    maps: Tensor
-    scores: Tensor
-    grids: Sequence[Tensor]
 
 
 @register("aaclip")
@@ -239,9 +230,12 @@ class AaClip(Method):
                 where="method.domain",
                 hint="choose a larger image size",
             )
-        grids = [blurred(grid, size, sigma) for grid in grids]
-        maps = resize_bilinear(torch.stack(grids, dim=1), self.map_size, align_corners=True).sum(dim=1)
-        return Raw(maps, ((vector * text[..., 1]).sum(dim=-1).float() + 1) / 2, grids)
+        scores = ((vector * text[..., 1]).sum(dim=-1).float() + 1) / 2
+        return self._upsampled([blurred(grid, size, sigma) for grid in grids], scores)
+
+    def _upsampled(self, grids: Sequence[Tensor], scores: Tensor) -> Raw:
+        maps = resize_bilinear(torch.stack(list(grids), dim=1), self.map_size, align_corners=True).sum(dim=1)
+        return Raw(maps, scores, grids)
 
     @torch.no_grad()
     def relate(
@@ -252,18 +246,18 @@ class AaClip(Method):
         strata: Sequence[str] | None = None,
         progress: Callable[[float], None] = lambda share: None,
     ) -> None:
-        """Keep the smallest and the largest value of maps and scores of the class."""
-        ranges = []
+        """Keep the class's smallest and largest value of maps and scores, and grids and score of each image.
+
+        The tower behind the first block is run here, and not again where `score` meets the same images.
+        """
+        relating = Relating()
         for number, (features, paths) in enumerate(chunks, start=1):
-            raw = self.raw(features, [class_name] * len(paths))
-            ranges.append([*raw.maps.aminmax(), *raw.scores.aminmax()])
+            relating.add(self.raw(features, [class_name] * len(paths)), paths)
             progress(number / len(chunks))
-        low_map, high_map, low_score, high_score = (torch.stack(values) for values in zip(*ranges, strict=True))
-        self.memory_bank[class_name] = (low_map.min(), high_map.max(), low_score.min(), high_score.max())
+        self.memory_bank[class_name] = relating.done()
 
     def score(self, features: Features, batch: Batch) -> Prediction:
         """Maps scaled to [0, 1] over the class, and image scores. Raises UserError for a class that is not known."""
-        raw = self.raw(features, batch.class_names)
         for name in batch.class_names:
             if not self.remembers(name):
                 raise UserError(
@@ -271,12 +265,15 @@ class AaClip(Method):
                     where=f"class {name}",
                     hint="run `eval`, or give all images at once to Detector.predict",
                 )
-        ranges = [torch.stack(rows) for rows in zip(*map(self.memory_bank.__getitem__, batch.class_names), strict=True)]
-        maps = _scaled(raw.maps, *(value[:, None, None] for value in ranges[:2]))
+        classes: list[RelatedClass] = [self.memory_bank[name] for name in batch.class_names]
+        known = raw_parts(classes, batch.paths)
+        raw = self.raw(features, batch.class_names) if known is None else self._upsampled(*known)
+        ranges = [torch.stack(values) for values in zip(*(related.ranges for related in classes), strict=True)]
+        maps = scaled(raw.maps, *(value[:, None, None] for value in ranges[:2]))
         largest = maps.flatten(1).amax(dim=1)
         if bool(features["medical"][0]):
             return Prediction(largest, maps)
-        return Prediction((largest + _scaled(raw.scores, *ranges[2:])) / 2, maps)
+        return Prediction((largest + scaled(raw.scores, *ranges[2:])) / 2, maps)
 
     # Weights
 
@@ -294,21 +291,3 @@ def _blocks(name: str, chosen: int | None, authors: int, most: int) -> int:
     if chosen is not None and chosen > most:
         raise ValueError(f"{name} is {chosen}, above {most} for this backbone")
     return min(authors, most) if chosen is None else chosen
-
-
-def _scaled(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """To [0, 1] by the range of the class; left alone where the largest is exactly 1; 0 where all are equal."""
-    span = high - low
-    scaled = torch.where(span > 0, (values - low) / torch.where(span > 0, span, torch.ones_like(span)), 0.0)
-    return torch.where(high == 1, values, scaled)
-
-
-def blurred(grids: Tensor, size: int, sigma: float) -> Tensor:
-    """Gaussian of grids (B, G, G) with a kernel of `size`, mirrored at the border without repeating the edge."""
-    reach = size // 2
-    offsets = torch.arange(-reach, reach + 1, dtype=grids.dtype, device=grids.device)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    padded = F.pad(grids.unsqueeze(1), (reach,) * 4, mode="reflect")
-    rows = F.conv2d(padded, kernel.view(1, 1, -1, 1))
-    return F.conv2d(rows, kernel.view(1, 1, 1, -1))[:, 0]
