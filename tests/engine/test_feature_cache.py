@@ -42,6 +42,16 @@ class FeaturesOnly(TinyMethod):
         return super().encode(batch)
 
 
+class BesideImages(FeaturesOnly):
+    """A method that learns from its features and from the images."""
+
+    features_suffice, keeps_features = False, True
+
+    def loss(self, features, batch):
+        assert batch.images.shape[1:] == (3, SIDE, SIDE)
+        return super().loss(features, batch)
+
+
 class Notes(Quiet):
     """Keeps what a run says, and can stop it in the middle of an epoch."""
 
@@ -112,16 +122,29 @@ def test_a_cached_training_is_the_same_training(tmp_path, samples, settings, cac
     assert folders(settings) == ([] if cache != "disk" else [folders(settings)[0]])
 
 
-@pytest.mark.parametrize("name", ["anomalyclip", "faprompt", "visualad"])
+@pytest.mark.parametrize("cache", ["auto", "disk"])
+def test_features_are_kept_beside_images_that_are_loaded_anew(tmp_path, samples, settings, cache):
+    settings = replace(settings, mosaic={"another": 0.5})
+    plain = run_training(tmp_path / "plain", samples, replace(settings, cache="off"), method_of(BesideImages))
+    kept = run_training(tmp_path / "kept", samples, replace(settings, cache=cache), method_of(BesideImages))
+    assert kept[:2] == plain[:2]
+    assert (plain[2].n_encoded, kept[2].n_encoded) == (3 * 18, 18)
+    notes = Notes()
+    part = replace(settings, cache="ram", steps_per_epoch=1)
+    run_training(tmp_path / "part", samples, part, method_of(BesideImages), notes=notes)
+    assert any("an epoch is a part of the images" in line for line in notes.said)
+
+
+@pytest.mark.parametrize("name", ["adaclip", "anomalyclip", "faprompt", "visualad"])
 def test_clip_features_are_the_same_to_rounding(tmp_path, name):
     samples = write_dataset(tmp_path / "data", n_normal=3, n_anomalous=3)
     adam = OptimizerSpec(name="adam", lr=1e-3, betas=(0.5, 0.999))
     settings = TrainSettings(epochs=2, batch_size=5, optimizer=adam, log_every=1, cache_dir=str(tmp_path / "cache"))
-    small = {"dropout": 0.5} if name == "visualad" else {"deep_depth": 2, "dpam_layer": 3}
+    small = {"visualad": {"dropout": 0.5}, "adaclip": {"prompting_depth": 2, "k_clusters": 3}}
     losses = {}
     for cache in ("off", "ram", "disk"):
         torch.manual_seed(0)
-        method = build(name, make_tiny_clip(), **small)
+        method = build(name, make_tiny_clip(), **small.get(name, {"deep_depth": 2, "dpam_layer": 3}))
         weights, losses[cache], _ = run_training(tmp_path / cache, samples, replace(settings, cache=cache), method)
         losses[cache].append(weights)
     assert losses["ram"] == losses["disk"]

@@ -7,10 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from adbench.data.episodes import Episode
+from adbench.data.loading import make_episode_loader
+from adbench.data.sample import Batch
 from adbench.engine.progress import Quiet
 from adbench.engine.settings import TrainSettings
 from adbench.engine.train_batches import TrainBatches
+from adbench.methods import build
 from engine.tiny_engine import build_method, write_dataset
+from simulated_gpu import simulated_gpu
+from tiny import make_tiny_clip
 
 
 def seeds(samples, settings, epoch):
@@ -30,3 +36,33 @@ def test_seeds_go_by_image_and_epoch(tmp_path, change):
     assert seeds(samples, replace(settings, **change), 0) == first
     assert set(seeds(samples, settings, 1).values()).isdisjoint(first.values())
     assert set(seeds(samples, replace(settings, seed=5), 0).values()).isdisjoint(first.values())
+
+
+def test_a_gpu_gets_pixels_and_normalises_them_to_the_same_bits(tmp_path, monkeypatch):
+    samples, loaded = write_dataset(tmp_path, name="mvtec"), []
+    settings = TrainSettings(epochs=1, batch_size=3, cache="off", workers=0, mosaic={"mvtec": 0.5})
+
+    def batches(device):
+        feed = TrainBatches(build_method(), samples, settings, device=device, reporter=Quiet())
+        return [(batch.images.cpu(), batch.masks.cpu()) for _, batch, _ in feed.epoch(0)]
+
+    monkeypatch.setattr(Batch, "pin_memory", lambda batch: loaded.append(batch.images.dtype) or batch)
+    here = batches(torch.device("cpu"))
+    assert loaded == []
+    with simulated_gpu() as gpu:
+        there = batches(gpu)
+    assert set(loaded) == {torch.uint8}
+    for (image, mask), (expected, expected_mask) in zip(there, here, strict=True):
+        assert image.dtype == torch.float32
+        assert torch.equal(image, expected)
+        assert torch.equal(mask, expected_mask)
+
+
+def test_images_that_are_augmented_stay_as_they_are(tmp_path):
+    samples, method = write_dataset(tmp_path), build("aaclip", make_tiny_clip())
+    loaders = [
+        make_episode_loader(samples, method.transform, [Episode((0, 1))], as_pixels=as_pixels)
+        for as_pixels in (False, True)
+    ]
+    plain, asked = (next(iter(loader)).images for loader in loaders)
+    assert torch.equal(plain, asked)

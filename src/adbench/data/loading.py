@@ -107,14 +107,16 @@ def make_episode_loader(
     epoch: int = 0,
     workers: int = 0,
     mosaic: Mapping[str, float] | None = None,
+    as_pixels: bool = False,
     pinned: bool = False,
 ) -> BatchLoader:
     """Return the batches that `episodes` (see `EpisodePlan`) name, with their support where they have any.
 
     `mosaic` maps data set names to the share of queries that are replaced by mosaics (`Mosaic`). Images with label maps
     (`SceneTransform.augmented`) and, where the transform does that, others (`PairTransform.augmented_pair`) are
-    augmented. Both are pure functions of (seed, epoch, index in `samples`). `workers` and `pinned` are those of
-    `make_loader`. Raises UserError for label maps and a transform that cannot.
+    augmented. Both are pure functions of (seed, epoch, index in `samples`). `workers`, `pinned` and `as_pixels` (not of
+    what is augmented, nor of support) are those of `make_loader`. Raises UserError for label maps and a transform that
+    cannot.
     """
     if any(sample.label_ids is not None for sample in samples) and not isinstance(transform, SceneTransform):
         raise UserError(
@@ -130,6 +132,7 @@ def make_episode_loader(
         mosaic=Mosaic(samples, mosaic) if mosaic else None,
         seed=(seed, epoch),
         augment=True,
+        as_pixels=as_pixels and isinstance(transform, PixelTransform),
     )
     return BatchLoader(batches, workers=workers, pinned=pinned)
 

@@ -60,7 +60,7 @@ class FeatureCache:
     ) -> None:
         self._method, self._samples, self._settings = method, samples, settings
         self._device, self._reporter = device, reporter
-        self._with_masks = has_masks(samples)
+        self._with_masks = method.features_suffice and has_masks(samples)
         self._keep: _Keep
         if settings.cache == "disk":
             facts = feature_facts(method, samples, settings, device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from adbench.data.sample import Batch, Sample
 from adbench.data.transforms import PairTransform
 from adbench.engine import ranks
 from adbench.engine.auto_sizes import n_workers
+from adbench.engine.device import on_device
 from adbench.engine.feature_cache import FeatureCache
 from adbench.engine.progress import Reporter
 from adbench.engine.rng import draws_in_order
@@ -76,8 +77,9 @@ def check_stages(method: Method, settings: TrainSettings) -> None:
 class TrainBatches:
     """Batches of a training, as `EpisodePlan` lays them out.
 
-    Where the method's features suffice and nothing changes images between epochs, every image is loaded and encoded
-    once (`FeatureCache`, settings.cache); batches then come without images. Close it at the end: it holds memory.
+    Where nothing changes images between epochs, every image is encoded once (`FeatureCache`, settings.cache) by methods
+    whose features suffice, which batches then come with alone, and by those that keep them beside the images. Close it
+    at the end: it holds memory.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class TrainBatches:
             exclude_query=settings.exclude_query,
         )
         self._cache: FeatureCache | None = None
-        if _keeps(method, settings, reporter):
+        if _keeps(method, settings, {sample.dataset for sample in samples}, reporter):
             cache = FeatureCache(method, samples, settings, device=device, reporter=reporter)
             self._cache = cache if cache.fits else None
 
@@ -117,14 +119,14 @@ class TrainBatches:
             yield len(episode.queries), *(next(batches) if share.queries else (None, None))
 
     def _batches(self, epoch: int, episodes: Sequence[Episode]) -> Iterator[tuple[Batch, Features | None]]:
-        if self._cache is not None:
-            if self._settings.steps_per_epoch is None:  # every image will be asked for
-                self._cache.fill()
+        if self._cache is not None and self._settings.steps_per_epoch is None:  # every image will be asked for
+            self._cache.fill()
+        if self._cache is not None and self._method.features_suffice:
             for episode in episodes:
                 batch, features = self._batch(self._cache, episode)
                 yield replace(self._masked(batch), seeds=self._seeds(epoch, episode)), features
             return
-        settings = self._settings
+        settings, on_gpu = self._settings, self._device.type == "cuda"
         loader = make_episode_loader(
             self._samples,
             self._method.transform,
@@ -132,11 +134,14 @@ class TrainBatches:
             seed=settings.seed,
             epoch=epoch,
             workers=n_workers(settings.workers, self._device),
-            pinned=self._device.type == "cuda",
             mosaic=settings.mosaic,
+            as_pixels=on_gpu,
+            pinned=on_gpu,
         )
         for batch, episode in zip(loader, episodes, strict=True):
-            yield replace(self._masked(batch.to(self._device)), seeds=self._seeds(epoch, episode)), None
+            kept = None if self._cache is None else self._cache.rows(episode.queries)[0]
+            there = on_device(batch, self._method.transform, self._device)
+            yield replace(self._masked(there), seeds=self._seeds(epoch, episode)), kept
 
     def _seeds(self, epoch: int, episode: Episode) -> list[int]:
         streams = (np.random.default_rng([self._settings.seed, epoch, _METHOD, index]) for index in episode.queries)
@@ -173,14 +178,16 @@ class TrainBatches:
         return replace(batch, masks=masks, annotated=None)
 
 
-def _keeps(method: Method, settings: TrainSettings, reporter: Reporter) -> bool:
+def _keeps(method: Method, settings: TrainSettings, datasets: Collection[str], reporter: Reporter) -> bool:
     """Whether features are to be kept. Says why not, where that was asked for."""
     if settings.cache == "off" or (settings.cache == "auto" and settings.epochs == 1):
         return False
     reason = None
-    if not method.features_suffice:
+    if not (method.features_suffice or method.keeps_features):
         reason = f"method {method.name} learns from the images"
-    elif any(settings.mosaic.values()):
+    elif not method.features_suffice and settings.steps_per_epoch is not None:
+        reason = "an epoch is a part of the images, which are loaded anyway"
+    elif any(settings.mosaic.get(name) for name in datasets):
         reason = "mosaics change the images between epochs"
     elif isinstance(method.transform, PairTransform):
         reason = "augmentation changes the images between epochs"

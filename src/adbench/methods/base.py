@@ -81,6 +81,8 @@ class Method(nn.Module, ABC):
     in_context   True when training gives every query its own support (`Batch.support`)
     features_suffice  True when loss and score read no images: features can be kept and used again, masks and labels
                   beside them
+    keeps_features  True where features cost a pass of a tower and are small, and loss reads images too: training keeps
+                 them between epochs, beside images that are loaded anew
     towers       kinds of image towers that it works on
     scoring_only  names of hyperparameters that may be others in testing than in training: weights fit whatever they
                   are, and what is scored with them is named by them
@@ -117,6 +119,7 @@ class Method(nn.Module, ABC):
     official_selects_on_test: ClassVar[bool] = False
     in_context: ClassVar[bool] = False
     features_suffice: ClassVar[bool] = False
+    keeps_features: bool = False
     towers: ClassVar[frozenset[str]] = frozenset({"vit"})
     scoring_only: ClassVar[frozenset[str]] = frozenset()
     scores_are_probabilities: bool = False

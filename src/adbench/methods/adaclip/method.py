@@ -81,6 +81,7 @@ class AdaClip(Method):
         self.static, self.dynamic = ("S" in chosen.prompting_type, "D" in chosen.prompting_type)
         self.prompts_visual = bool(chosen.prompting_type) and "V" in chosen.prompting_branch
         self.prompts_text = bool(chosen.prompting_type) and "L" in chosen.prompting_branch
+        self.keeps_features = self.prompts_visual and self.dynamic  # the pass that dynamic prompts are made from
         self.map_size = clip.image_size
         self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="before")
         is_running = chosen.kmeans_stream == "running"
