@@ -16,6 +16,7 @@ from adbench.data.label_maps import open_labels
 from adbench.data.reading import Reading, own_reading
 from adbench.data.sample import Sample
 from adbench.errors import UserError
+from damage import damaged_bytes
 
 SIDES = st.tuples(st.integers(1, 6), st.integers(1, 6))
 GREY = ("1", "L", "I;16")
@@ -119,19 +120,10 @@ def damaged(draw):
     array = draw(arrays.arrays(np.uint8, (8, 8, 3)))
     stored = io.BytesIO()
     Image.fromarray(array).save(stored, draw(st.sampled_from(["PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM"])))
-    content = bytearray(stored.getvalue())
+    content = stored.getvalue()
     for _ in range(draw(st.integers(1, 4))):
-        start, other = draw(st.integers(0, max(0, len(content) - 1))), draw(st.binary(max_size=8))
-        match draw(st.sampled_from(["cut", "overwrite", "insert", "remove"])):
-            case "cut":
-                del content[start:]
-            case "overwrite":
-                content[start : start + len(other)] = other
-            case "insert":
-                content[start:start] = other
-            case "remove":
-                del content[start : start + len(other)]
-    return bytes(content)
+        content = damaged_bytes(draw, content)
+    return content
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")

@@ -14,12 +14,11 @@ import pytest
 import torch
 
 from adbench.engine.checkpoint import load_checkpoint
-from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, OptimizerSpec, TrainData, TrainSettings
 from adbench.engine.train import train
-from adbench.engine.train_logger import read_history
 from adbench.errors import UserError
 from adbench.interrupts import Interrupted, deferred, watched
+from engine.signalled import heeding_signals, points, run_in
 from engine.tiny_engine import TinyMethod, fake_clip, write_dataset
 
 CPU = torch.device("cpu")
@@ -56,25 +55,13 @@ def build(**changes):
 
 @pytest.fixture(autouse=True)
 def heeded():
-    """Signals that whoever started the tests ignores (nohup) are heeded here."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    with heeding_signals():
+        yield
 
 
 @pytest.fixture
 def data(tmp_path):
     return [TrainData(name="tiny", samples=write_dataset(tmp_path / "tiny"))]
-
-
-def run_in(folder):
-    return RunFolder.create("train", "tiny", "tiny", out=folder)
-
-
-def points(run):
-    return [{k: v for k, v in p.items() if k != "images_per_second"} for p in read_history(run.history_path)]
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])

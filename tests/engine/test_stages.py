@@ -11,13 +11,12 @@ import pytest
 import torch
 
 from adbench.engine.checkpoint import load_checkpoint
-from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, OptimizerSpec, StageSettings, TrainData, TrainSettings
 from adbench.engine.train import train
-from adbench.engine.train_logger import read_history
 from adbench.engine.weights import read_record
 from adbench.errors import UserError
 from adbench.interrupts import Interrupted, watched
+from engine.signalled import heeding_signals, points, run_in
 from engine.tiny_engine import TinyMethod, fake_clip, write_dataset
 
 CPU = torch.device("cpu")
@@ -74,23 +73,13 @@ def build(cls=Staged, **changes):
 
 @pytest.fixture(autouse=True)
 def _heeded() -> Iterator[None]:
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM,)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    with heeding_signals():
+        yield
 
 
 @pytest.fixture
 def data(tmp_path):
     return [TrainData(name="tiny", samples=write_dataset(tmp_path / "tiny"))]
-
-
-def run_in(folder):
-    return RunFolder.create("train", "tiny", "tiny", out=folder)
-
-
-def points(run):
-    return [{k: v for k, v in p.items() if k != "images_per_second"} for p in read_history(run.history_path)]
 
 
 def test_one_training_is_two_the_second_started_from_the_first(tmp_path, data):

@@ -16,6 +16,7 @@ from safetensors.torch import save
 from adbench.engine.tensor_file import read_tensors, write_tensors
 from adbench.errors import UserError
 from adbench.weight_files import read_state
+from damage import damaged_bytes
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=8)
 KINDS = st.sampled_from([np.float32, np.float16, np.float64, np.int64, np.uint8, np.bool_])
@@ -49,22 +50,6 @@ def test_every_state_comes_back_as_it_was_written(tmp_path, state, container):
     assert equal(read_state(tmp_path / "w.pt"), state)
 
 
-def changed(draw, content):
-    """The bytes cut, or some of them replaced, put in or taken away."""
-    content = bytearray(content)
-    start, other = draw(st.integers(0, len(content) - 1)), draw(st.binary(min_size=1, max_size=6))
-    match draw(st.sampled_from(["cut", "replace", "insert", "remove"])):
-        case "cut":
-            del content[start:]
-        case "replace":
-            content[start : start + len(other)] = other
-        case "insert":
-            content[start:start] = other
-        case "remove":
-            del content[start : start + len(other)]
-    return bytes(content)
-
-
 def refused(read, path):
     """Whether a file is refused, by one line that names it."""
     try:
@@ -88,7 +73,7 @@ def test_a_length_that_begins_like_a_pickle_is_a_length(tmp_path):
 @given(st.data(), STATES, st.sampled_from(["safetensors", "zip", "old"]))
 def test_a_changed_file_is_read_or_one_line(tmp_path, data, state, container):
     path = tmp_path / "w.pt"
-    path.write_bytes(changed(data.draw, as_bytes(state, container)))
+    path.write_bytes(damaged_bytes(data.draw, as_bytes(state, container)))
     if refused(read_state, path):
         return
     found = read_state(path)
@@ -104,7 +89,7 @@ def test_our_own_file_is_what_was_written_or_refused(tmp_path, data, state):
     path, record = tmp_path / "w.safetensors", {"method": "tiny", "epoch": 3}
     write_tensors(path, state, record)
     written = path.read_bytes()
-    content = changed(data.draw, written)
+    content = damaged_bytes(data.draw, written)
     path.write_bytes(content)
     if not refused(lambda one: read_tensors(one, sealed=True), path):
         tensors, found = read_tensors(path, sealed=True)
