@@ -34,6 +34,26 @@ def test_every_data_set_has_a_line(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "60,000" in lines["cifar10"]
 
 
+@pytest.mark.parametrize(
+    ("name", "images", "known"),
+    [
+        ("mvtec", "5,354 as published", "Some classes are stored as grey images."),
+        ("dtd", "not known for certain: data check cannot compare their number", "Numbers per class could not be"),
+        ("autovi", "known for certain of 4 of 6 classes alone: data check cannot", "pipe_clip and pipe_staple"),
+        ("endo", "200 as published", "the archive itself could not be seen"),
+    ],
+)
+def test_a_named_set_says_what_is_known_of_it_and_what_is_not(
+    name: str, images: str, known: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "list", name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 or "://" in line for line in lines)  # an address is not broken
+    (line,) = [line for line in lines if line.startswith("  images ")]
+    assert line.startswith(f"  images      {images}")
+    assert known in " ".join(line.strip() for line in lines)
+
+
 def test_the_data_folder_may_come_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,7 +27,8 @@ usage  python -m adbench data list [NAME ...] [-v] [data_dir=DIR]
        python -m adbench data show NAME [out=FILE.png] [images=N] [data_dir=DIR] [key=value ...]
 
   list    every data set: domain, and whether it was found; of those that are named all that is known: classes, images
-          as published, masks, licence, source, how to get it; -v: a long line of each, for grep and the like
+          as published, masks, licence, source, how to get it, its quirks; -v: a long line of each, for grep and
+          the like
   check   compares numbers of images with the published ones, and finds missing images and masks, files that cannot be
           read or were cut short, masks of another size than their image or that mark nothing or everything, and
           identical images; one line per problem with its mend. Exit status 0: none found, 1: problems, 2: the data
@@ -139,21 +140,22 @@ def _described(spec: DatasetSpec, data_dir: Path) -> Iterator[str]:
     import textwrap
 
     there, where = _place(spec, data_dir)
-    facts = {
-        "domain": spec.domain,
-        "task": spec.task,
-        "classes": f"{len(spec.classes)}: {', '.join(spec.classes)}" if spec.classes else "as found",
-        "images": f"{spec.n_published:,} as published" if spec.n_published else "",
-        "masks": _masks(spec),
-        "options": ", ".join(f"data.{option}" for option in spec.options),
-        "licence": spec.licence,
-        "source": spec.source,
-        "get it": spec.how_to_get,
-        "found": where if spec.bundled or not there else f"{where}: {spec.default_root(data_dir)}",
-        "looked for": "" if there or spec.domain == "any" else str(spec.default_root(data_dir)),
-    }
+    facts = [
+        ("domain", spec.domain),
+        ("task", spec.task),
+        ("classes", f"{len(spec.classes)}: {', '.join(spec.classes)}" if spec.classes else "as found"),
+        ("images", _numbers(spec)),
+        ("masks", _masks(spec)),
+        ("options", ", ".join(f"data.{option}" for option in spec.options)),
+        ("licence", spec.licence),
+        ("source", spec.source),
+        ("get it", spec.how_to_get),
+        ("found", where if spec.bundled or not there else f"{where}: {spec.default_root(data_dir)}"),
+        ("looked for", "" if there or spec.domain == "any" else str(spec.default_root(data_dir))),
+        *(("to know" if number == 0 else "", quirk) for number, quirk in enumerate(spec.quirks)),
+    ]
     yield f"{spec.name}: {spec.title}"
-    for name, value in facts.items():
+    for name, value in facts:
         if value:
             indent = f"  {name:<12}"
             yield from textwrap.wrap(
@@ -164,6 +166,16 @@ def _described(spec: DatasetSpec, data_dir: Path) -> Iterator[str]:
                 break_long_words=False,
                 break_on_hyphens=False,
             )
+
+
+def _numbers(spec: DatasetSpec) -> str:
+    """How many images are published, or that nobody knows for certain."""
+    if spec.n_published:
+        return f"{spec.n_published:,} as published"
+    if spec.domain == "any" or spec.prepare_root is not None:
+        return ""
+    known = f"known for certain of {len(spec.expected)} of {len(spec.classes)} classes alone"
+    return f"{known if spec.expected else 'not known for certain'}: data check cannot compare their number"
 
 
 def _check(overrides: Overrides, names: Sequence[str]) -> int:
