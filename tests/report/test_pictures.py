@@ -7,11 +7,12 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.color import rgb2lab
 
 from adbench.engine.names import file_names
 from adbench.engine.pictures import KINDS, Picture, contact_sheet, save_pictures
 from adbench.engine.thresholds import MapScale
-from adbench.report.colours import colour, scale
+from adbench.report.colours import LIGHTNESS, colour, scale
 from adbench.report.heatmaps import CONTOUR, OUTLINE, drawable, outlined, overlay, paint
 from adbench.report.map_files import overlay_names, write_overlay
 
@@ -63,6 +64,7 @@ def test_lightness_rises_evenly():
 
     assert (steps > 0).all()
     assert steps.max() < 2.5 * steps.min()
+    np.testing.assert_allclose(rgb2lab(scale())[:, 0], np.linspace(*LIGHTNESS, 256), atol=0.3)  # none beyond sRGB
     assert len(np.unique(scale(), axis=0)) > 250
 
 
