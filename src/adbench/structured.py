@@ -29,6 +29,13 @@ def read_yaml(path: Path, *, hint: str = HINT) -> dict[str, Any]:
     return _mapping(content, path, hint)
 
 
+def word(value: Any) -> str:
+    """A value as it is typed on the command line: null, true, [nut,brick]."""
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(word, value))}]"
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
 def _text(path: Path, hint: str) -> str:
     try:
         return path.read_text(encoding="utf-8")

@@ -58,6 +58,14 @@ def test_what_is_no_reproduction_never_looks_like_one(values: dict[str, Any], wh
     assert "reproduces" not in (tmp_path / "index.html").read_text()
 
 
+def test_why_a_run_does_not_compare_stands_below_the_table(tmp_path: Path) -> None:
+    entry = add(tmp_path, zero_shot=False)
+    assert standings(tmp_path)[0].startswith("not comparable: not zero-shot")
+    html = (tmp_path / "index.html").read_text()
+    assert '<td class="text">not comparable</td>' in html
+    assert f'<p class="note">{entry.stem}, visa: not comparable: not zero-shot' in html
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_a_plug_in_is_told_without_its_place(several: bool, tmp_path: Path) -> None:
     run = run_of(image_auroc=0.821)

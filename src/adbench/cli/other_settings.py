@@ -9,6 +9,7 @@ from typing import Any
 
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
+from adbench.structured import word
 
 _FREE = re.compile(
     r"data_dir|device|seed|out|outputs|resume|validation|checkpoint|benchmark|missing|support\.\w+"
@@ -103,7 +104,7 @@ def _differing(command: str, config: Mapping[str, Any]) -> Iterator[str]:
         if is_free(key) or key.startswith(tuple(skipped)) or (key not in given and not key.startswith(_OPEN)):
             continue  # what the run does not tell, its version did not have
         if key not in given or key not in wanted or given[key] != wanted[key]:
-            there, here = (values.get(key, "nothing") for values in (given, wanted))
+            there, here = (word(values.get(key, "nothing")) for values in (given, wanted))
             yield f"other settings: {key}={there} instead of {here}"
 
 

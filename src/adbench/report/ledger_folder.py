@@ -8,6 +8,7 @@ runs.csv, ledger.csv                  the same as data
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from adbench.metrics.registry import in_order, title
 from adbench.report.csv_text import csv_line
 from adbench.report.ledger import LedgerLine, hold_against, to_csv, to_markdown
 from adbench.report.ledger_page import figure_sections, text_table
-from adbench.report.page import Section, render
+from adbench.report.page import Section, Table, render
 from adbench.report.published import Published, load_published
 from adbench.report.results import escaped, markdown_line, without_nan
 from adbench.report.schema import checked_results
@@ -89,7 +90,7 @@ def write_site(ledger: Path) -> list[Path]:
     table = [[*_facts(run, row), *(cell(key, row) if key in row else "" for key in metrics)] for run, row, _ in held]
     standings = [standing(run, row, lines) for run, row, lines in held]
     body = [[*cells, said] for cells, said in zip(table, standings, strict=True)]
-    overview = Section("Runs", [text_table(heads, body)] if body else [])
+    overview = Section("Runs", [_overview(heads, table, standings)] if body else [])
     summary = f"{len(runs)} runs; a run is held against every figure of its method, data and number of shots"
     markdown = [markdown_line(heads), markdown_line(["---"] * len(heads))]
     markdown += [markdown_line([escaped(text) for text in cells]) for cells in body]
@@ -102,6 +103,15 @@ def write_site(ledger: Path) -> list[Path]:
     for name, text in texts.items():
         write_text(ledger / name, text)
     return [ledger / name for name in texts]
+
+
+def _overview(heads: Sequence[str], lines: Sequence[Sequence[str]], standings: Sequence[str]) -> Table:
+    """The table of runs for a screen: the standing before the figures, and below the table, for it may be long, why."""
+    facts = len(_FACTS)
+    short = [said.partition(": ")[0] for said in standings]
+    body = [[*cells[:facts], said, *cells[facts:]] for cells, said in zip(lines, short, strict=True)]
+    notes = [f"{cells[0]}, {cells[2]}: {said}" for cells, said in zip(lines, standings, strict=True) if ": " in said]
+    return replace(text_table([*heads[:facts], heads[-1], *heads[facts:-1]], body), notes=notes)
 
 
 def standing(run: FinishedRun, row: Row, lines: Sequence[LedgerLine]) -> str:

@@ -54,8 +54,8 @@ def changed(change: Change) -> str:
     """An image that changed sides, in one line."""
     draw = "" if change.support_seed is None else f" (k={change.shots}, seed {change.support_seed})"
     scores = (
-        f"A {change.first_score:.4g} of {change.first_threshold:.4g}, "
-        f"B {change.second_score:.4g} of {change.second_threshold:.4g}"
+        f"A {change.first_score:.4g} (threshold {change.first_threshold:.4g}), "
+        f"B {change.second_score:.4g} (threshold {change.second_threshold:.4g})"
     )
     verdict = f"{change.defect}: {'B' if change.is_better else 'A'} alone is right"
     return f"{change.dataset} {change.class_name} {change.path}{draw}: {verdict}; {scores}"

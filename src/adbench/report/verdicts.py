@@ -18,6 +18,7 @@ from adbench.engine.settings import Row
 from adbench.methods import method_class, names
 from adbench.report.published import Published
 from adbench.report.table import is_mean
+from adbench.structured import word
 
 State = Literal["reproduced", "off", "not comparable"]
 TOLERANCE = 1.0
@@ -186,7 +187,7 @@ def _of_settings(row: Row, run: FinishedRun) -> Iterator[str]:
         yield f"it is unknown with which method.{', method.'.join(untold)} it was made"
     for key, value in wanted.items():
         if key in given and _plain(given[key]) != _plain(value):
-            yield f"other settings: method.{key}={_plain(given[key])} instead of {_plain(value)}"
+            yield f"other settings: method.{key}={word(given[key])} instead of {word(value)}"
 
 
 def _plain(value: Any) -> Any:
