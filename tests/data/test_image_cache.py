@@ -51,6 +51,17 @@ def test_batches_equal_those_of_decoded_files_to_the_bit(tmp_path, samples, work
         assert equal(plain, fast)
 
 
+def test_images_of_one_file_are_kept_apart(tmp_path, samples):
+    good, bad = samples[0], next(sample for sample in samples if sample.label == 1)
+    two = [good, replace(good, key="dots/overlaid.png", label=1, mask_path=bad.mask_path)]
+    cache = written(tmp_path / "cache", two, with_masks=True)
+
+    (plain,), (fast,) = (make_loader(two, TRANSFORM, batch_size=2, cache=kept) for kept in (None, cache))
+
+    assert equal(plain, fast)
+    assert fast.masks[1].any() > fast.masks[0].any()
+
+
 def test_pixels_normalise_to_the_same_images(tmp_path, samples):
     cache = written(tmp_path / "cache", samples)
 

@@ -19,7 +19,7 @@ from adbench.errors import UserError
 from engine.tiny_engine import MEAN, STD, TinyMethod, fake_clip, write_dataset
 
 SPEED = {"workers", "checkpoint_minutes", "checkpoint_steps", "log_every", "heat_maps"}
-SPEED |= {"cache", "cache_mib", "cache_dir"}
+SPEED |= {"cache", "cache_mib", "cache_dir", "image_cache"}
 SELECTION = {"select_metric", "validate_every"}
 
 

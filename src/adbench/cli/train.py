@@ -64,6 +64,7 @@ how
   trainer.exclude_query=BOOL               a normal query is never among them
   trainer.cache=auto|off|ram|disk          keep frozen features between epochs (methods that learn from features alone)
   trainer.cache_mib=N       trainer.cache_dir=DIR            its largest size; where it lies on disk
+  trainer.image_cache=true|DIR             decoded, resized images are kept (outputs/images), as by eval.image_cache
   trainer.checkpoint_minutes=X             trainer.checkpoint_steps=N
   validation=NAME           data set to evaluate every trainer.validate_every=N epochs
   trainer.select=last|best_on_test         best_on_test keeps the best validated epoch, and results say so

@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class ImageCache:
 
         code  a hash of the transform's code, where that may change under the same name (a plug-in's)
         """
-        self._rows = {sample.path: number for number, sample in enumerate(samples)}
+        self._rows = {(sample.dataset, sample.key): number for number, sample in enumerate(samples)}
         self._side = transform.mask(Image.new("L", (8, 8))).shape[-1] if with_masks else 0
         self._dtype = _record(transform.image_size, self._side)
         described = [_VERSION, PIL.__version__, type(transform).__qualname__, transform.describe(), with_masks]
@@ -108,7 +108,7 @@ class ImageCache:
         """What `load_item` gives of the sample, its image as pixels (3, S, S) uint8."""
         if self._records is None:
             self._records = np.load(self.path, mmap_mode="r")
-        record = self._records[self._rows[sample.path]]
+        record = self._records[self._rows[sample.dataset, sample.key]]
         mask = None
         if with_masks:
             bits = np.unpackbits(record["mask"], count=self._side**2).view(np.bool_)
@@ -138,6 +138,18 @@ class ImageCache:
             record["shares"] = [math.nan if share is None else share for share in shares]
             record["turned"] = contents.turned
         return records
+
+
+class ImageCaches:
+    """The caches of several classes as one, for batches that mix them; keys are data set and class."""
+
+    def __init__(self, caches: Mapping[tuple[str, str], ImageCache]) -> None:
+        self._caches = caches
+
+    def item(self, sample: Sample, *, with_masks: bool, with_defects: bool = False) -> Item:
+        """See `ImageCache.item`."""
+        cache = self._caches[sample.dataset, sample.class_name]
+        return cache.item(sample, with_masks=with_masks, with_defects=with_defects)
 
 
 def _record(image_size: int, mask_size: int) -> np.dtype[Any]:

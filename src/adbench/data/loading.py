@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from adbench.data.episodes import Episode
-from adbench.data.image_cache import ImageCache
+from adbench.data.image_cache import ImageCache, ImageCaches
 from adbench.data.images import stored_size
 from adbench.data.items import Item, collate, load_augmented, load_item
 from adbench.data.mosaic import Mosaic
@@ -109,14 +109,15 @@ def make_episode_loader(
     mosaic: Mapping[str, float] | None = None,
     as_pixels: bool = False,
     pinned: bool = False,
+    cache: ImageCaches | None = None,
 ) -> BatchLoader:
     """Return the batches that `episodes` (see `EpisodePlan`) name, with their support where they have any.
 
     `mosaic` maps data set names to the share of queries that are replaced by mosaics (`Mosaic`). Images with label maps
     (`SceneTransform.augmented`) and, where the transform does that, others (`PairTransform.augmented_pair`) are
     augmented. Both are pure functions of (seed, epoch, index in `samples`). `workers`, `pinned` and `as_pixels` (not of
-    what is augmented, nor of support) are those of `make_loader`. Raises UserError for label maps and a transform that
-    cannot.
+    what is augmented, nor of support) are those of `make_loader`. Images are read from `cache`, where it is given: all
+    `samples`, of a transform that draws nothing. Raises UserError for label maps and a transform that cannot.
     """
     if any(sample.label_ids is not None for sample in samples) and not isinstance(transform, SceneTransform):
         raise UserError(
@@ -133,6 +134,7 @@ def make_episode_loader(
         seed=(seed, epoch),
         augment=True,
         as_pixels=as_pixels and isinstance(transform, PixelTransform),
+        cache=cache,
     )
     return BatchLoader(batches, workers=workers, pinned=pinned)
 
@@ -163,7 +165,7 @@ class _Batches:
         augment: bool = False,
         with_defects: bool = False,
         as_pixels: bool = False,
-        cache: ImageCache | None = None,
+        cache: ImageCache | ImageCaches | None = None,
     ) -> None:
         self.samples, self.transform, self.episodes = samples, transform, episodes
         self.with_masks, self.mosaic, self.seed, self.augment = with_masks, mosaic, seed, augment
@@ -179,8 +181,11 @@ class _Batches:
         batch = collate([self.samples[index] for index in episode.queries], items)
         if not episode.support:
             return batch
-        support = load_batch([self.samples[i] for i in episode.support], self.transform, with_masks=False)
-        return replace(batch, support=support)
+        normal = [self.samples[index] for index in episode.support]
+        if self.cache is None:
+            return replace(batch, support=load_batch(normal, self.transform, with_masks=False))
+        items = [self._normalised(self.cache.item(sample, with_masks=False)) for sample in normal]
+        return replace(batch, support=collate(normal, items))
 
     def _item(self, index: int) -> Item:
         sample = self.samples[index]
@@ -192,11 +197,14 @@ class _Batches:
         changes = np.random.default_rng([*self.seed, _CHANGES, index]) if self.augment else None
         if self.cache is not None:
             item = self.cache.item(sample, with_masks=self.with_masks, with_defects=self.with_defects)
-            if not self.as_pixels and isinstance(self.transform, PixelTransform):
-                item = replace(item, image=self.transform.normalised(item.image))
-            return item
+            return item if self.as_pixels else self._normalised(item)
         flags = {"with_defects": self.with_defects, "as_pixels": self.as_pixels}
         return load_item(sample, self.transform, self.with_masks, parts, changes, **flags)
+
+    def _normalised(self, item: Item) -> Item:
+        """An item of a cache, as the transform leaves it."""
+        transform = self.transform
+        return replace(item, image=transform.normalised(item.image)) if isinstance(transform, PixelTransform) else item
 
 
 class _Several(Dataset["Batch | Fault"]):

@@ -30,7 +30,7 @@ from adbench.methods.base import Method
 
 SPEED_ONLY = (
     *("workers", "checkpoint_minutes", "checkpoint_steps", "log_every", "heat_maps"),
-    *("cache", "cache_mib", "cache_dir"),
+    *("cache", "cache_mib", "cache_dir", "image_cache"),
 )
 """Training settings that do not change the weights (the cache: beyond rounding): they may differ when one goes on."""
 SELECTION_ONLY = ("select_metric", "validate_every")

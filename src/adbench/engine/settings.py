@@ -90,6 +90,7 @@ class TrainSettings:
                              "disk" (in cache_dir, for later trainings too), "off", "auto": in memory if they fit
     cache_mib                largest size of the cache; None: 4096 in memory, what is free on the disk
     cache_dir                folder of caches on disk; None: outputs/cache
+    image_cache              decoded, resized images are kept in this folder (true: outputs/images), as in an evaluation
     stages                   of a method that is trained in stages: name -> what is otherwise in that stage
     """
 
@@ -118,6 +119,7 @@ class TrainSettings:
     cache: Cache = "auto"
     cache_mib: NonNegativeInt | None = None
     cache_dir: str | None = None
+    image_cache: bool | str = False
     init_from: str | None = None
     stages: Mapping[str, StageSettings] = field(default_factory=dict)
 

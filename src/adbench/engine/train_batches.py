@@ -16,6 +16,7 @@ from adbench.engine import ranks
 from adbench.engine.auto_sizes import n_workers
 from adbench.engine.device import on_device
 from adbench.engine.feature_cache import FeatureCache
+from adbench.engine.image_caches import training_images
 from adbench.engine.progress import Reporter
 from adbench.engine.rng import draws_in_order
 from adbench.engine.settings import TrainSettings
@@ -105,6 +106,8 @@ class TrainBatches:
         if _keeps(method, settings, {sample.dataset for sample in samples}, reporter):
             cache = FeatureCache(method, samples, settings, device=device, reporter=reporter)
             self._cache = cache if cache.fits else None
+        needed = self._cache is None or not method.features_suffice
+        self._images = training_images(method, samples, settings, reporter, device) if needed else None
 
     def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[tuple[int, Batch | None, Features | None]]:
         """The batches of an epoch after the first `skip`: number of images, batch on the device, features.
@@ -137,6 +140,7 @@ class TrainBatches:
             mosaic=settings.mosaic,
             as_pixels=on_gpu,
             pinned=on_gpu,
+            cache=self._images,
         )
         for batch, episode in zip(loader, episodes, strict=True):
             kept = None if self._cache is None else self._cache.rows(episode.queries)[0]
