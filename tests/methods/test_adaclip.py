@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.cluster import KMeans
 from torch.testing import assert_close
 
 from adbench.errors import UserError
 from adbench.methods import build
+from adbench.methods.adaclip.clusters import ITERATIONS, batched_members
 from adbench.methods.adaclip.fusion import fuse, stream_of
 from adbench.methods.adaclip.prompting import by_length
 from tiny import make_batch, make_tiny_clip, rows
@@ -187,6 +189,40 @@ def test_official_fusion_takes_the_five_k_most_abnormal_of_1369_patches(monkeypa
     member = torch.arange(n_chosen) % n_clusters
     means = torch.stack([tokens[0][:, order[member == number]].mean(dim=(0, 1)) for number in range(n_clusters)])
     assert_close(fused[0], torch.nn.functional.normalize(means.mean(dim=0), dim=0), atol=1e-5, rtol=1e-4)
+
+
+def test_batched_clusters_are_those_of_lloyds_algorithm_from_the_same_start():
+    points = torch.randn(3, 60, 5, generator=torch.Generator().manual_seed(2))
+    for of_image, members in zip(points, batched_members(points, 7), strict=True):
+        start = [0]
+        for _ in range(6):
+            start.append(int(torch.cdist(of_image, of_image[start]).amin(dim=1).argmax()))
+        kmeans = KMeans(7, init=of_image[start].numpy(), n_init=1, max_iter=ITERATIONS, tol=0).fit(of_image.numpy())
+        assert members.argmax(dim=0).tolist() == kmeans.labels_.tolist()
+        assert members.sum(dim=0).eq(1).all()
+
+
+@pytest.mark.parametrize("variant", ["official", "paper"])
+def test_batched_fusion_is_that_of_each_image_and_needs_no_numbers_on_the_host(variant):
+    generator = torch.Generator().manual_seed(1)
+    tokens, selection = torch.randn(3, 2, 40, 4, generator=generator), torch.rand(3, 40, generator=generator)
+    tokens[1, :, 1:] = tokens[1, :, :1]  # one point: all clusters but one are empty
+    together = fuse(tokens, selection, 4, variant, None)
+    for number in range(3):
+        part = slice(number, number + 1)
+        assert_close(fuse(tokens[part], selection[part], 4, variant, None)[0], together[number])
+    assert_close(together.norm(dim=-1), torch.ones(3))
+    assert fuse(tokens.to("meta"), selection.to("meta"), 4, variant, None).shape == (3, 4)  # meta has no values to read
+
+
+def test_batched_clusters_are_a_choice_that_rows_tell():
+    batch = make_batch()
+    plain, batched = make_method(k_clusters=3), make_method(k_clusters=3, kmeans="batched")
+    assert (plain.remarks, len(batched.remarks)) == ((), 1)
+    assert torch.equal(plain.predict(batch).maps, batched.predict(batch).maps)
+    assert not torch.equal(plain.predict(batch).scores, batched.predict(batch).scores)
+    with pytest.raises(UserError, match="leave out kmeans_stream=running"):
+        make_method(kmeans="batched", kmeans_stream="running")
 
 
 def test_training_lowers_the_loss():

@@ -61,7 +61,7 @@ class AdaClip(Method):
 
     settings_class = AdaClipSettings
     scores_are_probabilities = True
-    scoring_only = frozenset({"gaussian_sigma", "use_hsf"})
+    scoring_only = frozenset({"gaussian_sigma", "use_hsf", "kmeans"})
     learns_from_masks = "also"
 
     def __init__(self, clip: Clip, settings: AdaClipSettings) -> None:
@@ -85,9 +85,13 @@ class AdaClip(Method):
         self.map_size = clip.image_size
         self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="before")
         is_running = chosen.kmeans_stream == "running"
+        if is_running and chosen.kmeans == "batched":
+            raise ValueError("kmeans=batched draws no random numbers: leave out kmeans_stream=running")
         self.random_state = np.random.RandomState(chosen.kmeans_seed) if is_running else None
         if chosen.use_hsf and is_running:
             self.remarks = ("k-means draws from one running stream: scores depend on the order of the images",)
+        if chosen.use_hsf and chosen.kmeans == "batched":
+            self.remarks = ("k-means without random numbers (method.kmeans=batched): other image scores",)
         self._token_ids: dict[str, Tensor] = {}
         self._plain_text: dict[str, Tensor] = {}
         self._begun: TextInput | None = None  # what the first text block has last given
@@ -173,8 +177,7 @@ class AdaClip(Method):
         image, hsf = proj_cls, None
         if settings.use_hsf:
             selection = layer_logits.mean(dim=1).softmax(dim=-1)[..., 1]
-            streams = [self.random_state or stream_of(image, settings.kmeans_seed) for image in batch.images]
-            hsf = fuse(proj_patch, selection, settings.k_clusters, settings.hsf_variant, streams)
+            hsf = fuse(proj_patch, selection, settings.k_clusters, settings.hsf_variant, self._streams(batch))
             image = F.normalize(settings.hsf_alpha * hsf + (1 - settings.hsf_alpha) * proj_cls, dim=-1)
         return AdaClipOutputs(
             dynamic_visual=dynamic_visual,
@@ -188,6 +191,14 @@ class AdaClip(Method):
             hsf=hsf,
             image_logits=settings.temperature * (image.unsqueeze(1) @ text).squeeze(1),
         )
+
+    def _streams(self, batch: Batch) -> Sequence[np.random.RandomState] | None:
+        """What each image's k-means draws from; None where it draws nothing."""
+        if self.settings.kmeans == "batched":
+            return None
+        if self.random_state is not None:
+            return [self.random_state] * len(batch)
+        return [stream_of(image, self.settings.kmeans_seed) for image in batch.images.cpu()]
 
     def _prompts(self, prompter: Prompter, dynamic: Tensor | None) -> Prompts:
         settings = self.settings

@@ -25,6 +25,7 @@ class AdaClipSettings:
     k_clusters: PositiveInt = 20
     hsf_variant: Variant | None = None
     hsf_alpha: NonNegativeFloat | None = None
+    kmeans: Literal["sklearn", "batched"] = "sklearn"
     kmeans_stream: Literal["image", "running"] = "image"
     kmeans_seed: NonNegativeInt = 111
     output_layers: Annotated[Sequence[PositiveInt], NonEmpty] | None = None
