@@ -62,7 +62,7 @@ how
   trainer.aux_per_class=K                  train on K images of each class alone, drawn by seed
   support.k=K               normal images given with every query, for methods that learn so (inctrl); validation too
   trainer.exclude_query=BOOL               a normal query is never among them
-  trainer.cache=auto|off|ram|disk          keep frozen features between epochs (methods that learn from features alone)
+  trainer.cache=auto|off|ram|disk          keep frozen features between epochs, where the method allows
   trainer.cache_mib=N       trainer.cache_dir=DIR            its largest size; where it lies on disk
   trainer.image_cache=true|DIR             decoded, resized images are kept (outputs/images), as by eval.image_cache
   trainer.checkpoint_minutes=X             trainer.checkpoint_steps=N
