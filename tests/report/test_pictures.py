@@ -10,7 +10,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from adbench.engine.names import file_names
-from adbench.engine.pictures import KINDS, Picture, contact_sheet, save_pictures
+from adbench.engine.pictures import KINDS, Picture, save_pictures, stacked
 from adbench.engine.thresholds import MapScale
 from adbench.report.colours import LIGHTNESS, colour, scale
 from adbench.report.heatmaps import CONTOUR, OUTLINE, drawable, outlined, overlay, paint
@@ -175,10 +175,10 @@ def test_the_overlay_is_bright_where_the_map_is_high():
     assert drawn[75, 90] > drawn[150, 150] + 200
 
 
-def test_a_contact_sheet_holds_all_panels():
-    sheet = contact_sheet([Image.new("RGB", (30, 10)), Image.new("RGB", (20, 10))], gap=5)
+def test_a_sheet_holds_all_panels():
+    sheet = stacked([Image.new("RGB", (30, 10)), Image.new("RGB", (20, 10))])
 
-    assert sheet.size == (30, 25)
+    assert sheet.size == (30, 26)
 
 
 def test_classes_of_odd_names_have_pictures_of_their_own(tmp_path):

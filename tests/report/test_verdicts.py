@@ -12,11 +12,11 @@ import pytest
 from adbench.report.ledger import COLUMNS, counts, hold_against, to_csv, to_markdown
 from adbench.report.ledger_page import ledger_page
 from adbench.report.published import Published
-from adbench.report.verdicts import FinishedRun, judge
+from adbench.report.verdicts import JudgedRun, judge
 from report.visa_run import N_IMAGES, figure, run_of
 
 
-def verdict(run: FinishedRun, one: Published | None = None, tolerance: float = 1.0):
+def verdict(run: JudgedRun, one: Published | None = None, tolerance: float = 1.0):
     return judge(one or figure(), run.rows[-1], run, tolerance)
 
 

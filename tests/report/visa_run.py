@@ -8,7 +8,7 @@ from typing import Any
 from adbench.data import catalogue
 from adbench.methods import method_class
 from adbench.report.published import Published, load_published
-from adbench.report.verdicts import FinishedRun
+from adbench.report.verdicts import JudgedRun
 
 EXPECTED = catalogue.get("visa").expected or {}
 N_IMAGES = sum(count.normal + count.anomalous for count in EXPECTED.values())
@@ -24,7 +24,7 @@ def figure(dataset: str = "visa", metric: str = "image_auroc", **values: Any) ->
     return replace(found, **values)
 
 
-def run_of(*, source: str = "openai", changes: tuple[str, ...] = (), **values: Any) -> FinishedRun:
+def run_of(*, source: str = "openai", changes: tuple[str, ...] = (), **values: Any) -> JudgedRun:
     """AnomalyCLIP on VisA as its paper has it, but for `values` of the mean row."""
     common = {
         "method": "anomalyclip",
@@ -47,4 +47,4 @@ def run_of(*, source: str = "openai", changes: tuple[str, ...] = (), **values: A
     settings = method_class("anomalyclip").hyperparameter_defaults()
     described = {"name": "ViT-L-14-336", "source": source}
     run = {"hyperparameters": settings, "backbone": described, "data": [{"name": "visa", "fingerprint": "f" * 64}]}
-    return FinishedRun("mine", run, [*rows, {**mean, "image_auroc_high": 0.84, **values}], changes, sha256="c" * 64)
+    return JudgedRun("mine", run, [*rows, {**mean, "image_auroc_high": 0.84, **values}], changes, sha256="c" * 64)

@@ -20,7 +20,7 @@ from adbench.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-    from adbench.parity.comparison import Row
+    from adbench.parity.comparison import TensorRow
 
 SUMMARY = "compare with tensors recorded from the authors' code"
 
@@ -74,7 +74,7 @@ def _write(out: Path, ours: Mapping[str, np.ndarray]) -> None:
         np.savez_compressed(file, allow_pickle=False, **ours)
 
 
-def _report(folder: Path, rows: Sequence[Row]) -> int:
+def _report(folder: Path, rows: Sequence[TensorRow]) -> int:
     """Print a line per tensor and a summary; 1 if any differs."""
     width = max((len(row.name) for row in rows), default=0)
     shapes = ["x".join(map(str, row.shape)) or "scalar" for row in rows]

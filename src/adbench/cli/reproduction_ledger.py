@@ -15,7 +15,7 @@ from adbench.report.ledger import LedgerLine, hold_against, to_csv, to_markdown
 from adbench.report.ledger_page import ledger_page
 from adbench.report.published import KINDS, Published, load_published
 from adbench.report.results import read_results
-from adbench.report.verdicts import FinishedRun
+from adbench.report.verdicts import JudgedRun
 
 
 def hold(
@@ -61,10 +61,10 @@ def write_ledger(recipe: Recipe, lines: Sequence[LedgerLine], folder: Path) -> l
     return [folder / name for name in texts]
 
 
-def _finished(job: Job, folder: Path, changes: Sequence[str]) -> FinishedRun:
+def _finished(job: Job, folder: Path, changes: Sequence[str]) -> JudgedRun:
     out = folder / job.name
     run, rows = read_results(out)
-    return FinishedRun(
+    return JudgedRun(
         label=job.name,
         run=run,
         rows=rows,

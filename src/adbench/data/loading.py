@@ -16,7 +16,7 @@ from adbench.data.items import Item, collate, load_augmented, load_item
 from adbench.data.mosaic import Mosaic
 from adbench.data.sample import Batch, Sample
 from adbench.data.transforms import PixelTransform, SceneTransform, Transform
-from adbench.data.worker_processes import Fault, faultless, from_workers
+from adbench.data.worker_processes import SentError, faultless, from_workers
 from adbench.errors import UserError
 
 # Streams of randomness of their own below one seed, beside those of `adbench.data.episodes`.
@@ -207,13 +207,13 @@ class _Batches:
         return replace(item, image=transform.normalised(item.image)) if isinstance(transform, PixelTransform) else item
 
 
-class _Several(Dataset["Batch | Fault"]):
+class _Several(Dataset["Batch | SentError"]):
     """(part, batch number) -> batch, as a map-style data set: one worker makes one whole batch."""
 
     def __init__(self, parts: list[_Batches]) -> None:
         self._parts = parts
 
-    def __getitem__(self, place: tuple[int, int]) -> Batch | Fault:
+    def __getitem__(self, place: tuple[int, int]) -> Batch | SentError:
         part, number = place
         return faultless(lambda: self._parts[part].load(number))
 

@@ -43,10 +43,10 @@ def told_of_lost_memory() -> Iterator[None]:
         ) from error
 
 
-def from_workers(data: Dataset[_T | Fault], places: Sequence[Any], *, workers: int, pinned: bool) -> Iterator[_T]:
+def from_workers(data: Dataset[_T | SentError], places: Sequence[Any], *, workers: int, pinned: bool) -> Iterator[_T]:
     """What lies at `places` of `data`, in order, made by processes. Raises UserError for a fault that one has met."""
     # A generator of its own, so that starting workers draws nothing from torch's global one (exact resume).
-    loader: DataLoader[_T | Fault] = DataLoader(
+    loader: DataLoader[_T | SentError] = DataLoader(
         data,
         batch_size=None,
         sampler=places,
@@ -58,24 +58,24 @@ def from_workers(data: Dataset[_T | Fault], places: Sequence[Any], *, workers: i
     )
     with told_of_lost_memory():
         for loaded in loader:
-            if isinstance(loaded, Fault):
+            if isinstance(loaded, SentError):
                 raise loaded.error()
             yield loaded
 
 
-def faultless(make: Callable[[], _T]) -> _T | Fault:
+def faultless(make: Callable[[], _T]) -> _T | SentError:
     """What is made, or the fault that comes of it, to be sent to the main process."""
     try:
         return make()
     except UserError as error:
-        return Fault(error)
+        return SentError(error)
     except OSError as error:
-        return Fault(from_system(error))
+        return SentError(from_system(error))
     except MemoryError:
-        return Fault(UserError("there is not enough memory to load a batch", where="workers", hint=_LESS))
+        return SentError(UserError("there is not enough memory to load a batch", where="workers", hint=_LESS))
 
 
-class Fault:
+class SentError:
     """A UserError on its way from a worker: torch would re-raise it with the worker's traceback as its text."""
 
     def __init__(self, error: UserError) -> None:

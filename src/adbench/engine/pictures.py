@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 FACTS = "picture"  # text in a panel's PNG: key, label, score, image_threshold as JSON
+_GAP = 6  # pixels between panels
 KINDS = {1: "anomalous", 0: "normal", -1: "unlabelled"}
 
 
@@ -170,7 +171,7 @@ def save_pictures(pictures: Sequence[Picture], painter: Painter, folder: Path, n
         path = folder / name / f"{rank:02d}_{KINDS[picture.label]}_{file_name(Path(picture.key).stem)}.png"
         facts = {key: getattr(picture, key) for key in ("key", "label", "score", "image_threshold")}
         _save(panel, path, json.dumps(facts))
-    _save(contact_sheet(panels), folder / f"{name}.png")
+    _save(stacked(panels), folder / f"{name}.png")
 
 
 def drop_pictures(folder: Path, name: str) -> None:
@@ -180,17 +181,17 @@ def drop_pictures(folder: Path, name: str) -> None:
         shutil.rmtree(folder / name)
 
 
-def contact_sheet(panels: Sequence[Image], *, gap: int = 6) -> Image:
+def stacked(panels: Sequence[Image]) -> Image:
     """All panels below each other on white, left aligned."""
     from PIL import Image as image_module
 
     width = max(panel.width for panel in panels)
-    height = sum(panel.height + gap for panel in panels) - gap
+    height = sum(panel.height + _GAP for panel in panels) - _GAP
     sheet = image_module.new("RGB", (width, height), "white")
     top = 0
     for panel in panels:
         sheet.paste(panel, (0, top))
-        top += panel.height + gap
+        top += panel.height + _GAP
     return sheet
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TensorRow:
     """One recorded tensor against ours; `error` is the largest absolute difference, NaN where nothing was computed."""
 
     name: str
@@ -26,7 +26,9 @@ class Row:
         return self.status not in ("ok", "not computed")
 
 
-def compare(case: Mapping[str, Any], recorded: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray]) -> list[Row]:
+def compare(
+    case: Mapping[str, Any], recorded: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray]
+) -> list[TensorRow]:
     """A row per recorded tensor, in the order of their names."""
     keys = sorted(key for key in recorded if key.startswith("expected"))
     rules = case.get("tolerance", {})
@@ -57,11 +59,11 @@ def tolerance_of(key: str, rules: Mapping[str, Mapping[str, Any]]) -> Mapping[st
     return best[1] if best else rules.get("default", {"atol": 0.0, "rtol": 0.0})
 
 
-def _row(key: str, recorded: np.ndarray, ours: np.ndarray | None, rule: Mapping[str, Any], wider: bool) -> Row:
+def _row(key: str, recorded: np.ndarray, ours: np.ndarray | None, rule: Mapping[str, Any], wider: bool) -> TensorRow:
     if ours is None:
-        return Row(key, recorded.shape, float("nan"), _describe(rule), "not computed")
+        return TensorRow(key, recorded.shape, float("nan"), _describe(rule), "not computed")
     if ours.shape != recorded.shape:
-        return Row(key, recorded.shape, float("nan"), _describe(rule), f"DIFFERS: our shape is {ours.shape}")
+        return TensorRow(key, recorded.shape, float("nan"), _describe(rule), f"DIFFERS: our shape is {ours.shape}")
     a, b = ours.astype(np.float64), recorded.astype(np.float64)
     error = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
     largest = float(np.nan_to_num(error, nan=np.inf).max()) if error.size else 0.0
@@ -69,7 +71,7 @@ def _row(key: str, recorded: np.ndarray, ours: np.ndarray | None, rule: Mapping[
     if not ok and wider and "if_kmeans_labels_differ" in rule:
         rule = rule["if_kmeans_labels_differ"]
         ok = _fits(error, b, rule)
-    return Row(key, recorded.shape, largest, _describe(rule), "ok" if ok else "DIFFERS")
+    return TensorRow(key, recorded.shape, largest, _describe(rule), "ok" if ok else "DIFFERS")
 
 
 def _fits(error: np.ndarray, recorded: np.ndarray, rule: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from adbench.report.csv_text import csv_text
 from adbench.report.published import Published
 from adbench.report.results import escaped, markdown_line
 from adbench.report.table import UNDEFINED, condensed, percent
-from adbench.report.verdicts import TOLERANCE, FinishedRun, Verdict, judge, tolerance_of
+from adbench.report.verdicts import TOLERANCE, JudgedRun, Verdict, judge, tolerance_of
 
 COLUMNS = (
     *(
@@ -54,7 +54,7 @@ class LedgerLine:
     verdict: Verdict
     tolerance: float
     row: Row | None = None
-    run: FinishedRun | None = None
+    run: JudgedRun | None = None
 
     @property
     def ours(self) -> str:
@@ -89,7 +89,7 @@ class LedgerLine:
 
 def hold_against(
     figures: Sequence[Published],
-    runs: Sequence[FinishedRun],
+    runs: Sequence[JudgedRun],
     *,
     tolerance: float = TOLERANCE,
     absent: Mapping[str, str] | None = None,
@@ -124,7 +124,7 @@ def _ordered(lines: Sequence[LedgerLine]) -> list[LedgerLine]:
     )
 
 
-def _row_for(figure: Published, runs: Sequence[FinishedRun]) -> tuple[FinishedRun, Row] | None:
+def _row_for(figure: Published, runs: Sequence[JudgedRun]) -> tuple[JudgedRun, Row] | None:
     """The row of the figure's subject and number of shots; the one that was trained on the same data, if there is."""
     matches = [
         (run, row)

@@ -26,7 +26,7 @@ from adbench.report.published import Published, load_published
 from adbench.report.results import escaped, markdown_line, without_nan
 from adbench.report.schema import checked_results
 from adbench.report.table import cell, condensed, is_mean
-from adbench.report.verdicts import FinishedRun, reasons_against
+from adbench.report.verdicts import JudgedRun, reasons_against
 from adbench.structured import read_json
 
 HEADING = "Ledger"
@@ -63,12 +63,12 @@ def _told(facts: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     return told
 
 
-def read_entries(ledger: Path) -> list[FinishedRun]:
+def read_entries(ledger: Path) -> list[JudgedRun]:
     """The runs of a ledger, by the names of their files. Raises UserError for a damaged entry."""
     return [_read(path) for path in sorted((ledger / "entries").glob("*.json"))]
 
 
-def _read(path: Path) -> FinishedRun:
+def _read(path: Path) -> JudgedRun:
     hint = "restore the file, or remove it and add its run again"
     content = read_json(path, hint=hint)
     try:
@@ -76,7 +76,7 @@ def _read(path: Path) -> FinishedRun:
         changes, sha256 = content["changes"], str(content["results_sha256"])
     except (UserError, KeyError) as error:
         raise UserError(f"this is no entry of a ledger: {error}", where=str(path), hint=hint) from error
-    return FinishedRun(path.stem, run, rows, [str(change) for change in changes], sha256=sha256)
+    return JudgedRun(path.stem, run, rows, [str(change) for change in changes], sha256=sha256)
 
 
 def write_site(ledger: Path) -> list[Path]:
@@ -114,7 +114,7 @@ def _overview(heads: Sequence[str], lines: Sequence[Sequence[str]], standings: S
     return replace(text_table([*heads[:facts], heads[-1], *heads[facts:-1]], body), notes=notes)
 
 
-def standing(run: FinishedRun, row: Row, lines: Sequence[LedgerLine]) -> str:
+def standing(run: JudgedRun, row: Row, lines: Sequence[LedgerLine]) -> str:
     """What a row comes to beside the figures of its subject, in a few words."""
     reasons = reasons_against(row, run)
     compared = [line for line in lines if line.verdict.state != "not comparable"]
@@ -126,14 +126,14 @@ def standing(run: FinishedRun, row: Row, lines: Sequence[LedgerLine]) -> str:
     return f"not comparable: {lines[0].verdict.why}" if lines else "no figure of this setting is known"
 
 
-def _facts(run: FinishedRun, row: Row) -> list[str]:
+def _facts(run: JudgedRun, row: Row) -> list[str]:
     trained_on = row.get("trained_on")
     told = "?" if trained_on is None else "+".join(trained_on) or "nothing"
     shots = "" if row.get("shots") is None else str(row["shots"])
     return [run.label, str(row["method"]), str(row["dataset"]), shots, str(row.get("backbone")), told]
 
 
-def _lines(run: FinishedRun, row: Row) -> list[LedgerLine]:
+def _lines(run: JudgedRun, row: Row) -> list[LedgerLine]:
     return hold_against(_figures([row]), [run])
 
 

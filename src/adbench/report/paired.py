@@ -26,7 +26,7 @@ _Pair = tuple[Score, Score]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class PairedLine:
     """A class, or the mean over the classes of a data set, or over data sets (dataset "mean"); values in [0, 1].
 
     low, high    95 % interval of the difference; p: of no difference, by the bootstrap
@@ -78,7 +78,7 @@ class PairedComparison:
 
     metric: str
     seed: int
-    lines: list[Line]
+    lines: list[PairedLine]
     changes: list[Change]
     notes: list[str] = field(default_factory=list)
 
@@ -86,7 +86,7 @@ class PairedComparison:
 class _Compared(NamedTuple):
     """A line, the differences behind it over the draws of images, and the images that changed sides."""
 
-    line: Line
+    line: PairedLine
     draws: Reals
     changes: list[Change]
 
@@ -209,7 +209,7 @@ def _class(pairs: Sequence[_Pair], metric: str, seed: int) -> _Compared:
         if (change := _change(before, after, *(values[run, before["support_seed"]] for run in (0, 1))))
     ]
     low, high = interval(difference)
-    line = Line(
+    line = PairedLine(
         dataset=dataset,
         class_name=class_name,
         shots=shots,
@@ -260,7 +260,7 @@ def _mean(parts: Sequence[_Compared], dataset: str) -> _Compared:
     defined = [compared for compared in parts if not math.isnan(compared.line.difference)]
     draws = mean_draws([compared.draws for compared in defined or parts])
     low, high = interval(draws)
-    line = Line(
+    line = PairedLine(
         dataset=dataset,
         class_name=MEAN,
         shots=parts[0].line.shots,

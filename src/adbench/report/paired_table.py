@@ -13,7 +13,7 @@ from adbench.errors import printable
 from adbench.metrics.intervals import RESAMPLES
 from adbench.metrics.registry import title
 from adbench.report.csv_text import csv_text
-from adbench.report.paired import Change, Line, PairedComparison
+from adbench.report.paired import Change, PairedComparison, PairedLine
 from adbench.report.results import escaped, markdown_line, without_nan
 from adbench.report.table import UNDEFINED, percent
 
@@ -72,7 +72,7 @@ def write_comparison(folder: Path, comparison: PairedComparison, runs: Sequence[
 
 def to_csv(comparison: PairedComparison) -> str:
     """One row per line under the names of its fields, in [0, 1] at full precision; empty where undefined."""
-    keys = ("metric", *(field.name for field in fields(Line)))
+    keys = ("metric", *(field.name for field in fields(PairedLine)))
     return csv_text(keys, ({"metric": comparison.metric, **asdict(line)} for line in comparison.lines))
 
 
@@ -130,7 +130,7 @@ def _columns(comparison: PairedComparison) -> list[tuple[str, str]]:
     ]
 
 
-def _cells(line: Line) -> Mapping[str, str]:
+def _cells(line: PairedLine) -> Mapping[str, str]:
     undefined = math.isnan(line.difference)
     return {
         **{key: str(getattr(line, key)) for key in ("dataset", "class_name", "n_images")},

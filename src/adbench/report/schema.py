@@ -16,7 +16,7 @@ class _Row(TypedDict):
     class_name: str
 
 
-class Row(_Row, total=False):
+class ResultRow(_Row, total=False):
     """A result row; metrics and whatever else may stand beside."""
 
     weights: str | None
@@ -45,7 +45,7 @@ class Results(TypedDict):
     """The content of results.json."""
 
     run: dict[str, Any]
-    rows: Annotated[list[Row], Length(1, 10**9)]
+    rows: Annotated[list[ResultRow], Length(1, 10**9)]
 
 
 def checked_results(content: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:

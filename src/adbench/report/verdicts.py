@@ -27,7 +27,7 @@ _SLACK = 1e-9  # figures have one decimal: a difference of exactly the tolerance
 
 
 @dataclass(frozen=True)
-class FinishedRun:
+class JudgedRun:
     """An evaluation that is held against published figures.
 
     label        what it is called in tables
@@ -63,7 +63,7 @@ class Verdict:
     difference: float | None = None
 
 
-def judge(figure: Published, row: Row, run: FinishedRun, tolerance: float = TOLERANCE) -> Verdict:
+def judge(figure: Published, row: Row, run: JudgedRun, tolerance: float = TOLERANCE) -> Verdict:
     """Hold a row against a figure of the same method, data set, class and number of shots.
 
     A figure with a deviation of its own is reproduced within that deviation, others within `tolerance` points.
@@ -83,7 +83,7 @@ def tolerance_of(figure: Published, tolerance: float = TOLERANCE) -> float:
     return tolerance if figure.deviation is None else figure.deviation
 
 
-def reasons_against(row: Row, run: FinishedRun) -> list[str]:
+def reasons_against(row: Row, run: JudgedRun) -> list[str]:
     """Why a row reproduces no published figure, whatever it comes to; empty where nothing speaks against it."""
     reasons = [
         *_of_weights(row),
@@ -128,7 +128,7 @@ def _of_weights(row: Row) -> Iterator[str]:
         yield told or "transductive"
 
 
-def _of_backbone(row: Row, run: FinishedRun) -> Iterator[str]:
+def _of_backbone(row: Row, run: JudgedRun) -> Iterator[str]:
     """Why the backbone is not the one that goes by its name. Files are checked by who knows them (`changes`)."""
     described = run.part(row["dataset"]).get("backbone", {})
     preset = next((preset for preset in PRESETS.values() if preset.model == row.get("backbone")), None)
@@ -138,7 +138,7 @@ def _of_backbone(row: Row, run: FinishedRun) -> Iterator[str]:
         yield f"other weights of the backbone: {source} instead of {preset.pretrained}"
 
 
-def _of_images(row: Row, run: FinishedRun) -> Iterator[str]:
+def _of_images(row: Row, run: JudgedRun) -> Iterator[str]:
     """Classes that are missing, and numbers of images other than the published ones, where these are known."""
     dataset = row["dataset"]
     if dataset not in catalogue.names() or dataset in run.other_split:
@@ -167,7 +167,7 @@ def _of_support(row: Row) -> Iterator[str]:
     yield from (note for note in row.get("notes") or () if note.startswith("fitted to normal images of"))
 
 
-def _of_code(row: Row, run: FinishedRun) -> Iterator[str]:
+def _of_code(row: Row, run: JudgedRun) -> Iterator[str]:
     """Why what ran is not what adbench ships."""
     if run.part(row["dataset"]).get("plugin"):
         yield "the method is a plug-in"
@@ -176,7 +176,7 @@ def _of_code(row: Row, run: FinishedRun) -> Iterator[str]:
         yield "the data set is a plug-in"
 
 
-def _of_settings(row: Row, run: FinishedRun) -> Iterator[str]:
+def _of_settings(row: Row, run: JudgedRun) -> Iterator[str]:
     """Hyperparameters other than the method's own."""
     given = run.part(row["dataset"]).get("hyperparameters")
     if row["method"] not in names() or not isinstance(given, Mapping):
