@@ -67,6 +67,13 @@ def test_the_calibrated_threshold_is_taken_and_without_one_there_are_no_verdicts
     assert rows[0][2] in ("normal", "anomalous")
 
 
+def test_an_empty_threshold_is_none_and_words_are_refused() -> None:
+    assert [page._number(text) for text in ("", " ", "0", "-1.5e-3")] == [None, None, 0.0, -0.0015]
+    for text in ("high", "nan", "inf"):
+        with pytest.raises(UserError, match=f"no number: {text}"):
+            page._number(text)
+
+
 def test_a_transductive_method_scores_the_pictures_of_the_page_together(files: list[str]) -> None:
     detector = adbench.Detector(adbench.build("musc", make_tiny_clip()), device="cpu")
     pictures = sorted(str(path) for path in Path(files[0]).parents[1].glob("*/*.png"))
@@ -127,8 +134,9 @@ def test_pictures_are_scored_in_a_browser(
                 browser.send("input[type=file]", "\n".join(files[1:]))
                 wait(browser, "document.querySelector('#table').innerText.includes('not read')")
                 assert f"{bad.score:.4g}" in browser.run("return document.querySelector('#table').innerText")
+                assert "no threshold is known" in browser.run("return document.querySelector('#summary').innerText")
                 wait(browser, "[...document.querySelectorAll('#maps img')].some(image => image.naturalWidth == 64)")
-                browser.send("#threshold input", f"{bad.score - 0.01}\ue007")  # Enter
+                browser.send("#threshold textarea, #threshold input", f"{bad.score - 0.01}\ue007")  # Enter
                 wait(browser, "document.querySelector('#table').innerText.includes('anomalous')")
                 assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
                 elsewhere = "return performance.getEntriesByType('resource').filter(r => !r.name.includes('127.0.0.1'))"

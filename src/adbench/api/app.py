@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,9 +51,9 @@ def make_app(
     require_gradio()
     import gradio
 
-    def score(files: list[str] | None, words: str, limit: float | None) -> tuple[str, list[list[str]], list[Any]]:
+    def score(files: list[str] | None, words: str, limit: str) -> tuple[str, list[list[str]], list[Any]]:
         try:
-            return _scored(detector, files or [], words.strip() or "object", support, limit)
+            return _scored(detector, files or [], words.strip() or "object", support, _number(limit))
         except UserError as error:
             raise gradio.Error(str(error), duration=None, print_exception=False) from error
 
@@ -63,8 +64,8 @@ def make_app(
             with gradio.Column(scale=1, min_width=280):
                 files = gradio.File(label="pictures", file_count="multiple", file_types=["image"], height=180)
                 words = gradio.Textbox(class_name, label="what they show, in words", elem_id="class-name")
-                limit = gradio.Number(
-                    threshold,
+                limit = gradio.Textbox(  # an empty gradio.Number comes back as 0
+                    "" if threshold is None else str(threshold),
                     label="threshold",
                     info="a score above it is anomalous; empty: the calibrated one of the class, if there is one",
                     elem_id="threshold",
@@ -103,6 +104,17 @@ def serve(app: Blocks, *, host: str = LOOPBACK, port: int | None = None) -> str:
         hint = "name another, or none: the first free one is taken then"
         raise UserError(f"the port cannot be had: {error}", where=f"{host}:{port}", hint=hint) from error
     return str(address)
+
+
+def _number(text: str) -> float | None:
+    """The number in a field; None where it is empty. Raises UserError for anything else."""
+    try:
+        number = float(text) if text.strip() else None
+    except ValueError:
+        number = math.nan
+    if number is not None and not math.isfinite(number):
+        raise UserError(f"the threshold is no number: {text.strip()}", hint="give a number, or leave the field empty")
+    return number
 
 
 def _scored(
