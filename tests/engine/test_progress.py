@@ -21,9 +21,8 @@ def _work(reporter):
 
 
 def test_the_stream_decides():
-    assert isinstance(make_reporter(stream=io.StringIO()), Lines)
-    assert isinstance(make_reporter(stream=Terminal()), Bars)
-    assert isinstance(make_reporter(quiet=True, stream=Terminal()), Quiet)
+    assert isinstance(make_reporter(io.StringIO()), Lines)
+    assert isinstance(make_reporter(Terminal()), Bars)
 
 
 def test_plain_lines_end_with_the_last_unit():
@@ -74,13 +73,13 @@ def test_durations_are_hours_minutes_and_seconds():
 
 def test_a_terminal_gets_a_bar_and_literal_text():
     stream = Terminal()
-    _work(make_reporter(stream=stream))
+    _work(make_reporter(stream))
 
     assert "method [bold] adaclip" in stream.getvalue()
     assert "4/4" in stream.getvalue()
 
 
 def test_quiet_is_quiet(capsys):
-    _work(make_reporter(quiet=True))
+    _work(Quiet())
 
     assert capsys.readouterr() == ("", "")

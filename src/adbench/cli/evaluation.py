@@ -76,9 +76,7 @@ def _carry_out(plan: Plan, overrides: Sequence[str], device: torch.device, repor
     for name, place in plan.absent.items():
         reporter.say(f"not there    {name}: looked for {place}")
     ready, left_out = _prepared(plan, device, reporter)
-    evaluated = [
-        (prepared.method, *pair) for prepared in ready for pair in zip(prepared.opened, prepared.data, strict=True)
-    ]
+    evaluated = [(part.method, *pair) for part in ready for pair in zip(part.opened, part.data, strict=True)]
     submission = planned_submission(plan.config.submission, evaluated)
     with ranks.claimed(_run_folder(plan, overrides)) as folder:
         config = plan.to_yaml()

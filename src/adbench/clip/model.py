@@ -185,9 +185,9 @@ class Clip(nn.Module):
         projection: Tensor = self.model.visual.proj
         return tokens @ projection
 
-    def encode_image(self, images: Tensor, *, interpolation: Interpolation = "bicubic") -> Tensor:
+    def encode_image(self, images: Tensor) -> Tensor:
         """CLIP's image feature (B, C), not normalised."""
-        tokens = self.embed_image(images, interpolation=interpolation)
+        tokens = self.embed_image(images)
         return self.project(self.image_blocks(tokens, class_token_only=True).tokens[:, 0])
 
     @torch.no_grad()

@@ -30,10 +30,10 @@ class Reporter(Protocol):
         """
 
 
-def make_reporter(*, quiet: bool = False, stream: TextIO | None = None) -> Reporter:
+def make_reporter(stream: TextIO | None = None) -> Reporter:
     """The reporter that suits `stream` (default: standard error); of several processes only the first speaks."""
     stream = sys.stderr if stream is None else stream
-    if quiet or launch.number():
+    if launch.number():
         return Quiet()
     return Bars(stream) if stream.isatty() else Lines(stream)
 

@@ -59,10 +59,10 @@ def contact_sheet(samples: Sequence[Sample], classes: Sequence[str], *, title: s
     return sheet
 
 
-def annotated(sample: Sample, side: int = SIDE) -> Image.Image:
-    """The sample's image with its annotation, `side` pixels at its longer side. Raises UserError for broken files."""
+def annotated(sample: Sample) -> Image.Image:
+    """The sample's image with its annotation, SIDE pixels at its longer side. Raises UserError for broken files."""
     picture = open_picture(sample)
-    scale = side / max(picture.size)
+    scale = SIDE / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     method = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
     small = picture.convert("RGB").resize(size, method)
