@@ -44,6 +44,15 @@ def test_the_api_page_shows_all_that_import_adbench_offers() -> None:
     assert [name for name in adbench.__all__ if f"::: adbench.{name}\n" not in text] == ["__version__"]
 
 
+def test_the_api_page_shows_what_the_tutorial_of_a_method_uses() -> None:
+    tutorial = (REPOSITORY / "docs" / "tutorials" / "add_a_method.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
+    imports = re.findall(r"^from adbench\.(?:clip|data|methods)[\w.]* import (.+)$", tutorial, re.MULTILINE)
+    names = {name for line in imports for name in line.split(", ")} - {"Features"}  # an alias of a dictionary
+    assert {"Clip", "patch_maps"} <= names
+    assert {name for name in names if not re.search(rf"^::: adbench\.[\w.]+\.{name}$", text, re.MULTILINE)} == set()
+
+
 def test_search_from_the_disk_fetches_nothing() -> None:
     """The plugin `offline` fetches its stand-in for workers from elsewhere, unless a file of that name is given."""
     scripts = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))["extra"]["polyfills"]

@@ -46,6 +46,8 @@ class Clip(nn.Module):
     `image_size` is the input side in pixels that methods use; it may differ from the weights' own size, any multiple
     of the patch size works (a remainder is dropped by the patch convolution, as in every ViT). `name` and `source`
     say which weights these are. Nothing here has a gradient, but gradients flow through to edited tokens.
+    Sizes that layers of a method need: `vision_width` and `text_width` of the towers' tokens, `embed_dim` of the shared
+    space, `n_layers` and `n_text_layers` blocks, `grid` patches along a side.
     Both kinds have text, `dense` and `project_dense`; tokens, blocks, `project` and `encode_image` are the ViT's.
     """
 
