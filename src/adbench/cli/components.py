@@ -75,6 +75,7 @@ def load_backbone(config: ClipConfig, device: torch.device) -> Clip:
         quick_gelu=config.quick_gelu,
         image_size=config.image_size,
         dtype=config.dtype,
+        compile=config.compile,
         device=device,
     )
 

@@ -31,6 +31,7 @@ class ClipConfig:
     quick_gelu: bool | None = None
     image_size: Side | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,7 @@ what
   clip=NAME                 adbench list clip               clip.checkpoint=FILE      weights from a local file
   clip.pretrained=TAG       clip.image_size=N               clip.quick_gelu=BOOL
   clip.dtype=float32|bfloat16|float16   what the backbone is held in; rows say so
+  clip.compile=true         torch.compile of its image tower, checked against the plain one
 
 support (few-shot)
   support.k=1,2,4           normal images per class, one result for each K; 0: none

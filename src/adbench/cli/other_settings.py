@@ -13,7 +13,7 @@ from adbench.structured import word
 
 _FREE = re.compile(
     r"data_dir|device|seed|out|outputs|resume|validation|checkpoint|benchmark|missing|support\.\w+"
-    r"|clip|clip\.(name|pretrained|checkpoint)|data\.\w+\.(root|broken)"
+    r"|clip|clip\.(name|pretrained|checkpoint|compile)|data\.\w+\.(root|broken)"
     r"|(trainer|eval)\.(workers|heat_maps|(image|feature)_cache\w*)"
     r"|trainer\.(cache\w*|checkpoint_\w+|log_every|validate_every|select\w*|init_from)"
     r"|eval\.(batch_size|aupro200|aupro_limit|metrics|maps|memory_limit_mib|seed)"

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adbench.clip.compiled import compile_tower
 from adbench.clip.download import obtain
 from adbench.clip.lean_import import import_open_clip
 from adbench.clip.model import OPENAI_MEAN, OPENAI_STD, Clip
@@ -33,6 +34,7 @@ def load_clip(
     quick_gelu: bool | None = None,
     image_size: int | None = None,
     dtype: Precision = "float32",
+    compile: bool = False,
     device: torch.device | str = "cpu",
 ) -> Clip:
     """Load a frozen CLIP, all of which methods see as float32.
@@ -47,13 +49,15 @@ def load_clip(
                 known to be trained with the other one; True or False is taken as meant
     image_size  input side for the methods; default: the weights' own
     dtype       what the towers' blocks are held and computed in: "float32", "bfloat16", "float16" (`clip.precision`)
+    compile     whether a ViT's image tower is compiled, and checked against the plain one (`clip.compiled`)
     """
     if name in PRESETS and PRESETS[name].module:
         load = importlib.import_module(PRESETS[name].module).load
         clip: Clip = load(checkpoint=checkpoint, quick_gelu=quick_gelu, image_size=image_size)
     else:
         clip = _from_open_clip(name, pretrained, checkpoint, quick_gelu, image_size)
-    return hold(clip.to(device), dtype)
+    clip = hold(clip.to(device), dtype)
+    return compile_tower(clip) if compile else clip
 
 
 def _from_open_clip(

@@ -130,6 +130,14 @@ def after_mlp(block: Any, x: Tensor) -> Tensor:
     return result
 
 
+def run_block(block: Any, x: Tensor) -> Tensor:
+    """Tokens (B, T, width) after a block whose rows all see each other: what `run_blocks` does if no more is asked."""
+    attention = block.attn
+    query, key, value = _project(attention, block.ln_1(x).to(attention.in_proj_weight.dtype), _Rows())
+    attended = _attend(query, key, value, mask=None, causal=False)
+    return after_mlp(block, x + block.ls_1(attention.out_proj(attended)))
+
+
 def run_blocks(
     blocks: Sequence[Any],
     tokens: Tensor,
@@ -178,6 +186,14 @@ def run_blocks(
             x = torch.cat([fresh, x[:, fresh.shape[1] - n_dropped :]], dim=1)
         n_dropped = overwrite[number + 1].shape[1] if number + 1 in overwrite and number < final else 0
         rows = _Rows(n_dropped, last_row if one_row and number == final else None)
+        asked = causal or number in collect_post_attention or (local_from is not None and number >= local_from)
+        if "compiled" in block.__dict__ and rows.all and not asked and not torch.is_grad_enabled():
+            x = block.__dict__["compiled"](block, x)
+            if number in collect:
+                streams.blocks[number] = x
+            if number in collect_local:
+                streams.local_blocks[number] = x
+            continue
         attention = block.attn
         query, key, value = _project(attention, block.ln_1(x).to(attention.in_proj_weight.dtype), rows)
         if local_from is not None and number >= local_from:
