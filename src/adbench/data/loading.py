@@ -46,7 +46,7 @@ def in_turn(loaders: Sequence[BatchLoader]) -> Iterator[Iterator[Batch]]:
     """
     if not loaders or loaders[0]._workers == 0:
         for loader in loaders:
-            loaded = map(loader._batches.load, range(len(loader)))
+            loaded = map(loader._batches.__getitem__, range(len(loader)))
             yield (batch.pin_memory() for batch in loaded) if loader._pinned else loaded
         return
     stream = from_workers(
@@ -174,7 +174,7 @@ class _Batches:
     def __len__(self) -> int:
         return len(self.episodes)
 
-    def load(self, number: int) -> Batch:
+    def __getitem__(self, number: int) -> Batch:
         """Decode batch `number`."""
         episode = self.episodes[number]
         items = [self._item(index) for index in episode.queries]
@@ -215,7 +215,7 @@ class _Several(Dataset["Batch | SentError"]):
 
     def __getitem__(self, place: tuple[int, int]) -> Batch | SentError:
         part, number = place
-        return faultless(lambda: self._parts[part].load(number))
+        return faultless(lambda: self._parts[part][number])
 
 
 def _in_order(samples: Sequence[Sample], batch_size: int, transform: Transform) -> list[Episode]:
