@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from adbench.cli.main import main
 from adbench.metrics import conformal_threshold
+from adbench.report.html import write_html
 from cli.few_pictures import picture
 
 WINCLIP = ["method=winclip", "clip=demo", "support.path=support", "thresholds=kept"]
@@ -116,6 +118,17 @@ def test_a_threshold_from_labelled_scores(folder: Path, capsys) -> None:
     assert all(score < kept["value"] for score in lower)
     assert (kept["rule"], kept["recall"], kept["n"], kept["n_anomalous"]) == ("recall", 1.0, 6, 3)
     assert main(["calibrate", "checkpoint=latest", "from=evaluated/scores.csv", "at=f1max"]) == 0
+    thresholds = json.loads(place.read_text())["classes"]
+    write_html(folder / "evaluated")
+    (name,) = thresholds
+    with (folder / "evaluated" / "scores.csv").open(newline="") as file:
+        scored = [row for row in csv.DictReader(file)]
+    alarms, hits = (
+        sum(row["label"] == label and float(row["score"]) > thresholds[name]["value"] for row in scored)
+        for label in ("0", "1")
+    )
+    page = re.sub(r"\s*<[^>]*>\s*", "|", (folder / "evaluated" / "report.html").read_text())
+    assert f"|by the labels of 6 images: largest F1||{alarms} of 3||{hits} of 3|" in re.sub(r"\|{2,}", "||", page)
     assert main(["calibrate", "method=clip_zeroshot", "clip=demo", "thresholds=x", "from=evaluated"]) == 2
     assert "of another method" in capsys.readouterr().err
     assert main(["calibrate", "checkpoint=latest", "from=evaluated", "at=best"]) == 2

@@ -42,9 +42,15 @@ def run(argv: Sequence[str]) -> int:
         overrides = Overrides("export", [*argv, "device=cpu"])
     from adbench.api.export import check_exportable, export_onnx
     from adbench.engine.progress import make_reporter
+    from adbench.methods import method_class
 
     reporter, class_name = make_reporter(), detectors.class_name_of(overrides)
-    detector = detectors.open_detector(overrides, check=check_exportable)
+    try:
+        detector = detectors.open_detector(overrides, check=check_exportable)
+    except UserError:
+        if overrides.method is not None:  # what cannot be exported is said before weights are asked for
+            check_exportable(method_class(overrides.method), {})
+        raise
     detectors.say_detector(detector, class_name, reporter)
     card = export_onnx(
         detector,

@@ -24,6 +24,7 @@ from adbench.report.results import read_results
 from adbench.report.scores import FILE as SCORES_FILE
 from adbench.report.scores import Score, read_scores
 from adbench.report.table import has_intervals, is_mean
+from adbench.report.threshold_table import threshold_table
 
 RESULT_KEY = ("dataset", "class_name", "shots", "support_seed")  # what tells which scores make a row
 ABOUT_PLOTS = (
@@ -56,6 +57,8 @@ def _page(
     if (intervals := provenance.get("intervals")) and has_intervals(rows):
         sections.append(Section("How sure the image metrics are", [interval_table(rows, intervals)]))
     scores = scores_by_result(folder)
+    if (thresholds := threshold_table(rows, scores, provenance)) is not None:
+        sections.append(Section("At the calibrated thresholds", [thresholds]))
     for dataset in datasets:
         of_dataset = [row for row in rows if row["dataset"] == dataset]
         sections.append(Section(f"Curves: {dataset}", _plots(of_dataset, scores, RunFolder(folder))))
