@@ -37,7 +37,7 @@ def as_rank(rank, n, port, *arguments):
     """Be a rank as torchrun starts it; forked from a process that has the libraries: these take seconds to load."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
-    ranks_job.main(*arguments)
+    ranks_job.run(*arguments)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,11 @@ def jobs(tmp_path_factory):
         running += [server.Process(target=as_rank, args=(rank, n, port, *places)) for rank in range(n)]
     for process in running:
         process.start()
-    ranks_job.main(folder / "data1", folder / "1")
+    here = Path.cwd()
+    try:
+        ranks_job.run(folder / "data1", folder / "1")
+    finally:
+        os.chdir(here)  # it changes to its data
     for process in running:
         process.join(300)
         assert process.exitcode == 0
