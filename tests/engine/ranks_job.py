@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 import torch
 
 from adbench import methods
-from adbench.cli.main import main
+from adbench.cli.main import main as adbench
 from adbench.data.support import SupportSet
 from adbench.engine import ranks
 from adbench.engine.evaluate import evaluate
@@ -127,21 +126,21 @@ def predictions(out):
     zero_shot = ["predict", "method=clip_zeroshot", "clip=demo", "device=cpu", "input=in", "batch_size=2"]
     to_folder = [*zero_shot, "threshold=0.5", "maps=npy", "overlays=true", f"out={out / 'predict'}"]
     few_shot = ["method=winclip", "clip=demo", "device=cpu", "support.path=support", f"thresholds={out / 'winclip'}"]
-    status = [main(to_folder)]
+    status = [adbench(to_folder)]
     table = out / "predict" / "predictions.csv"
     if ranks.is_first():
         table.rename(out / "first.csv")
         table.write_bytes((out / "first.csv").read_bytes()[:170])
     ranks.barrier()
-    status += [main(to_folder), main([*zero_shot, "format=jsonl"])]
-    status += [main(["calibrate", *few_shot, "input=normal", "fpr=0.1"])]
-    status += [main(["predict", *few_shot, "input=in", f"out={out / 'few_shot'}"])]
+    status += [adbench(to_folder), adbench([*zero_shot, "format=jsonl"])]
+    status += [adbench(["calibrate", *few_shot, "input=normal", "fpr=0.1"])]
+    status += [adbench(["predict", *few_shot, "input=in", f"out={out / 'few_shot'}"])]
     if ranks.count() > 1:
-        assert main(["predict", "method=musc", "clip=demo", "device=cpu", "input=in", "out=refused"]) == 2
+        assert adbench(["predict", "method=musc", "clip=demo", "device=cpu", "input=in", "out=refused"]) == 2
     assert status == ([1, 1, 1, 0, 1] if ranks.is_first() else [0] * 5)
 
 
-def run(data_dir, out):
+def main(data_dir, out):
     with ranks.joined(CPU):
         with ranks.first_alone():
             # Anomalous images with and without masks, so that ranks hold none, some or only such as are annotated.
@@ -156,12 +155,11 @@ def run(data_dir, out):
         found = dict(evaluations(samples[:18], normal, road, out))
         if ranks.is_first():
             (out / "rows.json").write_text(json.dumps(found))
-        os.chdir(data_dir)
-        with contextlib.ExitStack() as stack:
+        with contextlib.chdir(data_dir), contextlib.ExitStack() as stack:
             for name, redirect in (("out", contextlib.redirect_stdout), ("said", contextlib.redirect_stderr)):
                 stack.enter_context(redirect(stack.enter_context((out / f"{name}{ranks.rank()}").open("w"))))
             predictions(out)
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
