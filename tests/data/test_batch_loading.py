@@ -177,13 +177,13 @@ def test_a_gpu_without_room_is_one_line() -> None:
 
 
 def test_a_killed_loader_process_ends_the_loading(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
-    load = _Batches.load
+    load = _Batches.__getitem__
 
     def dying(batches: _Batches, number: int) -> Batch:
         if torch.utils.data.get_worker_info() is not None and number == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return load(batches, number)
 
-    monkeypatch.setattr(_Batches, "load", dying)
+    monkeypatch.setattr(_Batches, "__getitem__", dying)
     with pytest.raises(UserError, match=r"a loader process died.*trainer\.workers=0"):
         list(make_loader(samples, TRANSFORM, batch_size=1, workers=1))

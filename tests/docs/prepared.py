@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from PIL import Image
 
 from adbench.cli import demo
 from adbench.cli.main import main
+from adbench.data import catalogue
 from adbench.demo import pictures, roads
 from adbench.demo.synthetic import render
+from adbench.plugins import DATASETS
 
 SHORT = {
     "train": ("trainer.epochs=1", "trainer.steps_per_epoch=2"),
@@ -36,6 +39,7 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pictures, "AUXILIARY_CLASSES", pictures.AUXILIARY_CLASSES[:8])
     few = partial(pictures.DemoCounts, train=4, normal=4, defective=3, auxiliary_normal=1, auxiliary_defective=1)
     patch.setattr(pictures, "DemoCounts", few)
+    patch.setitem(DATASETS.entries, "demo", replace(catalogue.get("demo"), expected={}))
     patch.setattr(roads, "RoadCounts", partial(roads.RoadCounts, train=8, val=2, test=2))
     patch.setattr(demo, "TRAIN", " ".join(shorten(["train", *demo.TRAIN.split()])[1:]))
 

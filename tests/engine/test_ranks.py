@@ -37,7 +37,7 @@ def as_rank(rank, n, port, *arguments):
     """Be a rank as torchrun starts it; forked from a process that has the libraries: these take seconds to load."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
-    ranks_job.run(*arguments)
+    ranks_job.main(*arguments)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def jobs(tmp_path_factory):
         process.start()
     here = Path.cwd()
     try:
-        ranks_job.run(folder / "data1", folder / "1")
+        ranks_job.main(folder / "data1", folder / "1")
     finally:
         os.chdir(here)  # it changes to its data
     for process in running:
