@@ -39,7 +39,8 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pictures, "AUXILIARY_CLASSES", pictures.AUXILIARY_CLASSES[:8])
     few = partial(pictures.DemoCounts, train=4, normal=4, defective=3, auxiliary_normal=1, auxiliary_defective=1)
     patch.setattr(pictures, "DemoCounts", few)
-    patch.setitem(DATASETS.entries, "demo", replace(catalogue.get("demo"), expected={}))
+    classes = (*pictures.HELD_OUT_CLASSES, *pictures.AUXILIARY_CLASSES)
+    patch.setitem(DATASETS.entries, "demo", replace(catalogue.get("demo"), classes=classes, expected={}))
     patch.setattr(roads, "RoadCounts", partial(roads.RoadCounts, train=8, val=2, test=2))
     patch.setattr(demo, "TRAIN", " ".join(shorten(["train", *demo.TRAIN.split()])[1:]))
 
