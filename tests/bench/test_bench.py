@@ -108,8 +108,8 @@ def test_parts_behind_the_loop_count_as_processor_time() -> None:
             pass
         clock.end()
 
-    for now, counted in ((time.thread_time, True), (time.perf_counter, False)):
-        clock = PartClock(now)
+    for timer, counted in ((time.thread_time, True), (time.perf_counter, False)):
+        clock = PartClock(timer)
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()

@@ -14,9 +14,9 @@ from adbench.engine.evaluate import evaluate
 from adbench.engine.settings import EvalData, EvalSettings
 from adbench.errors import UserError
 from adbench.methods import build
-from engine.test_image_caches import Lines, without_time
+from engine.test_image_caches import without_time
 from engine.test_transductive import Ranked
-from engine.tiny_engine import TinyMethod, build_method, fake_clip, write_dataset
+from engine.tiny_engine import TinyMethod, Told, build_method, fake_clip, write_dataset
 from tiny import make_tiny_clip
 
 CPU = torch.device("cpu")
@@ -59,7 +59,7 @@ def n_encoded(data, settings, method=None):
 
 
 def test_other_settings_of_a_method_read_what_the_first_evaluation_has_encoded(data, settings):
-    reporter = Lines()
+    reporter = Told()
     first = evaluate(counting(), data, settings, device=CPU, reporter=reporter)
     other = counting(gain=3.0)
     rows = evaluate(other, data, settings, device=CPU)

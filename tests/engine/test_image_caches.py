@@ -15,23 +15,10 @@ from adbench.engine.evaluate import evaluate
 from adbench.engine.settings import EvalData, EvalSettings, TrainSettings
 from adbench.engine.train_batches import TrainBatches
 from adbench.errors import UserError
-from engine.tiny_engine import MEAN, SIDE, STD, build_method, write_dataset
+from engine.tiny_engine import MEAN, SIDE, STD, Told, build_method, write_dataset
 from simulated_gpu import GPU, simulated_gpu
 
 CPU = torch.device("cpu")
-
-
-class Lines:
-    def __init__(self):
-        self.lines = []
-
-    def say(self, text):
-        self.lines.append(text)
-
-    def track(self, label, total, **_):
-        from adbench.engine.progress import Quiet
-
-        return Quiet().track(label, total)
 
 
 def without_time(rows):
@@ -42,7 +29,7 @@ def test_rows_are_the_same_and_nothing_is_decoded_twice(tmp_path, monkeypatch):
     data = EvalData(name="tiny", samples=write_dataset(tmp_path / "tiny"))
     settings = EvalSettings(batch_size=3, image_cache=str(tmp_path / "images"))
     plain = evaluate(build_method(), data, replace(settings, image_cache=False), device=CPU)
-    reporter = Lines()
+    reporter = Told()
 
     first = evaluate(build_method(), data, settings, device=CPU, reporter=reporter)
     monkeypatch.setattr(items, "open_picture", lambda sample: pytest.fail("decoded"))
@@ -102,7 +89,7 @@ def in_context():
 
 @pytest.mark.parametrize(("make", "shots"), [(build_method, 0), (in_context, 2)])
 def test_training_reads_the_files_of_an_evaluation_to_the_same_bits(tmp_path, monkeypatch, make, shots):
-    samples, reporter, folder = write_dataset(tmp_path / "tiny"), Lines(), str(tmp_path / "images")
+    samples, reporter, folder = write_dataset(tmp_path / "tiny"), Told(), str(tmp_path / "images")
     settings = TrainSettings(batch_size=3, shots=shots, cache="off", workers=0)
     plain = training_batches(settings, samples, reporter, make())
     data = EvalData(name="tiny", samples=samples)
@@ -123,7 +110,7 @@ def test_training_reads_the_files_of_an_evaluation_to_the_same_bits(tmp_path, mo
 
 def test_training_on_a_gpu_reads_them_as_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(Batch, "pin_memory", lambda batch: batch)  # the driver's
-    samples, reporter = write_dataset(tmp_path / "tiny"), Lines()
+    samples, reporter = write_dataset(tmp_path / "tiny"), Told()
     settings = TrainSettings(batch_size=3, shots=2, cache="off", workers=0, image_cache=str(tmp_path / "images"))
     plain = training_batches(settings, samples, reporter, in_context(), epochs=1)
     with simulated_gpu():
@@ -134,7 +121,7 @@ def test_training_on_a_gpu_reads_them_as_pixels(tmp_path, monkeypatch):
 
 
 def test_training_writes_the_files_once(tmp_path, monkeypatch):
-    samples, reporter = write_dataset(tmp_path / "tiny"), Lines()
+    samples, reporter = write_dataset(tmp_path / "tiny"), Told()
     settings = TrainSettings(cache="off", workers=0, image_cache=str(tmp_path / "images"))
     training_batches(settings, samples, reporter)
     monkeypatch.setattr(items, "open_picture", lambda sample: pytest.fail("decoded"))
@@ -145,7 +132,7 @@ def test_training_writes_the_files_once(tmp_path, monkeypatch):
 
 
 def test_training_images_that_change_are_not_kept_and_it_is_said(tmp_path):
-    samples, reporter = write_dataset(tmp_path / "tiny"), Lines()
+    samples, reporter = write_dataset(tmp_path / "tiny"), Told()
     settings = TrainSettings(cache="off", workers=0, image_cache=str(tmp_path / "images"), mosaic={"tiny": 0.5})
     training_batches(settings, samples, reporter)
     (line,) = reporter.lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 
 import pytest
@@ -11,22 +10,10 @@ import torch
 from adbench.engine.evaluate import evaluate
 from adbench.engine.settings import EvalData, EvalSettings
 from adbench.errors import UserError
-from engine.tiny_engine import TinyMethod, fake_clip, write_dataset
+from engine.tiny_engine import TinyMethod, Told, fake_clip, write_dataset
 from simulated_gpu import GPU, simulated_gpu
 
 CPU = torch.device("cpu")
-
-
-class Told:
-    def __init__(self):
-        self.lines = []
-
-    def say(self, text):
-        self.lines.append(text)
-
-    @contextlib.contextmanager
-    def track(self, *_, **__):
-        yield lambda _count, _values: None
 
 
 class Small(TinyMethod):
