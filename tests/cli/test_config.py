@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
+from adbench.cli import layers
 from adbench.cli.config import EvalConfig, TrainConfig, eval_config, train_config
 from adbench.cli.layers import Layer
 from adbench.cli.override_parser import choices
 from adbench.cli.overrides import Overrides
 from adbench.cli.plan import preview
 from adbench.errors import UserError
+from adbench.shipped import configs_dir
 
 
 def train(*words: str) -> TrainConfig:
@@ -165,3 +169,24 @@ def test_bad_settings_are_named(words: list[str], message: str) -> None:
 def test_eval_does_not_take_settings_of_training() -> None:
     with pytest.raises(UserError, match=r"unknown setting 'trainer\.epochs'"):
         evaluation("method=adaclip", "data=mvtec", "trainer.epochs=3")
+
+
+def test_a_yaml_file_that_was_edited_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shutil.copytree(configs_dir(), tmp_path / "configs")
+    monkeypatch.setattr(layers, "configs_dir", lambda: folder)
+    words = ("method=anomalyclip", "data=mvtec")
+    before = train(*words)
+    file = folder / "method" / "anomalyclip.yaml"
+    file.write_text(
+        file.read_text().replace(f"epochs: {before.trainer.epochs}", f"epochs: {before.trainer.epochs + 1}")
+    )
+    assert train(*words).trainer.epochs == before.trainer.epochs + 1
+
+
+def test_what_is_done_to_settings_reaches_no_others() -> None:
+    given = [Layer(choices={"method": "adaclip"})]
+    first = layers.settle("train", given, ["mvtec"])
+    expected = copy.deepcopy(first)
+    first["trainer"]["optimizer"]["lr"] = 17.0
+    first["method"].clear()
+    assert layers.settle("train", given, ["mvtec"]) == expected
