@@ -73,7 +73,7 @@ def test_piped_mini_is_a_byte_for_byte_part(shared_data: Path) -> None:
 def test_elpv(shared_data: Path) -> None:
     samples = opened("elpv", shared_data)
     assert counts(samples) == {("train", 0): 111, ("test", 0): 37, ("test", 1): 79}
-    uncertain = opened("elpv", shared_data, options={"uncertain": "anomaly"})
+    uncertain = opened("elpv", shared_data, uncertain="anomaly")
     assert counts(uncertain)["test", 1] == 79 + 25 + 11
     batch = next(iter(make_loader(samples, ClipTransform(28, (0.5,) * 3, (0.5,) * 3), batch_size=4)))
     assert batch.masks is None
