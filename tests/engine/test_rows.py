@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from adbench.data.sample import Sample
 from adbench.data.support import SupportSet, listing_sha256
 from adbench.engine.rows import build_rows, summarise_seeds
-from adbench.engine.settings import EvalSettings, MetricSet
+from adbench.engine.settings import EvalData, EvalSettings, MetricSet
 from adbench.engine.weights import WeightsRecord
+from adbench.engine.zero_shot import Overlap
 from adbench.metrics import ROAD_METRICS
 from adbench.metrics.registry import shown
 from engine.tiny_engine import TinyMethod, fake_clip
@@ -27,22 +30,25 @@ RECORD = WeightsRecord(
 )
 
 
-def result(value=0.5, **more):
+def result(value=0.5, shots=0, **more):
     metrics = dict.fromkeys(METRICS, value)
-    return {"metrics": metrics, "n_images": 10, "n_anomalous": 4, "seconds": 2.0, "notes": [], **more}
+    return {"shots": shots, "metrics": metrics, "n_images": 10, "n_anomalous": 4, "seconds": 2.0, "notes": [], **more}
 
 
-def rows_of(results, record=None, **more):
-    return build_rows(TinyMethod(fake_clip()), "mvtec", results, SETTINGS, record, **more)
+def rows_of(results, record=None, method=None, settings=SETTINGS, draw=(0, None), seen=None, support=None, **facts):
+    samples = [Sample(Path("0.png"), "0.png", name, 0, None, "test", "good", "mvtec") for name in results]
+    data = EvalData(name="mvtec", samples=samples, supports={draw: support or {}}, **facts)
+    chosen = method or TinyMethod(fake_clip())
+    return build_rows(chosen, data, results, settings, record, draw=draw, seen=seen or Overlap())
 
 
 def test_rows_say_what_was_not_computed_in_float32():
     held, amp = TinyMethod(fake_clip(dtype="bfloat16")), replace(SETTINGS, amp="bf16")
-    for row in build_rows(held, "mvtec", {"screw": result()}, amp, None):
+    for row in rows_of({"screw": result()}, method=held, settings=amp):
         told = "computed with the backbone's blocks in bfloat16 (clip.dtype)", "computed under bf16 autocast (eval.amp)"
         assert row["notes"] == list(told)
     plain = TinyMethod(fake_clip(dtype="float32"))
-    assert build_rows(plain, "mvtec", {"screw": result()}, SETTINGS, None)[0]["notes"] == []
+    assert rows_of({"screw": result()}, method=plain)[0]["notes"] == []
 
 
 def test_a_row_of_an_untrained_method_holds_every_field():
@@ -93,7 +99,7 @@ def test_rows_tell_their_support_sets_one_by_one_and_together():
         )
         for name in ("screw", "bolt")
     }
-    screw, bolt, mean = rows_of({"screw": result(), "bolt": result(shots=1)}, draw=(2, 3), support=sets)
+    screw, bolt, mean = rows_of({"screw": result(shots=2), "bolt": result(shots=1)}, draw=(2, 3), support=sets)
     assert [row["support_id"] for row in (screw, bolt)] == [sets["screw"].id, sets["bolt"].id]
     assert mean["support_id"] == listing_sha256([sets["screw"].id, sets["bolt"].id])[:16]
     assert [row["shots"] for row in (screw, bolt)] == [2, 1]

@@ -26,11 +26,11 @@ def write_curves(run: RunFolder | None, dataset: str, results: Mapping[Draw, Map
     if run is None:
         return
     content: dict[str, list[dict[str, Any]]] = {}
-    for (shots, seed), by_class in results.items():
+    for (_, seed), by_class in results.items():
         for name, result in by_class.items():
             if points := result.get("pro"):
                 rounded = [[round(value, DIGITS) for value in point] for point in points]
-                facts = {"shots": result.get("shots", shots), "support_seed": seed}
+                facts = {"shots": result["shots"], "support_seed": seed}
                 content.setdefault(name, []).append({**facts, "pro": rounded})
     path = run.curves_dir / f"{file_name(dataset)}.json"
     if content:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -30,12 +30,12 @@ from adbench.engine.pictures import Painter, Shortlist, save_pictures
 from adbench.engine.progress import Advance, Quiet, Reporter
 from adbench.engine.road import check_road
 from adbench.engine.room import Room
-from adbench.engine.rows import Draw, build_rows, image_records, summarise_seeds
+from adbench.engine.rows import build_rows, image_records, summarise_seeds
 from adbench.engine.run_folder import RunFolder
-from adbench.engine.settings import EvalData, EvalSettings, Row, Supports
+from adbench.engine.settings import EvalData, EvalSettings, Row
 from adbench.engine.validation_thresholds import check_validation
 from adbench.engine.weights import WeightsRecord, backbone
-from adbench.engine.zero_shot import find_overlap
+from adbench.engine.zero_shot import Overlap, find_overlap
 from adbench.methods.base import Method
 
 
@@ -71,42 +71,18 @@ def evaluate(
     method.to(device)
     drawn = any(k for k, _ in data.supports)
     restored = {} if drawn else restored_supports(record, data)
-    supports = restored or data.supports or {(0, None): {}}
-    as_loaded = method.adapts and not (drawn or restored)  # with the memory banks that the method came with
+    data = replace(data, supports=restored or data.supports or {(0, None): {}})
     cache = ClassResultCache(run, method, data, settings, record) if run and ranks.is_first() else None
     reporter = reporter or Quiet()
     settings = sized(settings, method, data.samples, device, reporter)
     features = FeatureFolder(method, data.samples, settings, device, reporter) if settings.feature_cache else None
-    adapted_to = supports if method.adapts and drawn else None
-    work = _Work(method, data, settings, device, adapted_to, list(supports), run, features, Room(reporter))
+    work = _Work(method, data, settings, device, method.adapts and drawn, run, features, Room(reporter))
     seen = find_overlap(record, data.samples)
     finished = _finished_classes(work, cache, reporter, painter if run else None)
-    rows, records = list[Row](), list[dict[str, Any]]()
-    if ranks.is_first():
-        if run and method.fits and drawn:
-            banks = {draw: [c.memory_banks[i] for c in finished.values()] for i, draw in enumerate(supports)}
-            save_fitted(run, method, data, banks, settings.seed)
-        results = {draw: {name: c.results[i] for name, c in finished.items()} for i, draw in enumerate(supports)}
-        if as_loaded:
-            for by_class in results.values():
-                by_class |= {name: {**result, "shots": method.shots(name)} for name, result in by_class.items()}
-        records = image_records(data, results)
-        write_curves(run, data.name, results)
-        for draw, sets in supports.items():
-            rows += build_rows(
-                method,
-                data.name,
-                results[draw],
-                settings,
-                record,
-                draw=draw,
-                support=sets,
-                metric_set=data.metric_set,
-                note=data.note,
-                seen=seen,
-            )
-        rows += summarise_seeds(rows)
-    rows, records = ranks.broadcast((rows, records))
+    if run and method.fits and drawn and ranks.is_first():
+        banks = {draw: [c.memory_banks[i] for c in finished.values()] for i, draw in enumerate(data.supports)}
+        save_fitted(run, method, data, banks, settings.seed)
+    rows, records = ranks.broadcast(_rows(work, finished, record, seen) if ranks.is_first() else ([], []))
     if scores is not None:
         scores += records
     return rows
@@ -116,8 +92,7 @@ def evaluate(
 class _Work:
     """What is to be scored, with what.
 
-    supports  the support sets to adapt to; None: the memory banks there are
-    draws     K and seed of each result
+    adapts    whether to adapt to the support sets of `data`, rather than score with the memory banks there are
     run       where maps are kept
     features  where features are kept
     room      for how many images at a time there is memory
@@ -127,8 +102,7 @@ class _Work:
     data: EvalData
     settings: EvalSettings
     device: torch.device
-    supports: Supports | None
-    draws: Sequence[Draw]
+    adapts: bool
     run: RunFolder | None
     features: FeatureFolder | None
     room: Room
@@ -139,17 +113,34 @@ class _Work:
 
     def banks(self, class_name: str, samples: Sequence[Sample]) -> list[MemoryBank] | None:
         """What the method makes of each support set of a class; empty ones where there is nothing to score."""
-        if self.supports is None:
+        if not self.adapts:
             return None
         if not samples:
-            return [{} for _ in self.supports]
-        sets = [by_class.get(class_name) for by_class in self.supports.values()]
+            return [{} for _ in self.data.supports]
+        sets = [by_class.get(class_name) for by_class in self.data.supports.values()]
         return build_memory_banks(self.method, sets, self.settings, device=self.device)
 
     def draws_of(self, class_name: str) -> list[tuple[int | None, int | None]]:
         """K and seed of each result of a class; K of the memory bank that the method came with, where it has one."""
-        as_loaded = self.method.adapts and self.supports is None
-        return [(self.method.shots(class_name) if as_loaded and not k else k, seed) for k, seed in self.draws]
+        as_loaded = self.method.adapts and not self.adapts
+        return [(self.method.shots(class_name) if as_loaded and not k else k, seed) for k, seed in self.data.supports]
+
+
+def _rows(
+    work: _Work, finished: Mapping[str, FinishedClass], record: WeightsRecord | None, seen: Overlap
+) -> tuple[list[Row], list[dict[str, Any]]]:
+    """The rows of every draw, of their means over seeds too, and a record per image; curves are written on the way."""
+    results = {
+        draw: {name: {**of.results[i], "shots": work.draws_of(name)[i][0]} for name, of in finished.items()}
+        for i, draw in enumerate(work.data.supports)
+    }
+    write_curves(work.run, work.data.name, results)
+    rows = [
+        row
+        for draw, by_class in results.items()
+        for row in build_rows(work.method, work.data, by_class, work.settings, record, draw=draw, seen=seen)
+    ]
+    return rows + summarise_seeds(rows), image_records(work.data, results)
 
 
 def _finished_classes(
@@ -234,7 +225,7 @@ def _evaluate_class(
 
 def _shared_banks(work: _Work, classes: Sequence[str]) -> dict[str, list[MemoryBank] | None]:
     """The memory banks of all classes, each made by one rank; nothing where every rank makes what it needs."""
-    if ranks.count() == 1 or work.supports is None or takes_whole_classes(work.method):
+    if ranks.count() == 1 or not work.adapts or takes_whole_classes(work.method):
         return {}
     mine = {name: work.banks(name, work.data.samples) for name in classes[ranks.rank() :: ranks.count()]}
     return {name: banks for part in ranks.gather(mine, work.device) for name, banks in part.items()}

@@ -25,11 +25,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from adbench.data.support import SupportSet, listing_sha256
-from adbench.engine.settings import EvalData, EvalSettings, MetricSet, Row
+from adbench.engine.settings import EvalData, EvalSettings, Row
 from adbench.engine.weights import WeightsRecord, backbone
 from adbench.engine.zero_shot import Overlap, marks, trained_on
 from adbench.methods.base import Method
@@ -51,23 +51,20 @@ def is_share(key: str) -> bool:
 
 def build_rows(
     method: Method,
-    dataset: str,
+    data: EvalData,
     results: Mapping[str, Mapping[str, Any]],
     settings: EvalSettings,
     record: WeightsRecord | None,
     *,
-    draw: Draw = (0, None),
-    support: Mapping[str, SupportSet] | None = None,
-    metric_set: MetricSet | None = None,
-    note: str | None = None,
-    seen: Overlap | None = None,
+    draw: Draw,
+    seen: Overlap,
 ) -> list[Row]:
-    """Rows of one data set for one (K, seed) of support sets; each carries `note`.
+    """Rows of one data set for one (K, seed) of its support sets; each carries the data's note.
 
-    `results`: per class "metrics", "n_images", "n_anomalous", "seconds", "notes" and, where the method has selected
-    something by these images, "selected_on_test"; "shots" where the memory came with the weights; `support`: per class
-    its set; `seen`: which of its images the weights have seen.
+    `results`: per class "shots", "metrics", "n_images", "n_anomalous", "seconds", "notes" and, where the method has
+    selected something by these images, "selected_on_test"; `seen`: which of its images the weights have seen.
     """
+    support = data.supports[draw]
     reduced = list(_reduced_precision(method, settings))
     results = {
         name: {**result, "notes": [*result["notes"], *method.remarks, *reduced]} for name, result in results.items()
@@ -75,9 +72,9 @@ def build_rows(
     table_protocol: TableProtocol = "official" if settings.protocol == "official" else "exact"
     table = summarise({name: result["metrics"] for name, result in results.items()}, table_protocol)
     metrics = [column.key for column in settings.columns()]
-    if metric_set is not None and metric_set.name == "road":
+    if data.metric_set.name == "road":
         metrics = in_order([*(metric for result in results.values() for metric in result["metrics"]), *ROAD_METRICS])
-    common = _common(method, dataset, settings, record, draw, support or {})
+    common = _common(method, data.name, settings, record, draw, support)
     rows = []
     for name, result in {**results, MEAN: _total(results)}.items():
         classes = list(results) if name == MEAN else [name]
@@ -86,13 +83,13 @@ def build_rows(
             {
                 **common,
                 "class_name": name,
-                "shots": result.get("shots", draw[0]),
-                "support_id": _support_id(classes, support or {}),
+                "shots": result["shots"],
+                "support_id": _support_id(classes, support),
                 "n_images": n_images,
                 "n_anomalous": result["n_anomalous"],
                 **{metric: table[name].get(metric, math.nan) for metric in metrics},
                 **{key: value for key, value in result.get("metrics", {}).items() if is_threshold(key)},
-                **_marks(dataset, classes, record, result, (*_transductive(method, results, classes), note), seen),
+                **_marks(data, classes, record, result, _transductive(method, results, classes), seen),
                 "seconds": seconds,
                 "images_per_second": n_images / seconds if seconds else math.nan,
             }
@@ -136,9 +133,9 @@ def image_records(data: EvalData, results: Mapping[Draw, Mapping[str, Mapping[st
             **{"dataset": data.name, "class_name": name, "path": image["path"]},
             "defect": defects[name, image["path"]],
             **image,
-            **{"shots": result.get("shots", shots), "support_seed": support_seed},
+            **{"shots": result["shots"], "support_seed": support_seed},
         }
-        for (shots, support_seed), by_class in results.items()
+        for (_, support_seed), by_class in results.items()
         for name, result in by_class.items()
         for image in result["images"]
     ]
@@ -179,9 +176,8 @@ def _total(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         for key in ("n_images", "n_anomalous", "seconds")
     }
     notes = list(dict.fromkeys(note for result in results.values() for note in result["notes"]))
-    shots = {result["shots"] for result in results.values() if "shots" in result}
-    if shots:
-        sums["shots"] = shots.pop() if len(shots) == 1 else None
+    shots = {result["shots"] for result in results.values()}
+    sums["shots"] = shots.pop() if len(shots) == 1 else None
     return {**sums, "notes": notes, "selected_on_test": any(r.get("selected_on_test") for r in results.values())}
 
 
@@ -203,19 +199,19 @@ def _transductive(method: Method, results: Mapping[str, Mapping[str, Any]], clas
 
 
 def _marks(
-    dataset: str,
+    data: EvalData,
     classes: Sequence[str],
     record: WeightsRecord | None,
     result: Mapping[str, Any],
-    further: Sequence[str | None],
-    seen: Overlap | None,
+    further: Iterable[str],
+    seen: Overlap,
 ) -> dict[str, Any]:
     """What is known against these results. Without a record nothing was trained: all is well."""
-    notes = [*result["notes"], *(note for note in further if note)]
+    notes = [*result["notes"], *further, *([data.note] if data.note else [])]
     selected = bool(result.get("selected_on_test"))
     if record is None:
         return {"zero_shot": True, "selected_on_test": selected, "notes": notes}
-    marked = marks(dataset, classes, record, result["n_images"], seen or Overlap())
+    marked = marks(data.name, classes, record, result["n_images"], seen)
     return {
         "zero_shot": marked["zero_shot"],
         "selected_on_test": selected or marked["selected_on_test"],
