@@ -24,7 +24,7 @@ from adbench.contract.subject import (
 from adbench.data.loading import make_loader
 from adbench.data.sample import Batch
 from adbench.engine.rng import seed_streams
-from adbench.engine.weights import WeightsRecord, backbone, hyperparameters, load_weights, save_weights
+from adbench.engine.weights import load_weights, record_of, save_weights
 from adbench.methods.base import Method
 
 
@@ -224,7 +224,7 @@ def check_round_trip(subject: Subject) -> str:
         if value.data_ptr() in towers:
             raise Broken(f"the learned state holds the backbone: {name}")
     file = subject.folder / "weights.safetensors"
-    save_weights(method, file, _record(method))
+    save_weights(method, file, record_of(method, []))
     fresh = subject.build(seed=SEED + 1)
     load_weights(fresh, file)
     apart, where = largest_difference(expected, subject.scored(fresh))
@@ -246,12 +246,6 @@ def _wrong_states(state: dict[str, Tensor]) -> list[tuple[str, dict[str, Tensor]
         ("a missing tensor", {key: value for key, value in state.items() if key != name}),
         ("a tensor of another shape", {**state, name: misshapen}),
     ]
-
-
-def _record(method: Method) -> WeightsRecord:
-    return WeightsRecord(
-        method=method.name, hyperparameters=hyperparameters(method), backbone=backbone(method), data=[]
-    )
 
 
 def _learning(subject: Subject) -> Method:

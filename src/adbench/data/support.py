@@ -68,6 +68,9 @@ class SupportSettings:
         return [(k, seed) for k in self.k for seed in (seeds if k else [None])]
 
 
+_RECORDED = ("dataset", "class_name", "k", "source", "seed", "pool_size", "pool_sha256")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SupportSet:
     """K normal images of one class, and how they were chosen.
@@ -98,20 +101,19 @@ class SupportSet:
 
     def record(self) -> dict[str, Any]:
         """Everything that is needed to repeat the set, as JSON types. Reads the files to hash them."""
+        hashes = [content_sha256(sample.path) for sample in self.samples]
         return {
-            "dataset": self.dataset,
-            "class_name": self.class_name,
-            "k": self.k,
-            "source": self.source,
-            "seed": self.seed,
-            "id": self.id,
+            **{key: getattr(self, key) for key in (*_RECORDED, "id")},
             "paths": list(self.names),
-            "sha256": [content_sha256(sample.path) for sample in self.samples]
-            or [name.removeprefix("sha256:") for name in self.names],
-            "pool_size": self.pool_size,
-            "pool_sha256": self.pool_sha256,
+            "sha256": hashes or [name.removeprefix("sha256:") for name in self.names],
             "flags": dict(self.flags),
         }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> SupportSet:
+        """The set of such a record, by names only."""
+        names = tuple(record["paths"])
+        return cls(names=names, flags=record["flags"], **{key: record[key] for key in _RECORDED})
 
     def load(self, transform: Transform) -> Batch:
         """The images as a batch, in support order. Raises UserError for tensors of another size than the method's."""

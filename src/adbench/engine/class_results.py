@@ -26,7 +26,7 @@ from adbench.engine.rows import MEAN, Draw
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings, Row, Supports
 from adbench.engine.tensor_file import read_tensors, write_tensors
-from adbench.engine.weights import WeightsRecord, backbone, deciding_backbone, hyperparameters, save_weights
+from adbench.engine.weights import WeightsRecord, backbone, deciding_backbone, hyperparameters, record_of, save_weights
 from adbench.errors import UserError
 from adbench.methods.base import Method
 
@@ -160,11 +160,9 @@ def save_fitted(
         for (k, support_seed), by_class in memory_banks.items():
             method.memory_bank = joined(by_class)
             sets = data.supports[k, support_seed]
-            record = WeightsRecord(
-                method=method.name,
-                hyperparameters=hyperparameters(method),
-                backbone=backbone(method),
-                data=[],
+            record = record_of(
+                method,
+                [],
                 transform=method.transform.describe(),
                 seed=seed,
                 adaptation={
@@ -183,17 +181,7 @@ def restored_supports(record: WeightsRecord | None, data: EvalData) -> Supports:
         return {}
     fitted = record.adaptation
     sets = {
-        entry["class_name"]: SupportSet(
-            dataset=entry["dataset"],
-            class_name=entry["class_name"],
-            k=entry["k"],
-            source=entry["source"],
-            seed=entry["seed"],
-            names=tuple(entry["paths"]),
-            pool_size=entry["pool_size"],
-            pool_sha256=entry["pool_sha256"],
-            flags=entry["flags"],
-        )
+        entry["class_name"]: SupportSet.from_record(entry)
         for entry in fitted["supports"]
         if entry["class_name"] in data.classes and fitted["dataset"] == data.name
     }

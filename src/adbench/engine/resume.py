@@ -16,12 +16,11 @@ from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, TrainData, TrainSettings
 from adbench.engine.weights import (
     WeightsRecord,
-    backbone,
     deciding_backbone,
     differences,
     file_sha256,
-    hyperparameters,
     read_record,
+    record_of,
     weights_file,
 )
 from adbench.engine.zero_shot import pictures
@@ -52,11 +51,9 @@ def training_record(
     training: dict[str, Any] = deciding_settings(settings)
     if settings.select == "best_on_test":
         training["validation"] = {part.name: describe_data(part.name, part.samples) for part in validation}
-    return WeightsRecord(
-        method=method.name,
-        hyperparameters=hyperparameters(method),
-        backbone=backbone(method),
-        data=[{**describe_data(part.name, part.samples), "images": pictures(part.samples)} for part in data],
+    return record_of(
+        method,
+        [{**describe_data(part.name, part.samples), "images": pictures(part.samples)} for part in data],
         transform=method.transform.describe(),
         training=training,
         seed=settings.seed,

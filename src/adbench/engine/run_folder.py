@@ -48,12 +48,32 @@ _WITH_TEMPORARY_FILES = ("classes", "curves", "heatmaps", "maps", "overlays")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
+class _Inside:
+    """The path of what is called so in a run's folder."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: RunFolder, owner: type[RunFolder]) -> Path:
+        return run.path / self._name
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """A run's folder. `claim` one to work in it, or `open` an existing one."""
 
     path: Path
     _holders: list[int] = field(default_factory=list, init=False, repr=False, compare=False)  # threads
+
+    facts_path = _Inside("run.json")
+    weights_path = _Inside("weights.safetensors")
+    checkpoint_path = _Inside("checkpoint.safetensors")
+    history_path = _Inside("history.jsonl")
+    tensorboard_dir = _Inside("tensorboard")
+    classes_dir = _Inside("classes")
+    curves_dir = _Inside("curves")
+    heatmaps_dir = _Inside("heatmaps")
+    maps_dir = _Inside("maps")
 
     @classmethod
     @contextlib.contextmanager
@@ -173,51 +193,6 @@ class RunFolder:
             where=str(self.path),
             hint="give a folder that `train` or `eval` has made, or an empty one",
         )
-
-    @property
-    def facts_path(self) -> Path:
-        """run.json."""
-        return self.path / "run.json"
-
-    @property
-    def weights_path(self) -> Path:
-        """weights.safetensors: there once training has finished."""
-        return self.path / "weights.safetensors"
-
-    @property
-    def checkpoint_path(self) -> Path:
-        """checkpoint.safetensors: where training goes on."""
-        return self.path / "checkpoint.safetensors"
-
-    @property
-    def history_path(self) -> Path:
-        """history.jsonl: the loss curve."""
-        return self.path / "history.jsonl"
-
-    @property
-    def tensorboard_dir(self) -> Path:
-        """tensorboard/."""
-        return self.path / "tensorboard"
-
-    @property
-    def classes_dir(self) -> Path:
-        """classes/: where an unfinished evaluation goes on."""
-        return self.path / "classes"
-
-    @property
-    def curves_dir(self) -> Path:
-        """curves/: one file per data set."""
-        return self.path / "curves"
-
-    @property
-    def heatmaps_dir(self) -> Path:
-        """heatmaps/: one folder per data set."""
-        return self.path / "heatmaps"
-
-    @property
-    def maps_dir(self) -> Path:
-        """maps/: one folder per data set."""
-        return self.path / "maps"
 
 
 _HINT = "restore the file, or remove it: weights carry their own record"

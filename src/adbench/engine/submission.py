@@ -14,7 +14,9 @@ from __future__ import annotations
 import io
 import math
 import shutil
+import struct
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +32,6 @@ from adbench.data.sample import Sample
 from adbench.engine import ranks
 from adbench.engine.accumulate import accumulate
 from adbench.engine.adapt import build_memory_banks
-from adbench.engine.float16_tiff import float16_size, float16_tiff
 from adbench.engine.image_size import check_sees_all, resized
 from adbench.engine.kept_maps import MapWriter, read_maps
 from adbench.engine.progress import Reporter
@@ -139,6 +140,8 @@ def _refuse(fault: bool, what: str, instead: str) -> None:
 
 def _write_maps(folder: Path, file: Path, samples: Sequence[Sample], threshold: float) -> dict[str, float]:
     """Write both files of every image of an object from its kept maps; return what they are scaled by."""
+    import tifffile
+
     ranges = [(float(kept.map.min()), float(kept.map.max())) for kept in read_maps(file)]
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     _refuse(not 0 < high - low < math.inf, f"the maps of {samples[0].class_name} are all the same", "another method")
@@ -148,12 +151,12 @@ def _write_maps(folder: Path, file: Path, samples: Sequence[Sample], threshold: 
         size = stored_size(sample.path, sample.reading)
         scores = resized(torch.from_numpy(kept.map), size).numpy().astype(np.float64)
         scaled = ((scores - low) / (high - low) * _TOP).astype(np.float16)
-        png = io.BytesIO()
+        tiff, png = io.BytesIO(), io.BytesIO()
+        tifffile.imwrite(tiff, scaled, compression="zlib", compressionargs={"level": 1}, metadata=None)
         Image.fromarray((scores > threshold).astype(np.uint8) * 255).save(png, format="PNG")
-        contents = (float16_tiff(scaled), png.getvalue())
-        for path, content in zip(_files_of(folder, sample), contents, strict=True):
+        for path, content in zip(_files_of(folder, sample), (tiff, png), strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(path, content)
+            write_bytes(path, content.getvalue())
     return {"low": low, "high": high, "threshold": threshold}
 
 
@@ -176,9 +179,22 @@ def check_folder(folder: Path, samples: Sequence[Sample]) -> None:
     for path, sample in expected.items():
         if not path.is_file():
             raise UserError("a file of the submission is missing", where=str(path), hint="write it again")
-        size = float16_size(path) if path.suffix == ".tiff" else _binary_size(path)
+        size = _float16_size(path) if path.suffix == ".tiff" else _binary_size(path)
         if size != stored_size(sample.path, sample.reading):
             raise UserError(f"a map has another size than its image: {size}", where=str(path), hint="write it again")
+
+
+def _float16_size(path: Path) -> tuple[int, int]:
+    """Height and width of a map. Raises UserError for a file that is cut, or of anything but one half-precision map."""
+    import tifffile
+
+    try:
+        map_ = tifffile.imread(path)
+    except (OSError, ValueError, struct.error, zlib.error) as error:
+        raise UserError(f"the map cannot be read: {error}", where=str(path), hint="write it again") from error
+    if map_.dtype != np.float16 or map_.ndim != 2:
+        raise UserError("the map does not hold one number of half precision per pixel", where=str(path))
+    return map_.shape
 
 
 def _binary_size(path: Path) -> tuple[int, int]:

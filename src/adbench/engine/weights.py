@@ -61,6 +61,13 @@ class WeightsRecord:
     source: str = ""
 
 
+def record_of(method: Method, data: list[dict[str, Any]] | None, **facts: Any) -> WeightsRecord:
+    """The record of weights of this method, trained on such data, with further `facts`."""
+    return WeightsRecord(
+        method=method.name, hyperparameters=hyperparameters(method), backbone=backbone(method), data=data, **facts
+    )
+
+
 def hyperparameters(method: Method) -> dict[str, Any]:
     """The values that `method` was built with, by constructor argument, as JSON knows them.
 
@@ -68,7 +75,7 @@ def hyperparameters(method: Method) -> dict[str, Any]:
     """
     given = getattr(method, "hyperparameters", None)
     if not isinstance(given, Mapping):
-        given = {key: getattr(method, key) for key in type(method).hyperparameter_names() if hasattr(method, key)}
+        given = {key: getattr(method, key) for key in type(method).hyperparameter_defaults() if hasattr(method, key)}
     return dict(json.loads(json.dumps(dict(given))))
 
 
@@ -290,11 +297,9 @@ def _load(method: Method, tensors: Mapping[str, Tensor], file: Path) -> None:
 
 
 def _unknown_origin(method: Method, file: Path, *, official: bool) -> WeightsRecord:
-    return WeightsRecord(
-        method=method.name,
-        hyperparameters=hyperparameters(method),
-        backbone=backbone(method),
-        data=None,
+    return record_of(
+        method,
+        None,
         selection={"rule": "best_on_test", "data": None} if official and method.official_selects_on_test else None,
         sha256=file_sha256(file),
         source=str(file),
