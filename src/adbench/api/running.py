@@ -94,7 +94,7 @@ def evaluate(
                              each. `support` says more (source, path) in their place
     record    where the weights come from (`load_weights`, or the `record` of a TrainResult): marks rows that are not
               zero-shot
-    settings  fields of `EvalSettings`: batch_size, workers, seed, amp, ...
+    settings  those under `eval` in configs/eval.yaml, and the seed: batch_size, workers, amp, ...
     Raises UserError for settings and data that do not go together. Runs on `device`: auto, cpu, cuda, cuda:N.
 
         >>> import adbench

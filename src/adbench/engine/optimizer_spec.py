@@ -16,16 +16,9 @@ Beta = Annotated[float, Range(0, 1, below=True)]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerSpec:
-    """An optimiser over all of a method's learnable parameters. Fields mean what they mean in torch.optim.
+    """An optimiser over all of a method's learnable parameters, which may state groups with rates of their own.
 
-    `betas` and `eps` are read by adam and adamw, `momentum` by sgd. A method may state groups of parameters with a
-    rate, weight decay and clipping of their own. Step s of S (from 0), in epoch e of E, has learning rate lr, or with
-
-    "poly"    lr * (1 - s / S) ** power
-    "cosine"  min_lr + (lr - min_lr) * (1 + cos(pi e / E)) / 2: it changes from epoch to epoch
-    "steps"   lr * gamma ** n, where n counts the `milestones` <= s, which are numbers of steps
-
-    `clip_norm` is the largest 2-norm of all gradients together; None: they are left as they are.
+    What each field is for, says configs/trainer/default.yaml; the names are those of torch.optim.
     """
 
     name: OptimizerName = "adamw"

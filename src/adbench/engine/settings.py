@@ -61,37 +61,10 @@ class StageSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainSettings:
-    """How a method is trained.
+    """How a method is trained. What each setting is for, says configs/trainer/default.yaml.
 
-    epochs, batch_size       passes over the data; images per step (the last batch of an epoch may be smaller)
-    optimizer                see OptimizerSpec
-    init_from                weights to start from: a run, a file of weights, or of the authors; None: fresh ones
-    seed                     order of images, initial random streams, augmentation
-    amp                      "off" (float32), "bf16" or "fp16" autocast of encode and loss
-    workers                  loader processes; does not change the result ("auto": what suits the machine)
-    checkpoint_minutes/steps write a checkpoint after so many minutes / optimiser steps as well as after every epoch
-    log_every                steps between two points of the loss curve
-    select                   "last": the weights after the last epoch; "best_on_test": the best on the validation data,
-                             which is then marked as not held out
-    select_metric            metric of the mean row that "best_on_test" maximises (strictly greater wins)
-    validate_every           epochs between two validations, where validation data are given
-    heat_maps                heat maps of the validation data written to TensorBoard per validation
-    mosaic                   data set name -> probability of the 2x2 mosaic augmentation
-    sampler                  "shuffle": every image once per epoch; "balanced": half normal, half anomalous images
-    steps_per_epoch          batches per epoch; None: until all images were seen once
-    shots                    support images given with every query, for methods that learn in context (support.k)
-    exclude_query            a normal query is never its own support
-    unannotated              anomalous images without a mask: "leave_out" of the pixel losses; "as_normal" with an
-                             all-zero mask, as the authors' code has it, which teaches wrong maps
-    aux_normals              normal images of the auxiliary data: "test_only", or those of the train split too
-    aux_skip_upper_jpg       leave out train images named *.JPG, as InCTRL's script does (which loses all of VisA's)
-    aux_per_class            train on so many images of each class, drawn by `seed`; None: on all
-    cache                    frozen features are kept and used again in later epochs, where the method allows it: "ram",
-                             "disk" (in cache_dir, for later trainings too), "off", "auto": in memory if they fit
-    cache_mib                largest size of the cache; None: 4096 in memory, what is free on the disk
-    cache_dir                folder of caches on disk; None: outputs/cache
-    image_cache              decoded, resized images are kept in this folder (true: outputs/images), as in an evaluation
-    stages                   of a method that is trained in stages: name -> what is otherwise in that stage
+    seed   of the order of images, initial random streams and augmentation
+    shots  support images given with every query, for methods that learn in context (support.k)
     """
 
     epochs: PositiveInt = 1
@@ -141,31 +114,10 @@ class TrainSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvalSettings:
-    """How a method is evaluated.
+    """How a method is evaluated. What each setting is for, says configs/eval.yaml.
 
-    batch_size, workers  speed only; "auto": what suits the machine (see `auto_sizes`)
-    seed                 of a method's own random streams, set anew for every class: a class's row does not depend on
-                         which other classes are evaluated
-    amp                  "off", "bf16" or "fp16" autocast
-    protocol             "exact": a metric without meaning is n/a and left out of means; "official": the zeros that the
-                         authors' code prints there, kept in means; "smiyc", of road data only: the binned curve of the
-                         benchmark SegmentMeIfYouCan
-    aupro_limit          false-positive rates up to which AUPRO is integrated, a column each: pixel_aupro to 0.3,
-                         pixel_aupro@0.05 to 0.05
-    aupro200             AUPRO from 200 thresholds, as papers compute it, beside the exact integral
-    metrics              further columns: names of metrics.md, with their parameter as in image_recall_at_fpr@0.05
-    pixel_size           pixels are counted at the size of the method's "map", to which masks are resized, as the papers
-                         of CLIP methods do; or of the "image" as it is stored, to which maps are scaled up
-    heat_maps            pictures per class: the most anomalous images and, half as many, the most suspect normal ones
-    maps                 keep all anomaly maps in the run's folder (see `kept_maps`): as float32 (true), or as float16
-    image_cache          decoded and resized images are kept in this folder (true: outputs/images) and read from there
-                         by later evaluations, to the same bits
-    feature_cache        what the backbone makes of the images is kept in this folder (true: outputs/features) and read
-                         from there by later evaluations with other settings, to the same bits
-    feature_cache_mib    largest size of that folder; what was used longest ago goes first
-    metrics_mode         "exact", or "constant": little memory for any number of pixels, prints its error bound
-    memory_limit_mib     exact pixel metrics of a class spill to disk above this much memory; so do its features, where
-                         a method scores a class as a whole
+    seed  of a method's own random streams, set anew for every class: a class's row does not depend on which other
+          classes are evaluated
     """
 
     batch_size: PositiveInt | Auto = "auto"

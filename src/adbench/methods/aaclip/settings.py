@@ -14,11 +14,7 @@ BY_VARIANT = {"text_levels": ("last", "all"), "surgery_axis": ("batch", "tokens"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AaClipSettings:
-    """None stands for the variant's choice.
-
-    `levels` None: each quarter of the tower; `domain` None: the data set's; counts of blocks None: the authors', or all
-    blocks of a smaller tower.
-    """
+    """None stands for the variant's choice, or for what suits tower and data."""
 
     variant: Variant = "official"
     levels: Annotated[Sequence[PositiveInt], NonEmpty] | None = None

@@ -12,7 +12,7 @@ from adbench.typed import Few, Length, NonEmpty, NonNegativeFloat, NonNegativeIn
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MuScSettings:
-    """`feature_layers` None: the block at each quarter of the tower."""
+    """None stands for what suits the tower."""
 
     feature_layers: Annotated[Sequence[PositiveInt], NonEmpty] | None = None
     r_list: Annotated[Sequence[Few], NonEmpty] = (1, 3, 5)

@@ -11,7 +11,7 @@ from adbench.typed import Few, Fraction, NonEmpty, NonNegativeFloat, PositiveFlo
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VisualAdSettings:
-    """`features_list` None stands for each quarter of the tower."""
+    """None stands for what suits the tower."""
 
     features_list: Annotated[Sequence[PositiveInt], NonEmpty] | None = None
     num_anchors: Few = 4

@@ -51,8 +51,6 @@ class Vl4adSettings:
     def for_tower(self, kind: TowerKind) -> Any:
         """These settings with what is None filled in, and checked. Raises ValueError for what does not go together.
 
-        ConvNeXt  short side 1024, the image as a whole, crops of 512 x 1024 (Mask2Former's recipe for Cityscapes)
-        ViT       short side 512, windows of 512 with stride 352 (two thirds, rounded to 32), crops of 512 x 512
         The result is of the same type; `Any` because nothing is None any more.
         """
         if self.hidden_dim % 32 or self.hidden_dim % self.num_heads:
