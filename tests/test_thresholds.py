@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 import adbench
+from adbench.engine.thresholds import read_thresholds, write_thresholds
 from adbench.errors import UserError
 from adbench.metrics import conformal_threshold
 
@@ -56,6 +58,31 @@ def test_thresholds_are_kept_by_class_and_taken_again(clip: object, tmp_path: Pa
     assert third.threshold("gear") == first.threshold("gear")
     with pytest.raises(UserError, match="no weights beside which"):
         detector(clip).save_thresholds()
+
+
+def test_a_calibration_beside_others_takes_nothing_of_theirs_back(clip: object, tmp_path: Path) -> None:
+    first, second, third = (detector(clip) for _ in range(3))
+    first.calibrate(pictures(29), fpr=0.1, class_name="gear")
+    first.save_thresholds(tmp_path)
+    second.load_thresholds(tmp_path)  # a long calibration of another class begins
+    first.calibrate(pictures(40, seed=3), fpr=0.1, class_name="gear")
+    first.save_thresholds()
+    second.calibrate(pictures(30, seed=1), fpr=0.1, class_name="bolt")
+    second.save_thresholds()
+
+    third.load_thresholds(tmp_path)
+    assert third.thresholds == {"gear": first.thresholds["gear"], "bolt": second.thresholds["bolt"]}
+
+
+def test_calibrations_that_end_together_are_all_kept(clip: object, tmp_path: Path) -> None:
+    ours = detector(clip)
+    found = ours.calibrate(pictures(29), fpr=0.1)
+    path = tmp_path / "thresholds.json"
+    names = [f"class {number}" for number in range(8)]
+    with ThreadPoolExecutor(len(names)) as threads:
+        list(threads.map(lambda name: write_thresholds(path, {name: found}), names))
+
+    assert sorted(read_thresholds(path)) == names
 
 
 def test_another_detector_is_refused(clip: object, tmp_path: Path) -> None:

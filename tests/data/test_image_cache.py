@@ -151,6 +151,34 @@ def test_a_cache_that_was_cut_short_is_not_used(tmp_path, samples):
     assert not ImageCache(tmp_path / "cache", samples, TRANSFORM).exists()
 
 
+def test_a_cache_with_a_broken_header_is_not_used(tmp_path, samples):
+    cache = written(tmp_path / "cache", samples)
+    content = cache.path.read_bytes()
+    content = cache.path.read_bytes()
+    cache.path.write_bytes(content.replace(b"'shape': (16,)", b"'shape': (15,)"))
+
+    assert not ImageCache(tmp_path / "cache", samples, TRANSFORM).exists()
+
+
+def test_a_cache_that_was_found_can_be_read_when_another_copy_of_the_data_takes_its_place(tmp_path, samples):
+    written(tmp_path / "cache", samples)
+    cache = ImageCache(tmp_path / "cache", samples, TRANSFORM)
+    assert cache.exists()
+    written(tmp_path / "cache", write_dataset(tmp_path / "other", seed=1))
+    assert not cache.path.exists()
+
+    (batch,) = make_loader(samples, TRANSFORM, batch_size=len(samples), cache=cache)
+
+    assert equal(batch, load_batch(samples, TRANSFORM))
+
+
+def test_nothing_is_written_by_way_of_memory(tmp_path, samples, monkeypatch):
+    """On a disk that fills up meanwhile, a memory map ends the process; a file tells."""
+    monkeypatch.setattr(np, "memmap", lambda *_, **__: pytest.fail("mapped"))
+
+    written(tmp_path / "cache", samples)
+
+
 def test_a_later_process_reads_no_file_that_is_as_it_was(tmp_path, samples, monkeypatch):
     monkeypatch.setattr(fingerprint, "_TICK_NS", 0)
     written(tmp_path / "cache", samples)

@@ -57,6 +57,7 @@ class Detector:
         self.record = record
         self.thresholds: dict[str, Threshold] = {}
         self.place: Path | None = None
+        self._kept: dict[str, Threshold] = {}  # as they were at `place`
 
     def predict(
         self,
@@ -173,20 +174,22 @@ class Detector:
     def save_thresholds(self, place: str | Path | None = None) -> Path:
         """Keep the thresholds in a file, or thresholds.json of a folder; None: beside the weights. Returns the file.
 
-        Those of other classes that the file holds stay.
+        Those that the file holds stay, but for what has become of classes here since it was read.
         """
         if place is None and self.place is None:
             hint = "name a folder, or a .json file"
             raise UserError("there are no weights beside which the thresholds could be kept", hint=hint)
         path = thresholds_file(self.place if place is None else Path(place).expanduser())  # type: ignore[arg-type]
-        write_thresholds(path, self.thresholds)
-        self.place = path
+        kept = self._kept if path == self.place and path.is_file() else {}
+        write_thresholds(path, {name: found for name, found in self.thresholds.items() if kept.get(name) != found})
+        self.place, self._kept = path, dict(self.thresholds)
         return path
 
     def load_thresholds(self, place: str | Path) -> None:
         """Take the thresholds from a file, or from thresholds.json of a folder; where there is none, none."""
         self.place = thresholds_file(Path(place).expanduser())
         self.thresholds = read_thresholds(self.place)
+        self._kept = dict(self.thresholds)
 
     @property
     def identity(self) -> dict[str, Any]:

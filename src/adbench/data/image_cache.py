@@ -77,25 +77,28 @@ class ImageCache:
         return len(self) * self._dtype.itemsize
 
     def exists(self) -> bool:
-        """Whether it is written, and of the size that it has to have."""
+        """Whether it is written, and whole. If so, this process keeps it open, should another one replace it."""
         try:
-            return self.path.stat().st_size > self.n_bytes  # a header comes before the records
-        except OSError:
+            records = np.load(self.path, mmap_mode="r")
+        except (OSError, ValueError):
             return False
+        if records.dtype != self._dtype or records.shape != (len(self),):
+            return False
+        self._records = records
+        return True
 
     def write(self, batches: Iterable[Batch]) -> None:
         """Keep the images of all samples, in order, from batches with pixels (uint8). Earlier versions go.
 
         Raises UserError where they cannot be written.
         """
-        number = 0
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (len(self),)}
         try:
-            with replacing(self.path) as temporary:
-                records = np.lib.format.open_memmap(temporary, "w+", self._dtype, (len(self),))
+            # Not by way of a memory map: on a disk that is full by now, that ends the process.
+            with replacing(self.path) as temporary, temporary.open("wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
                 for batch in batches:
-                    records[number : number + len(batch)] = self._packed(batch)
-                    number += len(batch)
-                records.flush()
+                    file.write(self._packed(batch).tobytes())
             for stale in self.path.parent.glob(f"{self._name}-*.npy"):
                 if stale != self.path:
                     stale.unlink(missing_ok=True)

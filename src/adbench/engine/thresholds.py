@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import adbench
-from adbench.atomic import write_json
+from adbench.atomic import one_at_a_time, write_json
 from adbench.engine.weights import (
     WeightsRecord,
     backbone,
@@ -122,5 +122,6 @@ def read_thresholds(path: Path) -> dict[str, Threshold]:
 
 def write_thresholds(path: Path, thresholds: Mapping[str, Threshold]) -> None:
     """Put thresholds by class into a file, whole or not at all; those of other classes in it stay."""
-    merged = {**read_thresholds(path), **thresholds}
-    write_json(path, {"version": 1, "classes": {name: asdict(merged[name]) for name in sorted(merged)}})
+    with one_at_a_time(path.parent):
+        merged = {**read_thresholds(path), **thresholds}
+        write_json(path, {"version": 1, "classes": {name: asdict(merged[name]) for name in sorted(merged)}})
