@@ -55,6 +55,8 @@ def test_predictions_share_a_scale_and_outline_their_threshold(tmp_path):
 def test_overlays_are_named_after_pictures_where_that_tells_them_apart():
     names = overlay_names(["000.png", "deep/000.png", "a.jpg", "a.png", "b.c.png"])
     assert list(names.values()) == ["000", "deep/000", "a.jpg", "a.png", "b.c"]
+    assert list(overlay_names(["a.jpg", "a.png", "a.png.bmp"]).values()) == ["a.jpg", "a.png", "a.png.bmp"]
+    assert list(overlay_names(["a.png", "a.png.bmp"]).values()) == ["a", "a.png.bmp"]
 
 
 def test_lightness_rises_evenly():
@@ -209,3 +211,4 @@ def test_letters_are_as_large_on_upright_pictures_as_on_wide_ones():
 
 def test_names_are_drawn_without_boxes():
     assert drawable("Ünïcode 图/ﬁle.png") == "Unicode ?/file.png"
+    assert drawable("two\nlines\t\udcff.png") == "two?lines??.png"

@@ -141,9 +141,9 @@ def _verdict(picture: Picture) -> list[tuple[str, tuple[int, int, int]]]:
 
 
 def drawable(text: str) -> str:
-    """The text in letters that the built-in font has: without accents, "?" for those of other alphabets."""
-    parts = unicodedata.normalize("NFKD", text)
-    return "".join(part for part in parts if not unicodedata.combining(part)).encode("ascii", "replace").decode("ascii")
+    """The text in one line and letters that the built-in font has: without accents, "?" for what else it lacks."""
+    parts = [part for part in unicodedata.normalize("NFKD", text) if not unicodedata.combining(part)]
+    return "".join(part if part.isascii() and part.isprintable() else "?" for part in parts)
 
 
 def _write_caption(

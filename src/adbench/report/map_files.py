@@ -65,7 +65,7 @@ def overlay_names(pictures: Sequence[str]) -> dict[str, str]:
     """Picture -> name of its overlay without ending: the picture's without its own, where that tells them apart."""
     counts = Counter(str(PurePosixPath(picture).with_suffix("")) for picture in pictures)
     bare = {picture: str(PurePosixPath(picture).with_suffix("")) for picture in pictures}
-    return {picture: name if counts[name] == 1 else picture for picture, name in bare.items()}
+    return {picture: name if counts[name] == 1 and name not in bare else picture for picture, name in bare.items()}
 
 
 def write_overlay(
