@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from adbench.methods.aaclip.transform import AaClipTransform
 
 SIDE = 40
 PLAIN = ClipTransform(SIDE, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), resize="squash", rgb="before")
+CHANGING = AaClipTransform(PLAIN.image_size, PLAIN.mean, PLAIN.std, mask_rule="nearest")
 NO = 0.999
 
 
@@ -45,7 +46,7 @@ def moved(draws, shares=()):
     marked = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 7 == 0
     mask = Image.fromarray(marked.astype(np.uint8))
     script = Script(list(draws), shares)
-    tensor, changed = AaClipTransform(PLAIN).augmented_pair(picture(), mask, script)
+    tensor, changed = CHANGING.augmented_pair(picture(), mask, script)
     assert not script.draws
     return tensor, changed, torch.from_numpy(marked), script.ranges
 
@@ -54,7 +55,7 @@ def test_masks_are_resized_to_the_nearest_stored_pixel_and_count_where_not_0():
     drawn = np.zeros((97, 61), np.uint8)
     drawn[20:70, 11:40] = np.random.default_rng(1).integers(0, 4, (50, 29))
     rows, columns = (((np.arange(SIDE) + 0.5) * n / SIDE).astype(int) for n in drawn.shape)
-    mask = AaClipTransform(PLAIN).mask(Image.fromarray(drawn))
+    mask = CHANGING.mask(Image.fromarray(drawn))
     assert np.array_equal(mask.numpy(), drawn[np.ix_(rows, columns)] != 0)
 
 
@@ -97,7 +98,7 @@ def test_colours_are_brightness_contrast_saturation_each_by_itself_of_the_pictur
     chances = [(True, False, False), (False, True, False), (False, False, True), (True, True, True), (False,) * 3]
     for acting in chances:
         script = Script([0.69 if acts else 0.7 for acts in acting] + [NO] * 4, (0.2,) * 3)
-        tensor, mask = AaClipTransform(PLAIN, colours=True).augmented_pair(image, None, script)
+        tensor, mask = replace(CHANGING, colours=True).augmented_pair(image, None, script)
         expected = image
         for acts, change in zip(acting, changes, strict=True):
             expected = change(expected, 0.7) if acts else expected

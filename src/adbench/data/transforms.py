@@ -77,6 +77,15 @@ class PairTransform(Transform, Protocol):
         """What `image` and `mask` give, of the picture and its mask changed alike; draws from `random` alone."""
 
 
+MaskRule = Literal["half", "full", "any", "nearest"]
+_MASK_RULES = {  # the least value of 255 that counts, and the rule in words
+    "half": (128, "PIL bilinear, antialiased, > 0.5"),
+    "full": (255, "PIL bilinear, antialiased, == 1"),
+    "any": (1, "PIL bilinear, antialiased, > 0"),
+    "nearest": (255, "PIL nearest, > 0"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ClipTransform:
     """Resize, centre crop, scale to [0, 1], normalise: the preprocessing of CLIP in the variants that papers use.
@@ -89,10 +98,13 @@ class ClipTransform:
                 (AnomalyCLIP, FAPrompt, InCTRL): PIL resizes palette and 1-bit images with nearest neighbour whatever
                 filter is asked for, and RGBA images weighted by alpha, so the two orders differ for such files
     map_size    side of the masks; None: as image_size
+    mask_rule   which pixels of the resized mask count: "half": above 0.5 of full scale; "full": at full scale (MuSc for
+                MVTec AD and BTAD); "any": above 0 (MuSc for VisA); "nearest": where the nearest stored pixel is not 0
+                (AA-CLIP)
 
-    Images are resized by PIL's bicubic filter with its antialiasing on 8-bit values; masks are set to 0 or 255, resized
-    by PIL's bilinear filter on 8-bit values and count as anomalous above 0.5 of full scale. EXIF orientation is not
-    applied: none of the authors' codes does, and masks carry no such tag.
+    Images are resized by PIL's bicubic filter with its antialiasing on 8-bit values; masks are set to 0 or 255 and, but
+    for "nearest", resized by PIL's bilinear filter on 8-bit values. EXIF orientation is not applied: none of the
+    authors' codes does, and masks carry no such tag.
     """
 
     image_size: int
@@ -101,6 +113,7 @@ class ClipTransform:
     resize: Literal["squash", "short_side"] = "squash"
     rgb: Literal["before", "after"] = "before"
     map_size: int | None = None
+    mask_rule: MaskRule = "half"
 
     def __post_init__(self) -> None:
         for name, size in (("image_size", self.image_size), ("map_size", self.map_size)):
@@ -109,6 +122,7 @@ class ClipTransform:
         for name, value, choices in (
             ("resize", self.resize, ("squash", "short_side")),
             ("rgb", self.rgb, ("before", "after")),
+            ("mask_rule", self.mask_rule, tuple(_MASK_RULES)),
         ):
             if value not in choices:
                 raise UserError(f"{name} is {value!r}", hint=f"choose one of {', '.join(choices)}")
@@ -130,8 +144,9 @@ class ClipTransform:
     def mask(self, mask: Image.Image) -> Tensor:
         """Return (M, M) bool, True = anomalous."""
         binary = Image.fromarray((np.asarray(mask.convert("L")) > 0).astype(np.uint8) * 255)
-        resized = self._fit(binary, self.map_size or self.image_size, Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.asarray(resized, dtype=np.float32) / 255 > 0.5)
+        resample = Image.Resampling.NEAREST if self.mask_rule == "nearest" else Image.Resampling.BILINEAR
+        resized = np.asarray(self._fit(binary, self.map_size or self.image_size, resample))
+        return torch.from_numpy(resized >= _MASK_RULES[self.mask_rule][0])
 
     def describe(self) -> dict[str, Any]:
         """Return the settings and the filters."""
@@ -143,7 +158,7 @@ class ClipTransform:
             "resize": self.resize,
             "rgb": self.rgb,
             "image_filter": "PIL bicubic, antialiased",
-            "mask_filter": "PIL bilinear, antialiased, > 0.5",
+            "mask_filter": _MASK_RULES[self.mask_rule][1],
         }
 
     def _fit(self, image: Image.Image, side: int, resample: Image.Resampling) -> Image.Image:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from adbench.clip import Clip
 from adbench.data.sample import Batch
-from adbench.data.transforms import ClipTransform
 from adbench.errors import UserError
 from adbench.methods.aaclip.adapters import ImageAdapter, text_adapter, unit, unit_clamped
 from adbench.methods.aaclip.official import read_folder, write_folder
@@ -80,8 +79,8 @@ class AaClip(Method):
         self.stage, clip = stage, self.clip
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name.startswith(f"{stage}_adapter."))
-        plain = ClipTransform(clip.image_size, clip.mean, clip.std, resize="squash", rgb="before")
-        self.transform = AaClipTransform(plain, colours=stage == "image")
+        colours = stage == "image"
+        self.transform = AaClipTransform(clip.image_size, clip.mean, clip.std, mask_rule="nearest", colours=colours)
         # Images attend to each other, and the squared mean of cosines is of the whole batch.
         self.loss_mixes_batch = stage == "text"
 

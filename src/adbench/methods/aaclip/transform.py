@@ -19,38 +19,15 @@ _ANGLE, _SHIFT, _CHANCE = 30.0, 0.15, 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class AaClipTransform:
-    """CLIP's preprocessing, masks by nearest neighbour; in training with random changes, of colours too or not."""
+class AaClipTransform(ClipTransform):
+    """CLIP's preprocessing; in training with random changes, of `colours` too or not."""
 
-    clip: ClipTransform
     colours: bool = False
-
-    @property
-    def image_size(self) -> int:
-        """Side of the tensor in pixels."""
-        return self.clip.image_size
-
-    def image(self, image: Image.Image) -> Tensor:
-        """(3, S, S) float32, normalised."""
-        return self.clip.image(image)
-
-    def pixels(self, image: Image.Image) -> Tensor:
-        """(3, S, S) uint8."""
-        return self.clip.pixels(image)
-
-    def normalised(self, pixels: Tensor) -> Tensor:
-        """(..., 3, S, S) float32."""
-        return self.clip.normalised(pixels)
-
-    def mask(self, mask: Image.Image) -> Tensor:
-        """(S, S) bool, True where the nearest stored pixel is not 0."""
-        side = self.image_size
-        return torch.from_numpy(np.asarray(mask.convert("L").resize((side, side), Image.Resampling.NEAREST)) != 0)
 
     def describe(self) -> dict[str, Any]:
         """The settings, and the changes in training."""
         changes = f"rotation {_ANGLE:g}, shift {_SHIFT:g}, flips" + (", colours" if self.colours else "")
-        return {**self.clip.describe(), "mask_filter": "PIL nearest, > 0", "training": changes}
+        return {**ClipTransform.describe(self), "training": changes}
 
     def augmented_pair(
         self, image: Image.Image, mask: Image.Image | None, random: np.random.Generator

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from adbench.clip import Clip
 from adbench.data.sample import Batch
+from adbench.data.transforms import ClipTransform
 from adbench.errors import UserError
 from adbench.methods.base import Chunk, Features, Method, Prediction
 from adbench.methods.blocks import check_blocks, quarters
@@ -23,7 +24,6 @@ from adbench.methods.musc.division import divide
 from adbench.methods.musc.image_scores import neighbour_means
 from adbench.methods.musc.mutual import bounds, interval_means, nearest_distances
 from adbench.methods.musc.settings import MuScSettings
-from adbench.methods.musc.transform import transform_for
 from adbench.methods.registry import register
 
 _AT_ONCE = 8
@@ -54,7 +54,7 @@ class MuSc(Method):
         self.layers = tuple(dict.fromkeys(settings.feature_layers or quarters(clip)))
         check_blocks(clip, "feature_layers", self.layers)
         self.map_size = clip.image_size
-        self.transform = transform_for(clip, settings.mask_rule)
+        self.transform = ClipTransform(clip.image_size, clip.mean, clip.std, mask_rule=settings.mask_rule)
         self.divides_by_label = settings.divide_num > 1 and settings.divide_by == "defect"
         self.remarks = [f"image scores are means over the k most similar images, k = {_listed(settings.k_list)}"]
         if self.divides_by_label:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from adbench.methods.musc.transform import MaskRule
 from adbench.typed import Few, Length, NonEmpty, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 
@@ -21,7 +20,7 @@ class MuScSettings:
     divide_num: PositiveInt = 1
     divide_seed: NonNegativeInt = 42
     divide_by: Literal["defect", "none"] = "defect"
-    mask_rule: MaskRule = "half"
+    mask_rule: Literal["half", "full", "any"] = "half"
     memory_mib: PositiveInt = 2048
 
     def __post_init__(self) -> None:
