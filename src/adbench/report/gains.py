@@ -1,19 +1,21 @@
 """What a run gains over another in each metric, how sure that is, and which chance is meant.
 
 Of two single runs: the paired bootstrap over the test images (`report.paired`), which image metrics have. Of two groups
-of training seeds: Welch's t over the seeds (`metrics.welch`), which every metric has. Of a single run and a group:
-nothing, for one seed tells nothing of the others.
+of training seeds: Welch's t over the seeds, which every metric has; a seed of one training has nothing to do with the
+same number of another, so that they are not paired. Of a single run and a group: nothing, for one seed tells nothing of
+the others.
 """
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from adbench.errors import UserError
 from adbench.metrics.intervals import METRICS, RESAMPLES
 from adbench.metrics.registry import in_order
-from adbench.metrics.welch import welch
 from adbench.report.comparison import Run
 from adbench.report.paired import compare_scores
 from adbench.report.scores import FILE as SCORES_FILE
@@ -74,12 +76,24 @@ def _over_seeds(first: SeedGroup, second: SeedGroup, names: str) -> Gains:
     ours, theirs = (_numbers_of_images(group) for group in (first, second))
     others = [place for place, n_images in theirs.items() if ours.get(place, n_images) != n_images]
     samples, values = _samples(first), _samples(second)
-    differences = {
+    by_place = {
         place: welch(samples[place], values[place]) for place in values if place in samples and place[:3] not in others
     }
-    by_place = {place: Gain(found.low, found.high, found.p) for place, found in differences.items()}
     shown = ", ".join(f"{dataset} {class_name}" for dataset, class_name, _ in others)
     return Gains(by_place, OVER_SEEDS, [f"{names}: without intervals where images differ ({shown})"] * bool(others))
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> Gain:
+    """Second minus first, two samples of two values or more and unequal variance; NaN without any spread."""
+    from scipy.stats import ttest_ind
+
+    if not any(max(sample) > min(sample) for sample in (first, second)):
+        return Gain(math.nan, math.nan, math.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a sample without spread
+        result = ttest_ind(second, first, equal_var=False)
+        low, high = result.confidence_interval(0.95)
+    return Gain(float(low), float(high), float(result.pvalue))
 
 
 def _numbers_of_images(group: SeedGroup) -> dict[tuple[str, str, int | None], int | None]:
