@@ -101,6 +101,12 @@ class Batch:
         return len(self.class_names)
 
     @property
+    def bare(self) -> Batch:
+        """The batch without its tensors."""
+        nothing = self.labels.new_empty(0)
+        return replace(self, images=nothing, labels=nothing, masks=None, label_maps=None, targets=None)
+
+    @property
     def annotations(self) -> dict[str, Any]:
         """Those of the tensors `masks`, `label_maps` and `targets` that there are, by name."""
         tensors = {"masks": self.masks, "label_maps": self.label_maps, "targets": self.targets}

@@ -56,9 +56,7 @@ class EncodedClass:
             self.device = batch.images.device
             tensors = {"images": batch.images, "labels": batch.labels, **batch.annotations}
             tensors |= {f"{_FEATURES}{name}": values for name, values in features.items()}
-            nothing = batch.labels.new_empty(0)
-            bare = replace(batch, images=nothing, labels=nothing, masks=None, label_maps=None, targets=None)
-            self._batches.append((bare, self._put(tensors), seconds))
+            self._batches.append((batch.bare, self._put(tensors), seconds))
             n_images += len(batch)
             progress(n_images)
 

@@ -60,7 +60,8 @@ def whole_batch(batch: Batch | None, features: Features | None, device: torch.de
     tensors = {} if batch is None else {"labels": batch.labels, **batch.annotations}
     gathered = ranks.gather_rows({**tensors, **{f"features/{name}": value for name, value in (features or {}).items()}})
     gathered = {name: value.to(device) for name, value in gathered.items()}
-    told = [part for part in ranks.gather(None if batch is None else _described(batch)) if part is not None]
+    bare = None if batch is None else replace(batch.bare, support=None, contents=None)
+    told = [part for part in ranks.gather(bare) if part is not None]
     whole = Batch(
         images=torch.empty(len(gathered["labels"]), 0, device=device),
         labels=gathered["labels"],
@@ -74,10 +75,3 @@ def whole_batch(batch: Batch | None, features: Features | None, device: torch.de
     )
     prefix = "features/"
     return whole, {name.removeprefix(prefix): value for name, value in gathered.items() if name.startswith(prefix)}
-
-
-def _described(batch: Batch) -> Batch:
-    """The batch without its tensors."""
-    nothing = torch.empty(0)
-    bare = replace(batch, images=nothing, labels=nothing, masks=None, label_maps=None, targets=None)
-    return replace(bare, support=None, contents=None)

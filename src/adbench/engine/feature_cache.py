@@ -14,7 +14,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from adbench.engine import ranks
 from adbench.engine.auto_sizes import n_workers
 from adbench.engine.device import autocast
 from adbench.engine.feature_facts import BLOCK, facts_hash, feature_facts
-from adbench.engine.progress import Reporter
+from adbench.engine.progress import Quiet, Reporter
 from adbench.engine.settings import TrainSettings
 from adbench.engine.tensor_file import read_row, write_rows
 from adbench.errors import UserError
@@ -61,7 +61,7 @@ class FeatureCache:
         self._method, self._samples, self._settings = method, samples, settings
         self._device, self._reporter = device, reporter
         self._with_masks = method.features_suffice and has_masks(samples)
-        self._keep: _Keep
+        self._keep: _Memory | _Disk
         if settings.cache == "disk":
             facts = feature_facts(method, samples, settings, device)
             folder = Path(settings.cache_dir or CACHE_DIR) / f"{method.name}-{facts_hash(facts)[:20]}"
@@ -77,8 +77,7 @@ class FeatureCache:
                 self._encode([number])
         try:
             rows = self._keep.rows(indices)
-        except _Damaged as damage:
-            self._encode([damage.number])
+        except UserError:  # a damaged file, which is gone now
             return self.rows(indices)
         masks = rows.pop(_MASKS, None)
         features = {
@@ -113,11 +112,8 @@ class FeatureCache:
     def _encode(self, numbers: Sequence[int]) -> None:
         if not numbers:
             return
-        if len(numbers) == 1:
-            for number, tensors in zip(numbers, self._encoded(numbers), strict=True):
-                self._keep.put(number, tensors)
-            return
-        with self._reporter.track("features", len(numbers)) as advance:
+        reporter = self._reporter if len(numbers) > 1 else Quiet()
+        with reporter.track("features", len(numbers)) as advance:
             for number, tensors in zip(numbers, self._encoded(numbers), strict=True):
                 self._keep.put(number, tensors)
                 advance(1, {})
@@ -163,22 +159,8 @@ class FeatureCache:
         )
 
 
-class _Keep(Protocol):
-    """Where blocks of tensors are kept."""
-
-    is_shared: bool
-    """Whether other ranks find what is put here."""
-
-    @property
-    def place(self) -> str: ...
-    def room(self, limit_mib: int | None) -> tuple[float, str]: ...
-    def has(self, number: int) -> bool: ...
-    def put(self, number: int, tensors: Mapping[str, Tensor]) -> None: ...
-    def rows(self, indices: Sequence[int]) -> dict[str, Tensor]: ...
-
-
 class _Memory:
-    """One tensor per name, all samples along its first axis."""
+    """One tensor per name, all samples along its first axis. Other ranks do not find what is put here."""
 
     place, is_shared = "memory", False
 
@@ -206,16 +188,12 @@ class _Memory:
 
 
 class _Disk:
-    """One file per block; only the rows asked for are read."""
+    """One file per block; only the rows asked for are read. Raises UserError for a damaged file, which it removes."""
 
     is_shared = True
 
     def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        self._folder, self._facts = folder, facts
-
-    @property
-    def place(self) -> str:
-        return str(self._folder)
+        self._folder, self._facts, self.place = folder, facts, str(folder)
 
     def room(self, limit_mib: int | None) -> tuple[float, str]:
         try:
@@ -243,20 +221,13 @@ class _Disk:
             try:
                 for name, value in read_row(self._file(number), row).items():
                     parts.setdefault(name, []).append(value)
-            except UserError as error:
+            except UserError:
                 self._file(number).unlink(missing_ok=True)
-                raise _Damaged(number) from error
+                raise
         return {name: torch.cat(rows) for name, rows in parts.items()}
 
     def _file(self, number: int) -> Path:
         return self._folder / f"{number:06d}.safetensors"
-
-
-class _Damaged(Exception):
-    """A block's file could not be read and is gone: the block must be encoded again."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
 
 
 def _n_blocks(samples: Sequence[Sample]) -> int:
