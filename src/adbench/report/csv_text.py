@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 _FORMULA = tuple("=+-@\t\r")
@@ -28,6 +28,16 @@ def csv_line(cells: Iterable[Any]) -> str:
     # With this ending both signs of it are quoted in cells.
     csv.writer(text, lineterminator="\r\n").writerow(map(_cell, cells))
     return text.getvalue()[:-2] + "\n"
+
+
+def checked_rows(lines: Iterator[list[str]], keys: Sequence[str]) -> Iterator[list[str]]:
+    """The rows below the header. Raises ValueError for other columns than `keys`, and another number of cells."""
+    if tuple(next(lines, ())) != tuple(keys):
+        raise ValueError(f"the columns are not {', '.join(keys)}")
+    for cells in lines:
+        if len(cells) != len(keys):
+            raise ValueError(f"{len(cells)} cells instead of {len(keys)}")
+        yield cells
 
 
 def unguarded(text: str) -> str:

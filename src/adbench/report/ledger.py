@@ -16,30 +16,10 @@ from adbench.report.table import UNDEFINED, condensed, percent
 from adbench.report.verdicts import TOLERANCE, JudgedRun, Verdict, judge, tolerance_of
 
 COLUMNS = (
-    *(
-        "paper",
-        "method",
-        "dataset",
-        "class_name",
-        "shots",
-        "metric",
-        "published",
-        "deviation",
-        "kind",
-        "source",
-        "note",
-    ),
-    *("setting", "ours", "low", "high", "std", "difference", "tolerance", "verdict", "why", "run"),
-    *(
-        "weights_sha256",
-        "backbone",
-        "backbone_sha256",
-        "data_fingerprint",
-        "n_images",
-        "results_sha256",
-        "adbench",
-        "git",
-    ),
+    *("paper", "method", "dataset", "class_name", "shots", "metric", "published", "deviation", "kind", "source"),
+    *("note", "setting", "ours", "low", "high", "std", "difference", "tolerance", "verdict", "why", "run"),
+    *("weights_sha256", "backbone", "backbone_sha256", "data_fingerprint", "n_images", "results_sha256"),
+    *("adbench", "git"),
 )
 HEADS = ("data", "class", "shots", "metric", "published", "kind", "ours", "difference", "verdict")
 RUN_HEADS = ("run", "data", "weights", "backbone", "data fingerprint", "results", "adbench")

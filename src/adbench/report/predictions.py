@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from adbench.atomic import naming
 from adbench.errors import UserError
-from adbench.report.csv_text import csv_line, unguarded
+from adbench.report.csv_text import checked_rows, csv_line, unguarded
 
 FILE = "predictions.csv"
 FIELDS = ("path", "class_name", "score", "threshold", "verdict")
@@ -34,10 +33,10 @@ class PredictionTable:
     def opened(cls, path: Path) -> Iterator[PredictionTable]:
         """Begin a table, or go on with one. Raises UserError for a file that is something else."""
         with naming(path), path.open("a+b") as file:
-            file.truncate(_whole_rows(file))
-            done = set(_paths(path))
-            table = cls(file, done)
-            if file.seek(0, io.SEEK_END) == 0:
+            n_bytes = _whole_rows(file)
+            file.truncate(n_bytes)
+            table = cls(file, set(_paths(path)) if n_bytes else set())
+            if n_bytes == 0:
                 table._write(FIELDS)
             yield table
 
@@ -71,12 +70,7 @@ def _paths(path: Path) -> Iterator[str]:
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.reader(file, strict=True)
         try:
-            header = next(rows, None)
-            if header is not None and tuple(header) != FIELDS:
-                raise ValueError(f"its columns are not {', '.join(FIELDS)}")
-            for cells in rows:
-                if len(cells) != len(FIELDS):
-                    raise ValueError(f"{len(cells)} cells instead of {len(FIELDS)}")
+            for cells in checked_rows(rows, FIELDS):
                 yield unguarded(cells[0])
         except (ValueError, csv.Error) as error:
             where = f"{path}:{rows.line_num}"

@@ -86,17 +86,9 @@ def by_reliability(figures: Iterable[Published]) -> list[Published]:
 def _published(row: dict[str, str]) -> Published:
     setting = dict(word.split("=", 1) for word in row["setting"].split())
     trained_on = setting.get("trained_on", "")
+    numbers = {"value": float(row["value"]), "deviation": float(row["deviation"]) if row["deviation"] else None}
     return Published(
-        paper=row["paper"],
-        method=row["method"],
-        dataset=row["dataset"],
-        setting=row["setting"],
-        metric=row["metric"],
-        value=float(row["value"]),
-        deviation=float(row["deviation"]) if row["deviation"] else None,
-        kind=row["kind"],
-        source=row["source"],
-        note=row["note"],
+        **{**row, **numbers},  # type: ignore[arg-type]
         shots=int(setting["shots"]),
         trained_on=None if trained_on == UNKNOWN else frozenset(name for name in trained_on.split("+") if name),
         class_name=setting.get("class", MEAN),

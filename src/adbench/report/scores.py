@@ -15,7 +15,7 @@ from typing import Any
 
 from adbench.atomic import write_bytes
 from adbench.errors import UserError
-from adbench.report.csv_text import csv_text, unguarded
+from adbench.report.csv_text import checked_rows, csv_text, unguarded
 
 Score = dict[str, Any]
 """A row of scores.csv, keyed by FIELDS."""
@@ -44,11 +44,7 @@ def read_scores(path: Path) -> list[Score]:
     lines = csv.reader(io.StringIO(file.read_bytes().decode("utf-8", "surrogateescape"), newline=""), strict=True)
     scores: dict[tuple[Any, ...], Score] = {}
     try:
-        if tuple(next(lines, ())) != FIELDS:
-            raise ValueError(f"the columns are not {', '.join(FIELDS)}")
-        for cells in lines:
-            if len(cells) != len(FIELDS):
-                raise ValueError(f"{len(cells)} cells instead of {len(FIELDS)}")
+        for cells in checked_rows(lines, FIELDS):
             row = {key: _READ[key](cell) for key, cell in zip(FIELDS, cells, strict=True)}
             if scores.setdefault(key_of(row), row) is not row:
                 raise ValueError("the image is there twice")

@@ -18,17 +18,8 @@ from adbench.metrics.registry import in_order, is_threshold
 from adbench.report.comparison import Run
 
 _SAME = (
-    "method",
-    "backbone",
-    "backbone_sha256",
-    "trained_on",
-    "dataset",
-    "class_name",
-    "shots",
-    "support_seed",
-    "support_id",
-    "protocol",
-    "n_images",
+    *("method", "backbone", "backbone_sha256", "trained_on", "dataset", "class_name"),
+    *("shots", "support_seed", "support_id", "protocol", "n_images"),
 )
 
 
