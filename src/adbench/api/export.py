@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 """By how much scores and maps of the file may differ from PyTorch's."""
 _TOOLS = ("onnx", "onnxscript", "onnxruntime")
+_LAYOUT = "RGB, rows from the top; resized as `preprocessing` says, not normalised"
 _LICENCES = (
     "backbone: its weights come under the licence of whoever published them",
     "method: trained weights come under the licence of their code and of the data they were trained on, which may "
@@ -91,46 +92,35 @@ def export_onnx(
     """Write a detector of one class as ONNX with a model card (.json) beside it, and return the card.
 
     support   normal pictures of the class, for methods that compare with such: they become constants
-    pictures  on which the file is compared with PyTorch before it is kept, alone and together; None: a few that
-              adbench ships
+    pictures  on which the file is compared with PyTorch, alone and together; None: a few that adbench ships
     Raises UserError for what cannot be exported (why), and where the file's scores or maps would differ by more than
     `TOLERANCE`: nothing is written then.
     """
-    check_exportable(type(detector.method), hyperparameters(detector.method))
+    method, path = detector.method, Path(path).expanduser()
+    check_exportable(type(method), hyperparameters(method))
     if detector.device.type != "cpu":
         raise UserError(f"the detector is on {detector.device}", hint="export it from the CPU: device=cpu")
-    path = Path(path).expanduser()
     if path.suffix != ".onnx":
         raise UserError("the file's name does not end in .onnx", where=str(path), hint="out=model.onnx")
     threshold = detector.threshold(class_name, support)
-    images = _as_seen(detector.method, pictures or _shipped())
-    with borrowed(detector.method), torch.no_grad(), replacing(path) as temporary:
-        detector.method.memory_bank = detector._memory_bank(class_name, support)
-        graph = _Graph(detector.method, class_name).eval()
+    images = _as_seen(method, pictures or _shipped())
+    with borrowed(method), torch.no_grad(), replacing(path) as temporary:
+        method.memory_bank = detector._memory_bank(class_name, support)
+        graph = _Graph(method, class_name).eval()
         expected = [graph(part) for part in _batches(images)]  # fills what methods compute once, too
         opset = _write(graph, images, temporary)
-        difference = _difference(temporary, images, expected)
-        if not max(difference.values()) <= TOLERANCE:
-            shown = ", ".join(f"{name} {value:.2g}" for name, value in difference.items())
-            raise UserError(f"the graph differs from PyTorch by more than {TOLERANCE}: {shown}", where=str(path))
-    known = detector.thresholds.get(class_name)
-    shapes = {name: ["batch", *values.shape[1:]] for name, values in expected[0].items()}
+        difference = _difference(temporary, images, expected, path)
     card = {
         "model": path.name,
         "model_sha256": file_sha256(path),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "class_name": class_name,
-        "prompt_words": detector.method.prompt_words(class_name),
-        "input": {
-            "name": "image",
-            "dtype": "uint8",
-            "shape": ["batch", *images.shape[1:]],
-            "layout": "RGB, rows from the top; resized as `preprocessing` says, not normalised",
-        },
-        "preprocessing": detector.method.transform.describe(),
-        "outputs": {name: {"dtype": "float32", "shape": shape} for name, shape in shapes.items()},
+        "prompt_words": method.prompt_words(class_name),
+        "input": {"name": "image", "dtype": "uint8", "shape": ["batch", *images.shape[1:]], "layout": _LAYOUT},
+        "preprocessing": method.transform.describe(),
+        "outputs": {name: {"dtype": "float32", "shape": ["batch", *v.shape[1:]]} for name, v in expected[0].items()},
         "threshold": threshold,
-        "threshold_details": None if known is None or threshold is None else asdict(known),
+        "threshold_details": None if threshold is None else asdict(detector.thresholds[class_name]),
         "verdict": "anomalous where the score is strictly above the threshold",
         "detector": detector.identity,
         "support": {"n": len(support or ()), "sha256": support_sha256(support)},
@@ -211,14 +201,20 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _difference(path: Path, images: Tensor, expected: Sequence[dict[str, Tensor]]) -> dict[str, float]:
-    """The largest difference between the file's outputs and those of PyTorch, by output; NaN where one is NaN."""
+def _difference(file: Path, images: Tensor, expected: Sequence[dict[str, Tensor]], path: Path) -> dict[str, float]:
+    """The largest difference between the file's outputs and those of PyTorch, by output.
+
+    Raises UserError where one is above the tolerance or NaN: the file must not come to `path`.
+    """
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     largest = dict.fromkeys(expected[0], 0.0)
     for part, values in zip(_batches(images), expected, strict=True):
         theirs: list[NDArray[np.float32]] = session.run(list(largest), {"image": part.numpy()})
         for name, ours in zip(largest, theirs, strict=True):
             largest[name] = float(np.maximum(largest[name], np.abs(ours - values[name].numpy()).max()))
+    if not max(largest.values()) <= TOLERANCE:
+        shown = ", ".join(f"{name} {value:.2g}" for name, value in largest.items())
+        raise UserError(f"the graph differs from PyTorch by more than {TOLERANCE}: {shown}", where=str(path))
     return largest

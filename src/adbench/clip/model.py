@@ -1,4 +1,7 @@
-"""`Clip`: a frozen open_clip model whose towers run through `run_blocks`."""
+"""`Clip`: a frozen open_clip model whose towers run through `run_blocks`.
+
+Over 300 lines, for it is one class: all that a method can ask of a backbone stands in one place.
+"""
 
 from __future__ import annotations
 

@@ -156,7 +156,8 @@ def run_blocks(
 ) -> Streams:
     """Run `tokens` (B, T, width) through open_clip residual attention blocks.
 
-    What is added to the tokens may be computed in a lower precision than theirs (see `clip.precision`).
+    What is added to the tokens may be computed in a lower precision than theirs (see `clip.precision`). The function is
+    long for what it reads: every opening stands where it acts in the arithmetic of a block, which is told once.
 
     edit        called as `edit(block, tokens)` before each block; may change the number of tokens
     overwrite   by block number, tokens (B or 1, n, width) that replace the first n rows before that block; what the
@@ -176,9 +177,7 @@ def run_blocks(
     # The last block is run at one row where nobody wants the others.
     one_row = last_row is not None and final not in {*collect, *collect_post_attention}
     one_row = one_row and (has_local or final not in collect_local) and start <= final
-    for number, block in enumerate(blocks, start=1):
-        if number < start:
-            continue
+    for number, block in enumerate(list(blocks)[start - 1 :], start):
         if edit is not None:
             x = edit(number, x)
         if number in overwrite:
@@ -186,29 +185,26 @@ def run_blocks(
             x = torch.cat([fresh, x[:, fresh.shape[1] - n_dropped :]], dim=1)
         n_dropped = overwrite[number + 1].shape[1] if number + 1 in overwrite and number < final else 0
         rows = _Rows(n_dropped, last_row if one_row and number == final else None)
-        asked = causal or number in collect_post_attention or (local_from is not None and number >= local_from)
+        is_local = local_from is not None and number >= local_from
+        asked = causal or is_local or number in collect_post_attention
         if "compiled" in block.__dict__ and rows.all and not asked and not torch.is_grad_enabled():
             x = block.__dict__["compiled"](block, x)
-            if number in collect:
-                streams.blocks[number] = x
-            if number in collect_local:
-                streams.local_blocks[number] = x
-            continue
-        attention = block.attn
-        query, key, value = _project(attention, block.ln_1(x).to(attention.in_proj_weight.dtype), rows)
-        if local_from is not None and number >= local_from:
-            added = attention.out_proj(_attend(value, value, value, mask=None, causal=causal))
-            local = (x if local is None else local) + block.ls_1(added)
-        mask = rows.seen(x, 0 if earlier is None else earlier[number][0].shape[2]) if causal else None
-        if earlier is not None:
-            key, value = _after(earlier[number], key, value)
-        if keep_keys_values:
-            streams.keys_values[number] = (key, value)
-        attended = _attend(query, key, value, mask=mask, causal=causal and mask is None)
-        x = rows.pick(x) + block.ls_1(attention.out_proj(attended))
-        if number in collect_post_attention:
-            streams.post_attention[number] = x
-        x = after_mlp(block, x)
+        else:
+            attention = block.attn
+            query, key, value = _project(attention, block.ln_1(x).to(attention.in_proj_weight.dtype), rows)
+            if is_local:
+                added = attention.out_proj(_attend(value, value, value, mask=None, causal=causal))
+                local = (x if local is None else local) + block.ls_1(added)
+            mask = rows.seen(x, 0 if earlier is None else earlier[number][0].shape[2]) if causal else None
+            if earlier is not None:
+                key, value = _after(earlier[number], key, value)
+            if keep_keys_values:
+                streams.keys_values[number] = (key, value)
+            attended = _attend(query, key, value, mask=mask, causal=causal and mask is None)
+            x = rows.pick(x) + block.ls_1(attention.out_proj(attended))
+            if number in collect_post_attention:
+                streams.post_attention[number] = x
+            x = after_mlp(block, x)
         if number in collect:
             streams.blocks[number] = x
         if number in collect_local:

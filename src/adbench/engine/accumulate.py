@@ -54,6 +54,7 @@ def accumulate(
     Metrics are taken behind the loop, batch after batch. `seconds` is what each result alone would have taken.
     `loaded`: the batches, where others load them; `folder`: where features are kept;
     `room`: for how many images at a time there is memory.
+    The function is long because its order is the point: banks, choice, thresholds, seeds, relations, then the loop.
     """
     room = room or Room()
     batches: Iterable[Encoded] = encoded(

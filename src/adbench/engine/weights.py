@@ -18,6 +18,7 @@ from adbench.engine.run_folder import RunFolder
 from adbench.engine.tensor_file import read_tensors, write_tensors
 from adbench.errors import UserError
 from adbench.methods.base import Method
+from adbench.structured import read_json
 from adbench.weight_files import is_safetensors, plain_names
 
 BACKBONE_KEYS = ("name", "weights_sha256", "quick_gelu")
@@ -250,26 +251,14 @@ def _record(header: Mapping[str, Any], file: Path) -> WeightsRecord:
         )
     record = WeightsRecord(**checked_record(header, file))
     digest, note = file_sha256(file), file.with_suffix(".json")
-    if note.exists() and _noted_sha256(note) != digest:
+    hint = "copy it again, or remove it: the weights carry their own record"
+    if note.exists() and read_json(note, hint=hint).get("sha256") != digest:
         raise UserError(
             f"{note.name} beside the weights is of another file: the hashes differ",
             where=str(file),
             hint="copy both files of the run again, or remove the .json file: the weights carry their own record",
         )
     return replace(record, sha256=digest, source=str(file))
-
-
-def _noted_sha256(note: Path) -> object:
-    """The hash of the weights that the file beside them tells."""
-    try:
-        content = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(
-            "the record beside the weights is no JSON",
-            where=str(note),
-            hint="copy it again, or remove it: the weights carry their own record",
-        ) from error
-    return content.get("sha256") if isinstance(content, dict) else None
 
 
 def _check_numbers(method: Method, tensors: Mapping[str, Tensor], file: Path) -> None:

@@ -56,7 +56,8 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict
     batch = _batch(_inputs(tensors))
     with torch.no_grad():
         values = _inference(method.eval(), batch)
-    return recorded(values | _training(method.train(), batch, case["hyperparameters"], _draws(tensors)))
+    draws = [given(tensors[name]) for name in sorted(tensors) if name.startswith("input/rand_draw_")]
+    return recorded(values | _training(method.train(), batch, case["hyperparameters"], draws))
 
 
 def _inputs(tensors: Arrays) -> Tensors:
@@ -188,15 +189,8 @@ def _method(case: Mapping[str, Any], tensors: Arrays) -> VL4AD:
 
 def _batch(given: Tensors) -> Batch:
     images = given["images"]
-    n, names = len(images), [str(index) for index in range(len(images))]
-    return Batch(
-        images,
-        torch.zeros(n, dtype=torch.long, device=images.device),
-        ["road"] * n,
-        names,
-        "parity",
-        targets=given["labels"],
-    )
+    n, labels = len(images), torch.zeros(len(images), dtype=torch.long, device=images.device)
+    return Batch(images, labels, ["road"] * n, list(map(str, range(n))), "parity", targets=given["labels"])
 
 
 def _inference(method: VL4AD, batch: Batch) -> Tensors:
@@ -234,11 +228,6 @@ def _inference(method: VL4AD, batch: Batch) -> Tensors:
     position = cast(Any, method.decoder.pixel_decoder).position_embedding(level.shape, level.device, level.dtype)
     position = position.expand(len(level), -1, -1, -1)
     return {f"eval/{key}": value for key, value in values.items()} | {"position_encoding_level0": position}
-
-
-def _draws(tensors: Arrays) -> list[Tensor]:
-    names = sorted(key for key in tensors if key.startswith("input/rand_draw_"))
-    return [given(tensors[name]) for name in names]
 
 
 class _Replaying(TorchFunctionMode):
