@@ -104,15 +104,15 @@ def _sample(record: Any, split: str, class_name: str, *, dataset: str, places: _
     if not isinstance(mask, str) or "\0" in mask:
         raise _unlike("mask_path", mask, where, 'a path of a mask, or ""')
     defect = _text(record, "specie_name", where) or "anomaly"
-    return Sample(
-        path=places.root / key,
-        key=key,
-        class_name=_text(record, "cls_name", where) or composed(class_name),
-        label=label,
-        mask_path=places.mask(mask) if label and mask else None,
-        split=split,
-        defect=defect if label else "good",
+    mask_path = places.mask(mask) if label and mask else None
+    return Sample.below(
+        places.root,
+        key,
         dataset=dataset,
+        class_name=_text(record, "cls_name", where) or composed(class_name),
+        split=split,
+        defect=defect if label else None,
+        masks=[] if mask_path is None else [mask_path],
     )
 
 

@@ -76,17 +76,14 @@ def index_class(
                 truth = _truth(place / split_folder if within else place, kind)
                 paired = pair_masks(images.images, mask_files(truth) if truth.is_dir() else (), where=truth)
             for name in images.images:
-                files = [truth / mask for mask in paired.get(name, ())]
-                yield Sample(
-                    path=images.path / name,
-                    key=join(folder, f"{split_folder}/{kind}/{name}"),
-                    class_name=class_name,
-                    label=int(anomalous),
-                    mask_path=files[0] if files else None,
-                    split=split,
-                    defect=kind if anomalous else "good",
+                yield Sample.below(
+                    root,
+                    join(folder, f"{split_folder}/{kind}/{name}"),
                     dataset=dataset,
-                    further_masks=tuple(files[1:]),
+                    class_name=class_name,
+                    split=split,
+                    defect=kind if anomalous else None,
+                    masks=[truth / mask for mask in paired.get(name, ())],
                 )
 
 

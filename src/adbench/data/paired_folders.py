@@ -53,17 +53,8 @@ def index_pairs(
     images = [image for image in listing(root / folder).images if is_image(image)]
     paired = pair_masks(images, listing(root / masks).images, where=root / masks)
     for image in images:
-        yield Sample(
-            path=root / folder / image,
-            key=f"{folder}/{image}",
-            class_name=class_name,
-            label=1,
-            mask_path=root / masks / paired[image][0],
-            further_masks=tuple(root / masks / mask for mask in paired[image][1:]),
-            split="test",
-            defect=defect,
-            dataset=dataset,
-        )
+        key, files = f"{folder}/{image}", (root / masks / mask for mask in paired[image])
+        yield Sample.below(root, key, dataset=dataset, class_name=class_name, defect=defect, masks=files)
 
 
 def present(root: Path, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

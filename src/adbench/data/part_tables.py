@@ -57,14 +57,6 @@ def view(
 ) -> Sample:
     """The sample of a record; `place`: the class's folder of pictures, relative to the root."""
     mask = record.get("mask_path")
-    key = f"{place.rstrip('/')}/{record['image_path']}"
-    return Sample(
-        path=root / key,
-        key=key,
-        class_name=class_name,
-        label=int(anomalous),
-        mask_path=root / place / mask if mask and anomalous else None,
-        split=split,
-        defect=record["anomaly_class"] if anomalous else "good",
-        dataset=dataset,
-    )
+    key, files = f"{place.rstrip('/')}/{record['image_path']}", [root / place / mask] if mask else []
+    defect = record["anomaly_class"] if anomalous else None
+    return Sample.below(root, key, dataset=dataset, class_name=class_name, split=split, defect=defect, masks=files)

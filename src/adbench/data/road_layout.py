@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from adbench.data.sample import Sample
 from adbench.data.tree import listing
 
 ROAD = "road"
 """The one class of every road set."""
 EVALUATION_IDS = {0: 0, 1: 1, 255: 255}
+
+
+def road_sample(
+    path: Path,
+    key: str,
+    labels: Path | None,
+    *,
+    dataset: str,
+    split: str,
+    defect: str = "anomaly",
+    ids: Mapping[int, int] = EVALUATION_IDS,
+    overlay: Path | None = None,
+) -> Sample:
+    """A picture with its label map, which alone says whether it holds an anomaly."""
+    return Sample(path, key, ROAD, -1, labels, split, defect, dataset, label_ids=ids, overlay_path=overlay)
 
 
 def files_below(folder: Path, suffix: str) -> dict[str, Path]:

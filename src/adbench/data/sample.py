@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,34 @@ class Sample:
     overlay_path: Path | None = None
     further_masks: tuple[Path, ...] = ()
     saturations: Mapping[int, Saturation] | None = field(default=None, hash=False)
+
+    @classmethod
+    def below(
+        cls,
+        root: Path,
+        key: str,
+        *,
+        dataset: str,
+        class_name: str,
+        split: str = "test",
+        defect: str | None = None,
+        masks: Iterable[Path] = (),
+        reading: Reading = AS_PUBLISHED,
+    ) -> Sample:
+        """The image root/key: anomalous, with its masks, where a kind of `defect` is given, else normal."""
+        files = () if defect is None else tuple(masks)
+        return cls(
+            path=root / key,
+            key=key,
+            class_name=class_name,
+            label=int(defect is not None),
+            mask_path=files[0] if files else None,
+            split=split,
+            defect="good" if defect is None else defect,
+            dataset=dataset,
+            reading=reading,
+            further_masks=files[1:],
+        )
 
     @property
     def annotated(self) -> bool:

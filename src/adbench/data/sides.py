@@ -12,15 +12,6 @@ def index_sides(
     root: Path, *, normal: Sequence[str], anomalous: Sequence[str], dataset: str, class_name: str, defect: str
 ) -> Iterator[Sample]:
     """Yield images, given by their paths relative to `root`, as test images without masks: the normal ones first."""
-    for label, keys in ((0, normal), (1, anomalous)):
+    for kind, keys in ((None, normal), (defect, anomalous)):
         for key in keys:
-            yield Sample(
-                path=root / key,
-                key=key,
-                class_name=class_name,
-                label=label,
-                mask_path=None,
-                split="test",
-                defect=defect if label else "good",
-                dataset=dataset,
-            )
+            yield Sample.below(root, key, dataset=dataset, class_name=class_name, defect=kind)

@@ -192,18 +192,10 @@ def _folder(request: Request) -> Choice:
             where=str(place),
             hint=f"choose support.k of at most {len(images)}",
         )
+    reading = request.everything[0].reading if request.everything else AS_PUBLISHED
+    dataset, class_name = request.dataset, request.class_name
     samples = [
-        Sample(
-            path=place / name,
-            key=name,
-            class_name=request.class_name,
-            label=0,
-            mask_path=None,
-            split="support",
-            defect="good",
-            dataset=request.dataset,
-            reading=request.everything[0].reading if request.everything else AS_PUBLISHED,
-        )
+        Sample.below(place, name, dataset=dataset, class_name=class_name, split="support", reading=reading)
         for name in images[: request.k]
     ]
     return Choice(names=images[: request.k], samples=samples)

@@ -105,15 +105,6 @@ def _boxes(strip: Path) -> list[Box]:
 
 def _sample(root: Path, key: str, box: Box, masks: Sequence[Path], split: str) -> Sample:
     code = os.path.basename(key).split("_")[1] if masks else ""
-    tiles = tuple(tile(mask, box) for mask in masks)
-    return Sample(
-        path=tile(root / key, box),
-        key=tile(Path(key), box).as_posix(),
-        class_name="AITEX",
-        label=int(bool(masks)),
-        mask_path=tiles[0] if tiles else None,
-        split=split,
-        defect=_KINDS.get(code, code) if masks else "good",
-        dataset="aitex",
-        further_masks=tiles[1:],
-    )
+    place, tiles = tile(Path(key), box).as_posix(), [tile(mask, box) for mask in masks]
+    defect = _KINDS.get(code, code) if masks else None
+    return Sample.below(root, place, dataset="aitex", class_name="AITEX", split=split, defect=defect, masks=tiles)

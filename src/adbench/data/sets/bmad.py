@@ -88,14 +88,5 @@ def _kind(root: Path, place: str, name: str, split: str, anomalous: bool) -> Ite
         paired = pair_masks(images.images, listing(here.path / truth).images, where=here.path / truth)
     for image in images.images:
         files = [here.path / truth / mask for mask in paired.get(image, ())] if truth is not None else []
-        yield Sample(
-            path=images.path / image,
-            key=images.path.joinpath(image).relative_to(root).as_posix(),
-            class_name=name,
-            label=int(anomalous),
-            mask_path=files[0] if files else None,
-            split=split,
-            defect="abnormal" if anomalous else "good",
-            dataset="bmad",
-            further_masks=tuple(files[1:]),
-        )
+        key, defect = (images.path / image).relative_to(root).as_posix(), "abnormal" if anomalous else None
+        yield Sample.below(root, key, dataset="bmad", class_name=name, split=split, defect=defect, masks=files)

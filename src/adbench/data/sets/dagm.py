@@ -84,15 +84,14 @@ def _state(root: Path, place: str, name: str, state: str, split: str | None) -> 
         anomalous = image in labels
         n_normal += not anomalous
         balanced = "test" if anomalous or n_normal <= len(labels) else "train"
-        yield Sample(
-            path=folder.path / image,
-            key=f"{place}/{state}/{image}",
-            class_name=name,
-            label=int(anomalous),
-            mask_path=labels[image] if anomalous else None,
-            split=split or balanced,
-            defect="defect" if anomalous else "good",
+        yield Sample.below(
+            root,
+            f"{place}/{state}/{image}",
             dataset="dagm",
+            class_name=name,
+            split=split or balanced,
+            defect="defect" if anomalous else None,
+            masks=[labels[image]] if anomalous else [],
         )
 
 

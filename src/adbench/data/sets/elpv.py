@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
@@ -56,8 +57,9 @@ def index(root: Path, classes: Sequence[str] | None, *, uncertain: str = "drop")
     normal = [key for key, probability in rows if probability == 0]
     anomalous = [key for key, probability in rows if probability == 1 or (probability > 0 and uncertain == "anomaly")]
     test = quarter_for_test(len(normal))
-    samples = [_sample(root, key, 0, "test" if number in test else "train") for number, key in enumerate(normal)]
-    return samples + [_sample(root, key, 1, "test") for key in anomalous]
+    sample = partial(Sample.below, root, dataset="elpv", class_name="elpv")
+    samples = [sample(key, split="test" if number in test else "train") for number, key in enumerate(normal)]
+    return samples + [sample(key, defect="defective") for key in anomalous]
 
 
 def _rows(table: Path) -> list[tuple[str, float]]:
@@ -74,16 +76,3 @@ def _rows(table: Path) -> list[tuple[str, float]]:
             raise UserError(f"a row is {line!r}", where=f"{table}, line {number}", hint=hint) from error
         rows.append((key, probability))
     return rows
-
-
-def _sample(root: Path, key: str, label: int, split: str) -> Sample:
-    return Sample(
-        path=root / key,
-        key=key,
-        class_name="elpv",
-        label=label,
-        mask_path=None,
-        split=split,
-        defect="defective" if label else "good",
-        dataset="elpv",
-    )

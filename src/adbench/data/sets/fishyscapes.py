@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
-from adbench.data.road_layout import EVALUATION_IDS, ROAD, files_below
-from adbench.data.sample import Sample
+from adbench.data.road_layout import ROAD, files_below, road_sample
 from adbench.data.survey import Entry, Fault
 from adbench.data.tree import listing, select
 from adbench.errors import UserError, unknown
@@ -67,7 +66,7 @@ def index_lost_and_found(root: Path, classes: Sequence[str] | None, *, images: s
 
     images: the folder of the pictures; None: that of the labels, or lostandfound/ beside it.
     """
-    for name in select([ROAD], classes, where=root):
+    for _ in select([ROAD], classes, where=root):
         folders = _given(images, root, _LAF_PLACES, "images")
         frames: dict[str, Path] = {}
         for folder in reversed(folders):  # the first has the last word
@@ -79,7 +78,7 @@ def index_lost_and_found(root: Path, classes: Sequence[str] | None, *, images: s
                 wanted = f"leftImg8bit/{{train,test}}/*/{frame}{_IMAGE}"
                 yield _missing_base("Lost and Found", wanted, labels, folders, "data.images=DIR")
             else:
-                yield _sample(frames[frame], labels, f"{frame}{_IMAGE}", name, "fs_lostandfound")
+                yield road_sample(frames[frame], f"{frame}{_IMAGE}", labels, dataset="fs_lostandfound", split="val")
 
 
 @register(
@@ -123,7 +122,7 @@ def index_static(
     """
     if version not in _VERSIONS:
         raise unknown("version of data set fs_static", str(version), map(str, _VERSIONS), where="data.version")
-    for name in select([ROAD], classes, where=root):
+    for _ in select([ROAD], classes, where=root):
         folder = _version_folder(root, version)
         bases = _given(cityscapes, root, _CITYSCAPES_PLACES, "cityscapes")
         for number, frame, labels in _labels(folder):
@@ -133,23 +132,8 @@ def index_static(
             if image is None:
                 yield _missing_base("Cityscapes", relative[0], labels, bases, "data.cityscapes=DIR")
             else:
-                overlay = _overlay(folder, number)
-                yield _sample(image, labels, f"{number}_{frame}{_IMAGE}", name, "fs_static", overlay)
-
-
-def _sample(image: Path, labels: Path, key: str, name: str, dataset: str, overlay: Path | None = None) -> Sample:
-    return Sample(
-        path=image,
-        key=key,
-        class_name=name,
-        label=-1,
-        mask_path=labels,
-        split="val",
-        defect="anomaly",
-        dataset=dataset,
-        label_ids=EVALUATION_IDS,
-        overlay_path=overlay,
-    )
+                key, overlay = f"{number}_{frame}{_IMAGE}", _overlay(folder, number)
+                yield road_sample(image, key, labels, dataset="fs_static", split="val", overlay=overlay)
 
 
 def _is_image(name: str) -> bool:

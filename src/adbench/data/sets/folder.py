@@ -161,21 +161,17 @@ def _class(root: Path, class_name: str, kinds: Sequence[Kind], reading: Reading)
         images, _ = split_off_masks(listing(root / kind.folder).images)
         for name in images:
             key = join(kind.folder, name)
-            mask_paths = masks.get(key, ())
-            samples.append(
-                Sample(
-                    path=root / key,
-                    key=key,
-                    class_name=class_name,
-                    label=kind.label,
-                    mask_path=mask_paths[0] if mask_paths else None,
-                    split=kind.split,
-                    defect=kind.defect,
-                    dataset="folder",
-                    reading=reading,
-                    further_masks=mask_paths[1:],
-                )
+            sample = Sample.below(
+                root,
+                key,
+                dataset="folder",
+                class_name=class_name,
+                split=kind.split,
+                defect=kind.defect if kind.label else None,
+                masks=masks.get(key, ()),
+                reading=reading,
             )
+            samples.append(sample)
     _refuse_shared_masks(samples)
     yield from samples
 

@@ -65,15 +65,14 @@ def index_sdd(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
     normal = [number for number, (_, _, _, anomalous) in enumerate(pieces) if not anomalous]
     test = {normal[place] for place in quarter_for_test(len(normal))}
     for number, (key, label, box, anomalous) in enumerate(pieces):
-        yield Sample(
-            path=tile(root / key, box),
-            key=tile(Path(key), box).as_posix(),
-            class_name="SDD",
-            label=int(anomalous),
-            mask_path=tile(label, box) if anomalous else None,
-            split="test" if anomalous or number in test else "train",
-            defect="defect" if anomalous else "good",
+        yield Sample.below(
+            root,
+            tile(Path(key), box).as_posix(),
             dataset="sdd",
+            class_name="SDD",
+            split="test" if anomalous or number in test else "train",
+            defect="defect" if anomalous else None,
+            masks=[tile(label, box)],
         )
 
 
@@ -126,13 +125,5 @@ def index_ksdd2(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
             mask = folder / pairs[image][0]
             # A mask that is not there is for the survey to tell of.
             anomalous = not mask.is_file() or bool(read_mask(mask, image=folder / image).values.any())
-            yield Sample(
-                path=folder / image,
-                key=f"{place}/{image}",
-                class_name="KSDD2",
-                label=int(anomalous),
-                mask_path=mask if anomalous else None,
-                split=split,
-                defect="defect" if anomalous else "good",
-                dataset="ksdd2",
-            )
+            key, defect = f"{place}/{image}", "defect" if anomalous else None
+            yield Sample.below(root, key, dataset="ksdd2", class_name="KSDD2", split=split, defect=defect, masks=[mask])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
-from adbench.data.road_layout import ROAD, files_below
+from adbench.data.road_layout import ROAD, files_below, road_sample
 from adbench.data.sample import Sample
 from adbench.data.tree import select
 
@@ -52,19 +52,17 @@ gtCoarse/{train,test}/<scene>/<frame>_gtCoarse_labelIds.png    1 free road, 2 to
 )
 def index(root: Path, classes: Sequence[str] | None, *, known: bool = True) -> Iterator[Sample]:
     """Index both splits; without `known`, the test split loses the frames of things that Cityscapes has classes for."""
-    for name in select([ROAD], classes, where=root):
+    for _ in select([ROAD], classes, where=root):
         for split in ("train", "test"):
             for frame, image in files_below(root / "leftImg8bit" / split, _IMAGE).items():
                 if split == "test" and not known and frame.startswith(_KNOWN):
                     continue
-                yield Sample(
-                    path=image,
-                    key=image.relative_to(root).as_posix(),
-                    class_name=name,
-                    label=-1,
-                    mask_path=root / "gtCoarse" / split / image.parent.name / (frame + _LABEL),
+                yield road_sample(
+                    image,
+                    image.relative_to(root).as_posix(),
+                    root / "gtCoarse" / split / image.parent.name / (frame + _LABEL),
+                    dataset="lostandfound",
                     split=split,
                     defect="obstacle",
-                    dataset="lostandfound",
-                    label_ids=_IDS,
+                    ids=_IDS,
                 )

@@ -102,16 +102,8 @@ def _sides(folder: Path) -> tuple[str | None, str | None]:
 def _class(root: Path, name: str, normal: str | None, defective: str | None, dataset: str) -> Iterator[Sample]:
     images = () if normal is None else listing(root / name / normal).images
     for number, image in enumerate(images):
-        yield Sample(
-            path=root / name / str(normal) / image,
-            key=f"{name}/{normal}/{image}",
-            class_name=name,
-            label=0,
-            mask_path=None,
-            split="train" if number < len(images) // 2 else "test",
-            defect="good",
-            dataset=dataset,
-        )
+        split = "train" if number < len(images) // 2 else "test"
+        yield Sample.below(root, f"{name}/{normal}/{image}", dataset=dataset, class_name=name, split=split)
     if defective is None:
         return
     here = listing(root / name / defective)
@@ -119,14 +111,12 @@ def _class(root: Path, name: str, normal: str | None, defective: str | None, dat
     by_mask = {image.replace("_D_", "_GT_"): image for image in here.images}
     pairs = pair_masks(list(by_mask), listing(truth).images if truth.is_dir() else (), where=truth)
     for mask, image in by_mask.items():
-        yield Sample(
-            path=here.path / image,
-            key=f"{name}/{defective}/{image}",
-            class_name=name,
-            label=1,
-            mask_path=truth / pairs[mask][0],
-            split="test",
-            defect="impurity",
+        yield Sample.below(
+            root,
+            f"{name}/{defective}/{image}",
             dataset=dataset,
+            class_name=name,
+            defect="impurity",
+            masks=[truth / pairs[mask][0]],
             reading=Reading(inverted=True),
         )

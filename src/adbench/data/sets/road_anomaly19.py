@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
-from adbench.data.road_layout import ROAD
+from adbench.data.road_layout import ROAD, road_sample
 from adbench.data.sample import Sample
 from adbench.data.tree import listing, select
 from adbench.errors import UserError
@@ -43,20 +43,11 @@ frame_list.json                             names of the pictures; without it al
 )
 def index(root: Path, classes: Sequence[str] | None) -> Iterator[Sample]:
     """Index the pictures of the list, else of the folder."""
-    for name in select([ROAD], classes, where=root):
+    for _ in select([ROAD], classes, where=root):
         for image in _images(root):
             path = root / "frames" / image
-            yield Sample(
-                path=path,
-                key=f"frames/{image}",
-                class_name=name,
-                label=-1,
-                mask_path=path.parent / f"{path.stem}.labels" / "labels_semantic.png",
-                split="test",
-                defect="anomaly",
-                dataset="road_anomaly19",
-                label_ids=_IDS,
-            )
+            labels = path.parent / f"{path.stem}.labels" / "labels_semantic.png"
+            yield road_sample(path, f"frames/{image}", labels, dataset="road_anomaly19", split="test", ids=_IDS)
 
 
 def _images(root: Path) -> list[str]:

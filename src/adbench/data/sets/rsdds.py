@@ -71,15 +71,5 @@ def _strips(root: Path, folder: str, name: str) -> Iterator[Sample]:
     images = listing(places[_PICTURES]).images
     paired = pair_masks(images, listing(places[_TRUTH]).images, where=places[_TRUTH])
     for image in images:
-        first, *others = (places[_TRUTH] / mask for mask in paired[image])
-        yield Sample(
-            path=places[_PICTURES] / image,
-            key=f"{folder}/{places[_PICTURES].name}/{image}",
-            class_name=name,
-            label=1,
-            mask_path=first,
-            split="test",
-            defect="defect",
-            dataset="rsdds",
-            further_masks=tuple(others),
-        )
+        key, files = f"{folder}/{places[_PICTURES].name}/{image}", (places[_TRUTH] / mask for mask in paired[image])
+        yield Sample.below(root, key, dataset="rsdds", class_name=name, defect="defect", masks=files)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
-from adbench.data.road_layout import EVALUATION_IDS, ROAD
+from adbench.data.road_layout import ROAD, road_sample
 from adbench.data.sample import Sample
 from adbench.data.tree import listing, select
 
@@ -102,7 +102,7 @@ def _obstacle_split(fid: str) -> str | None:
 def _index(
     root: Path, classes: Sequence[str] | None, dataset: str, split_of: Callable[[str], str | None]
 ) -> Iterator[Sample]:
-    for name in select([ROAD], classes, where=root):
+    for _ in select([ROAD], classes, where=root):
         images = listing(root / "images")
         for image in images.images:
             fid = Path(image).stem
@@ -110,14 +110,5 @@ def _index(
             if split is None:
                 continue
             path, labels = images.path / image, root / "labels_masks" / f"{fid}_labels_semantic.png"
-            yield Sample(
-                path=path,
-                key=f"images/{image}",
-                class_name=name,
-                label=-1,
-                mask_path=None if split == "test" and not labels.is_file() else labels,
-                split=split,
-                defect="anomaly",
-                dataset=dataset,
-                label_ids=EVALUATION_IDS,
-            )
+            known = labels if split != "test" or labels.is_file() else None
+            yield road_sample(path, f"images/{image}", known, dataset=dataset, split=split)

@@ -86,16 +86,8 @@ def _from_table(root: Path, classes: Sequence[str] | None) -> list[Sample]:
             name, split, label, image, mask = (cell.strip() for cell in row[:5])
             if classes is not None and name not in classes:
                 continue
+            defect, files = "anomaly" if label == "anomaly" else None, [root / mask] if mask else []
             samples.append(
-                Sample(
-                    path=root / image,
-                    key=image,
-                    class_name=name,
-                    label=int(label == "anomaly"),
-                    mask_path=root / mask if label == "anomaly" and mask else None,
-                    split=split,
-                    defect="anomaly" if label == "anomaly" else "good",
-                    dataset="visa",
-                )
+                Sample.below(root, image, dataset="visa", class_name=name, split=split, defect=defect, masks=files)
             )
     return samples
