@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
+from adbench.data.catalogue import register
 from adbench.data.sample import Sample
 from adbench.data.tree import listing
 
 ROAD = "road"
 """The one class of every road set."""
 EVALUATION_IDS = {0: 0, 1: 1, 255: 255}
+register_road = partial(
+    register, domain="road", task="pixel-wise anomalies", classes=(ROAD,), metric_set="road", supervision="none"
+)
+"""`register`, for what all road sets to be evaluated on have in common."""
 
 
 def road_sample(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from adbench.data.catalogue import Counts, register
-from adbench.data.road_layout import ROAD, files_below, road_sample
+from adbench.data.catalogue import Counts
+from adbench.data.road_layout import ROAD, files_below, register_road, road_sample
 from adbench.data.survey import Entry, Fault
 from adbench.data.tree import listing, select
 from adbench.errors import UserError, unknown
@@ -31,16 +31,11 @@ _LAF_PLACES = (
 _CITYSCAPES_PLACES = (".", *(f"{up}/{name}" for up in ("..", "../..") for name in ("cityscapes", "Cityscapes")))
 
 
-@register(
+@register_road(
     "fs_lostandfound",
     title="Fishyscapes Lost and Found (validation)",
-    domain="road",
-    task="pixel-wise anomalies",
-    classes=(ROAD,),
     expected={ROAD: Counts(mapped=100)},
-    metric_set="road",
     component_sizes=(500, 100),
-    supervision="none",
     evaluation_splits=("val",),
     split_notes=_NOTES,
     licence="labels: not stated; pictures: terms of Lost and Found (non-commercial research)",
@@ -81,16 +76,11 @@ def index_lost_and_found(root: Path, classes: Sequence[str] | None, *, images: s
                 yield road_sample(frames[frame], f"{frame}{_IMAGE}", labels, dataset="fs_lostandfound", split="val")
 
 
-@register(
+@register_road(
     "fs_static",
     title="Fishyscapes Static (validation)",
-    domain="road",
-    task="pixel-wise anomalies",
-    classes=(ROAD,),
     expected={ROAD: Counts(mapped=30)},
-    metric_set="road",
     component_sizes=(500, 100),
-    supervision="none",
     evaluation_splits=("val",),
     split_notes=_NOTES,
     reported_options=("version",),

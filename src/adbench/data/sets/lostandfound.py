@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from adbench.data.catalogue import Counts, register
-from adbench.data.road_layout import ROAD, files_below, road_sample
+from adbench.data.catalogue import Counts
+from adbench.data.road_layout import ROAD, files_below, register_road, road_sample
 from adbench.data.sample import Sample
 from adbench.data.tree import select
 
@@ -21,16 +21,12 @@ _KNOWN = (
 )
 
 
-@register(
+@register_road(
     "lostandfound",
     title="Lost and Found",
-    domain="road",
     task="pixel-wise anomalies (obstacles on the road)",
-    classes=(ROAD,),
     expected={ROAD: Counts(train=1036, mapped=1203)},
-    metric_set="road",
     component_sizes=(50, 10),
-    supervision="none",
     evaluation_splits=("test", "train"),
     licence="own terms: non-commercial research",
     source="http://wwwlehre.dhbw-stuttgart.de/~sgehrig/lostAndFoundDataset/index.html",

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from adbench.data.catalogue import Counts, register
-from adbench.data.road_layout import ROAD, road_sample
+from adbench.data.catalogue import Counts
+from adbench.data.road_layout import ROAD, register_road, road_sample
 from adbench.data.sample import Sample
 from adbench.data.tree import listing, select
 from adbench.errors import UserError
@@ -16,15 +16,10 @@ _LIST = "frame_list.json"
 _IDS = {0: 0, 1: 1, 2: 1, 255: 255}
 
 
-@register(
+@register_road(
     "road_anomaly19",
     title="RoadAnomaly (2019)",
-    domain="road",
-    task="pixel-wise anomalies",
-    classes=(ROAD,),
     expected={ROAD: Counts(mapped=60)},
-    metric_set="road",
-    supervision="none",
     licence="pictures from the web under their own licences, for research; see the list of credits in the archive",
     source="https://www.epfl.ch/labs/cvlab/data/road-anomaly/",
     citation="K. Lis, K. Nakka, P. Fua, M. Salzmann: Detecting the Unexpected via Image Resynthesis. ICCV 2019",

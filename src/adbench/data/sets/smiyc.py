@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from adbench.data.catalogue import Counts, register
-from adbench.data.road_layout import ROAD, road_sample
+from adbench.data.catalogue import Counts
+from adbench.data.road_layout import ROAD, register_road, road_sample
 from adbench.data.sample import Sample
 from adbench.data.tree import listing, select
 
@@ -27,16 +27,11 @@ _TEST_SCENES = (
 )
 
 
-@register(
+@register_road(
     "smiyc_ra21",
     title="SegmentMeIfYouCan: RoadAnomaly21",
-    domain="road",
-    task="pixel-wise anomalies",
-    classes=(ROAD,),
     expected={ROAD: Counts(mapped=10)},
-    metric_set="road",
     component_sizes=(500, 100),
-    supervision="none",
     evaluation_splits=("val", "test"),
     split_notes=_NOTES,
     licence="pictures under their own licences from the web; see the archive",
@@ -59,16 +54,11 @@ def index_anomalies(root: Path, classes: Sequence[str] | None) -> Iterator[Sampl
     return _index(root, classes, "smiyc_ra21", lambda fid: "val" if fid.startswith("validation") else "test")
 
 
-@register(
+@register_road(
     "smiyc_ro21",
     title="SegmentMeIfYouCan: RoadObstacle21",
-    domain="road",
-    task="pixel-wise anomalies",
-    classes=(ROAD,),
     expected={ROAD: Counts(mapped=30)},
-    metric_set="road",
     component_sizes=(50, 10),
-    supervision="none",
     evaluation_splits=("val", "test"),
     split_notes=_NOTES,
     licence="see LICENSE.txt in the archive",
