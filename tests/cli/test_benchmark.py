@@ -285,6 +285,12 @@ def test_the_run_remembers_its_shots(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert make_plan(Overrides("eval", [f"checkpoint={run}"])).config.support.k == (1,)
     assert make_plan(Overrides("eval", [f"checkpoint={run}", "support.k=2"])).config.support.k == (2,)
     assert make_plan(Overrides("eval", [f"checkpoint={run}", "data=fewshot"])).config.support.k == (1, 2, 4)
+    words = [f"checkpoint={{mvtec: {run}, btad: untrained}}", "method=inctrl", "clip=demo", "data=[btad,mvtec]"]
+    parts = make_plan(Overrides("eval", [*words, f"data.btad.root={sets / 'btad'}", "data.mvtec.broken=skip"])).parts
+    assert [(data.name, data.root) for part in parts for data in part.config.data] == [
+        ("btad", sets / "btad"),
+        ("mvtec", None),
+    ]
 
 
 def test_a_killed_benchmark_goes_on_behind_what_is_finished(

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from adbench.cli import layers
+from adbench.cli.benchmark import requested
 from adbench.cli.config import EvalConfig, TrainConfig, eval_config, train_config
 from adbench.cli.layers import Layer
 from adbench.cli.override_parser import choices
@@ -114,7 +115,7 @@ def test_a_checkpoint_stands_between_the_files_and_the_command_line() -> None:
             "clip": {"name": "ViT-B-16", "pretrained": "openai", "image_size": 224},
         },
     )
-    config = eval_config(words, ["mvtec"], [restored, words.layer(["mvtec"])], missing="error")
+    config = eval_config(words, requested(words), ["mvtec"], [restored], "untrained")
     assert (config.hyperparameters["prompting_depth"], config.hyperparameters["prompting_length"]) == (2, 7)
     assert (config.clip.name, config.clip.image_size) == ("ViT-B-16", 96)
 

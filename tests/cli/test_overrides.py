@@ -87,3 +87,29 @@ def test_a_stage_of_training_has_settings_of_its_own() -> None:
         train_config(Overrides("train", [*words, "trainer.stages.txt.epochs=1"]))
     with pytest.raises(UserError, match=r"trainer\.stages\.text\.optimizer\.lr is -1"):
         train_config(Overrides("train", [*words, "trainer.stages.text.optimizer.lr=-1"]))
+
+
+def mosaics(*words: str) -> object:
+    return train_config(Overrides("train", ["method=adaclip", "data=mvtec", *words])).trainer.mosaic
+
+
+def test_keys_of_a_mapping_are_added_set_and_deleted() -> None:
+    assert mosaics() == {"mvtec": 0.2}
+    assert mosaics("~trainer.mosaic.mvtec") == {}
+    assert mosaics("+trainer.mosaic.visa=0.5") == {"mvtec": 0.2, "visa": 0.5}
+    assert mosaics("++trainer.mosaic.mvtec=0.5") == {"mvtec": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("+trainer.mosaic.mvtec=0.5", "trainer.mosaic.mvtec is there already"),
+        ("~trainer.epochs", "trainer.epochs cannot be deleted"),
+        ("~trainer.mosaic.vis", "unknown setting 'trainer.mosaic.vis'"),
+        ("trainer.mosaic.visa=0.5", "unknown setting 'trainer.mosaic.visa'"),
+    ],
+)
+def test_what_cannot_be_added_or_deleted(word: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        mosaics(word)
+    assert message in str(caught.value)

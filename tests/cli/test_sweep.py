@@ -54,6 +54,17 @@ def test_every_combination_is_a_run_and_a_row(here: Path, capsys: pytest.Capture
     assert "4 jobs, 0 of them run now, 0 failed" in capsys.readouterr().out
 
 
+def test_a_job_whose_file_was_edited_runs_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = here / "mine.yaml"
+    file.write_text("data: [mvtec]\n")
+    words = [*WORDS[:-2], f"benchmark={file}", "seed=1"]
+    for content, fresh in ((None, 1), (None, 0), ("data: [mvtec]\nsupport: {seed: 1}\n", 1)):
+        if content is not None:
+            file.write_text(content)
+        assert main(words) == 0
+        assert f"1 jobs, {fresh} of them run now" in capsys.readouterr().out
+
+
 def test_shown_settings_of_every_job_run_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*WORDS, "seed=1,2", "data.classes=[bottle],[bottle,screw]", "hydra/launcher=joblib"]
     assert main([*words, "--show"]) == 0

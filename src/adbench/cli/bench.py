@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from adbench.cli.console import print_lines
 from adbench.cli.detectors import whole_number
-from adbench.cli.override_parser import as_sweep, choices
+from adbench.cli.override_parser import Override, as_sweep, choices, setting
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
 from adbench.typed import expanded
@@ -106,7 +106,7 @@ def _cases(words: Sequence[str]) -> Iterator[Overrides]:
             raise UserError(f"{key} takes one value", where=f"{key}={swept[key].text}", hint="run bench for each")
     if "method" not in swept:
         swept |= as_sweep([f"method={','.join(name for name in choices('method') if name not in _FLOORS)}"], "bench")
-    for combination in itertools.product(*(setting.values(key) for key, setting in swept.items())):
+    for combination in itertools.product(*(values.values(key) for key, values in swept.items())):
         overrides = Overrides("bench", combination)
         overrides.only(*_KEYS)
         yield overrides
@@ -177,16 +177,20 @@ def _settings(case: Overrides, chosen: type[Method]) -> tuple[EvalConfig, TrainC
     from adbench.cli.config import train_config
     from adbench.cli.plan import preview
 
-    shared = [override.word for key, override in case.by_key.items() if key.startswith(("method", "clip", "support."))]
-    shared += [f"data={DATA[chosen.supervision][0]}", f"seed={whole_number(case, 'seed', 111, least=0)}"]
+    shared = [override for key, override in case.by_key.items() if key.startswith(("method", "clip", "support."))]
+    shared.append(setting("data", DATA[chosen.supervision][0]))
+    shared.append(setting("seed", whole_number(case, "seed", 111, least=0)))
     if chosen.fits and "epochs" in chosen.hyperparameter_names() and "method.epochs" not in case:
-        shared.append("method.epochs=1")  # speed is that of any other number
-    size, amp = whole_number(case, "batch_size", 1, least=1), str(case.get("amp", "off"))
-    evaluation = preview(Overrides("eval", [*shared, f"eval.batch_size={size}", f"eval.amp={amp}"]))
+        shared.append(setting("method.epochs", 1))  # speed is that of any other number
+    measured = {"batch_size": whole_number(case, "batch_size", 1, least=1), "amp": str(case.get("amp", "off"))}
+
+    def under(section: str) -> list[Override]:
+        return [*shared, *(setting(f"{section}.{key}", value) for key, value in measured.items())]
+
+    evaluation = preview(Overrides("eval", under("eval")))
     if chosen.supervision == "none" or not case.get("train", True):
         return evaluation, None
-    words = [*shared, f"trainer.batch_size={size}", f"trainer.amp={amp}"]
-    return evaluation, train_config(Overrides("train", words))
+    return evaluation, train_config(Overrides("train", under("trainer")))
 
 
 def _random_weights(config: ClipConfig) -> ClipConfig:

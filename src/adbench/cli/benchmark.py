@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adbench.cli.checkpoints import LATEST
 from adbench.cli.layers import Layer
 from adbench.cli.override_parser import choices
 from adbench.cli.overrides import Overrides
@@ -78,22 +79,67 @@ def load_benchmark(name: str, where: str = "") -> Benchmark:
     return benchmark
 
 
-def chosen_data(overrides: Overrides) -> tuple[Benchmark | None, list[str]]:
-    """The benchmark that `benchmark=NAME`, `data=NAME` or no data at all stand for, None where data sets are named; and
-    the data sets in the table's order: as they were typed, or all of the benchmark.
+@dataclass(frozen=True)
+class Request:
+    """What `eval` is asked for.
 
-    Raises UserError for data=... of a benchmark that does not hold it.
+    benchmark   None where data sets are named
+    data        the data sets in the table's order: as they were typed, or all of the benchmark
+    checkpoint  as written, for all or by data set; None: whatever is the default of the method
+    skips       whether data sets that are not there are left out
     """
+
+    benchmark: Benchmark | None
+    data: Sequence[str]
+    checkpoint: str | Mapping[str, str] | None
+    skips: bool
+
+    def checkpoint_of(self, name: str) -> str | None:
+        """The checkpoint that serves a data set, as written."""
+        if isinstance(self.checkpoint, Mapping):
+            return self.checkpoint.get(name, self.checkpoint.get(EVERY_OTHER))
+        return self.checkpoint
+
+
+def requested(overrides: Overrides) -> Request:
+    """What `benchmark=NAME`, `data=NAME` or no data at all stand for, and with which weights.
+
+    Raises UserError for data sets that the benchmark does not hold, or no checkpoint serves.
+    """
+    benchmark, data = _chosen(overrides)
+    asked, missing = overrides.get("checkpoint"), overrides.get("missing")
+    if asked is None and benchmark is not None:
+        asked = benchmark.checkpoint or (None if overrides.method else LATEST)
+    if isinstance(asked, Mapping):
+        _check_serves(asked, data if benchmark is None else benchmark.data, data, overrides.word("checkpoint"))
+    elif asked is not None:
+        asked = str(asked)
+    if missing not in (None, "skip", "error"):
+        raise unknown("value", str(missing), ("skip", "error"), where=overrides.word("missing"))
+    return Request(benchmark, data, asked, benchmark is not None if missing is None else missing == "skip")
+
+
+def _chosen(overrides: Overrides) -> tuple[Benchmark | None, Sequence[str]]:
     asked, typed, word = overrides.get("benchmark"), overrides.data, overrides.word("data")
     if asked is not None:
         benchmark = load_benchmark(str(asked), overrides.word("benchmark"))
         for name in typed:
             if name not in benchmark.data:
                 raise unknown(f"data set of benchmark {benchmark.name}", name, benchmark.data, where=word)
-        return benchmark, typed or list(benchmark.data)
+        return benchmark, typed or benchmark.data
     if len(typed) > 1 or (typed and typed[0] in choices("data")):
         return None, typed
     if typed and typed[0] not in choices("benchmark"):
         raise unknown("data set", typed[0], [*choices("data"), *choices("benchmark")], where=word)
     benchmark = load_benchmark(typed[0] if typed else DEFAULT, word)
-    return benchmark, list(benchmark.data)
+    return benchmark, benchmark.data
+
+
+def _check_serves(checkpoints: Mapping[str, str], known: Sequence[str], data: Sequence[str], word: str) -> None:
+    """Any data set of a benchmark may be mapped, whichever part of it is evaluated."""
+    for name in checkpoints:
+        if name not in (*known, EVERY_OTHER):
+            raise unknown("data set", name, [*known, EVERY_OTHER], where=word)
+    for name in data:
+        if name not in checkpoints and EVERY_OTHER not in checkpoints:
+            raise UserError(f"no checkpoint serves {name}", where=word, hint=f"add '{name}: RUN' or 'default: RUN'")

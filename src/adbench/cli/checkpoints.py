@@ -101,18 +101,23 @@ def find_checkpoint(asked: str | None, overrides: Overrides) -> ChosenCheckpoint
                 f"{overrides.command} needs a method or the weights of one",
                 hint=f"add method=NAME ({', '.join(choices('method'))}) or checkpoint=RUN",
             )
-    elif asked == UNTRAINED or (asked is None and _class(method).supervision == "none"):
+    elif asked == UNTRAINED or (asked is None and not is_trained(method)):
         return ChosenCheckpoint(method)
-    elif _class(method).supervision == "none" and not _class(method).fits:
+    elif not is_trained(method) and not _class(method).fits:
         raise UserError(
             f"method {method} is not trained: it has no weights to load",
             where=overrides.word("checkpoint"),
             hint="leave out checkpoint",
         )
     outputs = Path(str(overrides.get("outputs", "outputs"))).expanduser()
-    if asked in (None, LATEST):
-        return replace(_read(_latest(outputs, method), method), newest_below=outputs)
-    return _read(Path(str(asked)).expanduser(), method)
+    if asked not in (None, LATEST):
+        return _read(Path(str(asked)).expanduser(), method)
+    return replace(_read(_latest(outputs, method), method), newest_below=outputs)
+
+
+def is_trained(method: str) -> bool:
+    """Whether `train` makes weights of the method."""
+    return _class(method).supervision != "none"
 
 
 def _class(method: str) -> type[Method]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from adbench.cli.layers import Layer, Tree, data_defaults, lay_over, settle
+from adbench.cli.benchmark import Request
+from adbench.cli.layers import Layer, Tree, data_defaults, known_keys, lay_over, settle
 from adbench.cli.override_parser import choices, entry_name
 from adbench.cli.overrides import Overrides, check_choice, unknown_setting
 from adbench.data import catalogue
@@ -123,7 +124,8 @@ def train_config(overrides: Overrides) -> TrainConfig:
     """The settings of `train`. Raises UserError for an unknown key, choice or type of value."""
     if not overrides.data:
         raise UserError("train needs data", hint=f"add data=NAME, one of {', '.join(choices('data'))}")
-    tree = settled(overrides, overrides.data, [overrides.layer(overrides.data)])
+    check_choice("data", overrides.data[0], overrides.word("data"))
+    tree = _settled(overrides, overrides.data, overrides.data, [])
     support = support_settings(tree["support"])
     if len(support.k) > 1:
         shown = ",".join(map(str, support.k))
@@ -136,29 +138,32 @@ def train_config(overrides: Overrides) -> TrainConfig:
     return _typed(TrainConfig, tree)
 
 
-def eval_config(overrides: Overrides, data: Sequence[str], layers: Sequence[Layer], **decided: Any) -> EvalConfig:
-    """The settings of `eval` for the data sets `data`; `layers`: see `settled`.
+def eval_config(
+    overrides: Overrides,
+    request: Request,
+    data: Sequence[str],
+    layers: Sequence[Layer],
+    checkpoint: str | Mapping[str, str],
+) -> EvalConfig:
+    """The settings of `eval` for the data sets `data`, a part of those that are requested, and their `checkpoint`.
 
-    decided  checkpoint, benchmark and missing
+    layers  what stands between the YAML files and what was typed, the lowest first
     """
-    tree = {**settled(overrides, data, layers), **decided}
+    tree = _settled(overrides, data, request.data, layers)
     lists = {key: _as_list(tree["eval"][key]) for key in ("aupro_limit", "metrics") if key in tree["eval"]}
     tree["eval"] = {**tree["eval"], **lists, "seed": tree["seed"]}
-    return _typed(EvalConfig, tree)
+    tree["benchmark"] = None if request.benchmark is None else request.benchmark.name
+    tree["missing"] = "skip" if request.skips else "error"
+    return _typed(EvalConfig, {**tree, "checkpoint": checkpoint})
 
 
-def settled(overrides: Overrides, data: Sequence[str], layers: Sequence[Layer]) -> Tree:
-    """YAML files and `layers`, of which the last is what was typed, as one dictionary.
-
-    Raises UserError for a key that there is not.
-    """
-    *between, typed = layers
-    if not any("method" in layer.choices for layer in layers):
+def _settled(overrides: Overrides, data: Sequence[str], named: Sequence[str], layers: Sequence[Layer]) -> Tree:
+    """YAML files, `layers` and what was typed as one dictionary. Raises UserError for a key that there is not."""
+    if overrides.method is None and not any("method" in layer.choices for layer in layers):
         known = ", ".join(choices("method"))
         raise UserError(f"{overrides.command} needs a method", hint=f"add method=NAME, one of {known}")
-    below = settle(overrides.command, [*between, Layer(typed.choices)], data)
-    overrides.check_known(below)
-    return lay_over(below, typed.values)
+    below = settle(overrides.command, [*layers, Layer(overrides.choices)], data)
+    return overrides.over(below, known_keys(overrides.command, below, named), named)
 
 
 def detector_settings(overrides: Overrides, layer: Layer, data: str) -> tuple[dict[str, Any], ClipConfig]:
@@ -168,9 +173,8 @@ def detector_settings(overrides: Overrides, layer: Layer, data: str) -> tuple[di
     """
     from adbench.methods import method_class
 
-    typed = overrides.layer([])
-    tree = settle("eval", [layer, Layer(typed.choices)], [data])
-    tree = lay_over(tree, {key: typed.values[key] for key in ("method", "clip") if key in typed.values})
+    tree, typed = settle("eval", [layer, Layer(overrides.choices)], [data]), overrides.values([])
+    tree = lay_over(tree, {key: typed[key] for key in ("method", "clip") if key in typed})
     hyperparameters = dict(tree["method"])
     method = hyperparameters.pop("name")
     return method_class(method).check_hyperparameters(hyperparameters), make(ClipConfig, tree["clip"], "clip")
@@ -197,7 +201,7 @@ def _typed(cls: type[_Config], tree: Tree) -> _Config:
 
 def data_config(overrides: Overrides, name: str) -> DataConfig:
     """The settings of one data set, for commands that take nothing else. Raises UserError for an option it lacks."""
-    typed = overrides.layer([name]).values.get("data", {}).get(name, {})
+    typed = overrides.values([name]).get("data", {}).get(name, {})
     below = data_defaults(name)
     for key in (f"data.{option}" for option in typed if option not in below):
         raise unknown_setting(overrides.word(key), key, [f"data.{item}" for item in below], overrides.command)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from adbench import launch
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError, unknown
-from adbench.typed import expanded, read
+from adbench.typed import expanded
 
 if TYPE_CHECKING:
     import torch
@@ -181,7 +181,8 @@ def number(overrides: Overrides, key: str) -> float | None:
     """A finite number; None where it is not given. Raises UserError for anything else."""
     import math
 
-    if key not in overrides or (value := read(overrides.by_key[key].value)) is None:
+    value = overrides.get(key)
+    if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise UserError(f"{key} is {value}", where=overrides.word(key), hint="give a number")

@@ -82,7 +82,7 @@ how
 where
   out=DIR                   this folder instead of a new one
   outputs=DIR               instead of ./outputs
-  rerun=RUN                 what RUN was started with; further words win
+  rerun=RUN                 what RUN was started with; rerun=FILE.yaml: all settings of a config.yaml. Further words win
 
   -m, --multirun            a run for each combination of values: key=a,b (lists: [a,b]); all jobs in one sweep.csv;
                             hydra/launcher=joblib and others run them side by side or elsewhere

@@ -24,12 +24,14 @@ _PRODUCTS = {"train": "weights.json", "eval": "results.json"}
 
 class _Made(TypedDict, total=False):
     sha256: str
+    files: dict[str, str]
 
 
 class Record(_Made):
     """How a job has ended. `swept`: what tells it from others; `started`: seconds since 1970; `error`: None or a line.
 
-    `rows`: the command's summary; `sha256`: of its weights.json or results.json, where it has ended well.
+    `rows`: the command's summary; `sha256`: of its weights.json or results.json, where it has ended well; `files`: of
+    settings and plug-ins that the words name, with their sha256.
     """
 
     name: str
@@ -43,7 +45,7 @@ class Record(_Made):
 def run_job(
     command: str, overrides: Sequence[str], out: Path, *, name: str, swept: Mapping[str, str] | None = None
 ) -> Record:
-    """Run `train` or `eval` with these words in the folder `out`, unless it has finished there.
+    """Run `train` or `eval` with these words in the folder `out`, unless it has finished there by the same files.
 
     A job that fails raises nothing: its record says why. Interruptions pass; the folder then says where to go on.
     """
@@ -53,9 +55,9 @@ def run_job(
     record = finished_job(command, overrides, out)
     if record is not None:
         return record
-    record = Record(
-        name=name, swept=dict(swept or {}), overrides=list(overrides), started=time.time(), error=None, rows=[]
-    )
+    words = list(overrides)
+    record = Record(name=name, swept=dict(swept or {}), overrides=words, started=time.time(), error=None, rows=[])
+    record["files"] = _named_files(words)
     try:
         record["rows"] = _run(command, overrides, out)
         record["sha256"] = file_sha256(out / _PRODUCTS[command])
@@ -79,7 +81,7 @@ def read_record(path: Path) -> Record:
 
 
 def finished_job(command: str, overrides: Sequence[str], out: Path) -> Record | None:
-    """The record of the job in `out` if it has ended well by the same words, and what it made is still as it was."""
+    """The record of the job in `out` if it has ended well by the same words, and all files are still as they were."""
     from adbench.engine.weights import file_sha256
 
     product = out / _PRODUCTS[command]
@@ -88,7 +90,17 @@ def finished_job(command: str, overrides: Sequence[str], out: Path) -> Record | 
     except UserError:
         return None
     finished = record["error"] is None and record["overrides"] == list(overrides) and product.is_file()
-    return record if finished and record.get("sha256") == file_sha256(product) else None
+    same_files = record.get("files", {}) == _named_files(overrides)
+    return record if finished and same_files and record.get("sha256") == file_sha256(product) else None
+
+
+def _named_files(overrides: Sequence[str]) -> dict[str, str]:
+    """The YAML files and plug-ins that words name (rerun, benchmark, method, data), with their sha256."""
+    from adbench.engine.weights import file_sha256
+
+    named = [Path(word.partition("=")[2].strip("'\"")).expanduser() for word in overrides]
+    files = [path for path in named if path.suffix in (".yaml", ".yml", ".py") and path.is_file()]
+    return {str(path): file_sha256(path) for path in files}
 
 
 def _run(command: str, overrides: Sequence[str], out: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Settings as nested dictionaries: the YAML files, composed once by Hydra, and layers laid over them.
 
-YAML < recipe and words < benchmark < checkpoint < typed. Every layer has the form of a run's config.yaml:
+YAML < recipe and words < benchmark < checkpoint < typed. All have the form of a run's config.yaml:
 
     method: {name: adaclip, k_clusters: 20}     clip: {...}     data: {mvtec: {root: ..., classes: [...]}}     seed: 111
 """
@@ -33,6 +33,14 @@ KINDS = {
 """The groups of YAML files of which a command takes one (of data sets: several), and what an entry of each is."""
 
 
+# What a method's YAML sets for the other command.
+NOT_OURS = {"train": "eval", "eval": "trainer"}
+# Of the trainer's settings those that a stage of training may have otherwise.
+STAGE_KEYS = ("epochs", "batch_size", "steps_per_epoch", "optimizer")
+# Set by the group's choice: method=NAME, data=NAME and support=NAME.
+_FIXED = ("method.name", "support.source")
+
+
 @dataclass(frozen=True)
 class Layer:
     """What one source of settings says: `choices` of groups (method, clip, support, trainer), and `values`."""
@@ -40,24 +48,23 @@ class Layer:
     choices: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
 
-    def of(self, data: Sequence[str]) -> Layer:
-        """The same for a part of the data sets."""
-        options = {name: options for name, options in self.values.get("data", {}).items() if name in data}
-        return Layer(self.choices, {**self.values, "data": options})
-
 
 class Deleted:
     """Stands in a layer for a key of a mapping that is to go (`~trainer.mosaic.mvtec`)."""
 
 
+class Whole(dict[str, Any]):
+    """A mapping that is not joined with the one below it, but stands in its place."""
+
+
 def lay_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tree:
     """`below` with what `above` says: mappings are joined key by key, anything else is replaced."""
-    merged = dict(below)
+    merged = Whole(below) if isinstance(below, Whole) else dict(below)
     for key, value in above.items():
         under = merged.get(key)
         if value is Deleted:
             merged.pop(key, None)
-        elif isinstance(under, Mapping) and isinstance(value, Mapping):
+        elif isinstance(under, Mapping) and isinstance(value, Mapping) and not isinstance(value, Whole):
             merged[key] = lay_over(under, value)
         else:
             merged[key] = value
@@ -83,6 +90,21 @@ def dotted_keys(tree: Mapping[str, Any], prefix: str = "") -> set[str]:
         if prefix or not isinstance(value, Mapping):
             keys.add(f"{prefix}{key}")
     return keys
+
+
+def known_keys(command: str, tree: Mapping[str, Any], data: Sequence[str]) -> set[str]:
+    """What may be typed after `command`: the keys of composed settings, of all data sets `data`, and the groups."""
+    other = NOT_OURS[command]
+    known = dotted_keys({key: value for key, value in tree.items() if key not in ("data", other)}) - {*_FIXED}
+    if command == "train":
+        trainer = dotted_keys(tree["trainer"])
+        of_stages = [key for key in trainer if key.partition(".")[0] in STAGE_KEYS]
+        known |= {f"trainer.stages.{stage}.{key}" for stage in tree["trainer"]["stages"] for key in of_stages}
+    for name in data:
+        options = tree["data"].get(name) or data_defaults(name)
+        known |= {f"data.{name}.{option}" for option in options}
+        known |= {f"data.{option}" for option in options} if len(data) == 1 else set()
+    return known | (set(KINDS) - {other})
 
 
 def settle(command: str, layers: Sequence[Layer], data: Sequence[str]) -> Tree:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from adbench.cli.override_parser import setting
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
 from adbench.structured import word
@@ -86,11 +87,10 @@ def _differing(command: str, config: Mapping[str, Any]) -> Iterator[str]:
     from adbench.cli.config import train_config
     from adbench.cli.plan import preview
 
-    method, data = config.get("method", {}).get("name"), list(config.get("data", {}))
-    words = [f"method={method}", f"data={data[0]}" if len(data) == 1 else f"data=[{','.join(data)}]"]
-    shots = config.get("support", {}).get("k") or [0]
-    words += [f"support.k={shots[0]}"] if command == "train" else []
-    read = Overrides(command, words)
+    data, shots = list(config.get("data", {})), config.get("support", {}).get("k") or [0]
+    chosen = [setting("method", config.get("method", {}).get("name")), setting("data", data)]
+    chosen += [setting("support.k", shots[0])] if command == "train" else []
+    read = Overrides(command, chosen)
     try:
         default = (train_config(read) if command == "train" else preview(read)).to_tree()
     except UserError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from adbench.errors import UserError, unknown
 from adbench.plugins import DATASETS, METHODS, is_file
 from adbench.shipped import configs_dir
-from adbench.typed import Written
+from adbench.typed import Written, read
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override as HydraOverride
@@ -51,6 +51,16 @@ class Override:
     word: str
     action: Literal["set", "add", "delete"] = "set"
 
+    @property
+    def plain(self) -> Any:
+        """The value alone. Raises UserError for what reads as nothing but text."""
+        return read(self.value)
+
+
+def setting(key: str, value: Any, word: str = "") -> Override:
+    """A setting that nobody has typed: a value as Python knows it. `word`: where it comes from, for messages."""
+    return Override(key, value, word or f"{key}={value}")
+
 
 def choices(group: str) -> list[str]:
     """The names that `group=NAME` takes, sorted: those of YAML files or, of data sets and supports, registered ones."""
@@ -77,14 +87,18 @@ def entry_name(group: str, word: str) -> str:
     return registry.from_file(word)
 
 
-def parse(overrides: Sequence[str], command: str) -> list[Override]:
-    """Read the words after the command. Raises UserError for a word that is no setting, or names a key twice."""
+def parse(overrides: Sequence[str | Override], command: str) -> list[Override]:
+    """Read the words after the command; what has been read stays as it is.
+
+    Raises UserError for a word that is no setting, or names a key twice.
+    """
     by_key: dict[str, Override] = {}
     for word in overrides:
-        override = _override(word, command)
+        override = word if isinstance(word, Override) else _override(word, command)
         other = by_key.setdefault(override.key, override)
         if other is not override:
-            raise UserError(f"{override.key} is given twice", where=f"{other.word} and {word}", hint="leave one out")
+            where = f"{other.word} and {override.word}"
+            raise UserError(f"{override.key} is given twice", where=where, hint="leave one out")
     return list(by_key.values())
 
 
@@ -132,7 +146,7 @@ def split_word(word: str, command: str) -> tuple[str, str, str]:
     """The sign ("", "+", "++", "~"), key and text of a word. Raises UserError for a word that is no setting."""
     if word.startswith("-"):
         raise unknown("option", word, OPTIONS, where=f"{command}; settings are written key=value")
-    sign, key, equals, text = re.fullmatch(r"(\+{0,2}|~)([^=]*)(=?)(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
+    sign, key, equals, text = re.fullmatch(r"(\+{1,2}|~|)([^=]*)(=?)(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
     if not re.fullmatch(r"[A-Za-z][\w./-]*", key) or not (equals or sign == "~"):
         hint = f"write key=value; all settings: python -m adbench {command} --help"
         raise UserError(f"{word!r} is not a setting", where=command, hint=hint)

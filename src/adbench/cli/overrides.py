@@ -1,47 +1,48 @@
-"""The words of one command: which entries of groups they choose, which data sets, and what they set, as a layer."""
+"""The words of one command: which entries of groups they choose, which data sets, and what they set."""
 
 from __future__ import annotations
 
 import difflib
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adbench.cli.layers import KINDS, Deleted, Layer, Tree, dotted_keys, lay_over, nested
+from adbench.cli.layers import KINDS, NOT_OURS, Deleted, Tree, lay_over, nested
 from adbench.cli.override_parser import Override, choices, entry_name, parse
+from adbench.cli.rerun import settings_in
 from adbench.errors import UserError, unknown
-from adbench.typed import Written, expanded, read
+from adbench.typed import Written, expanded
 
-# Set by the group's choice: method=NAME, data=NAME and support=NAME.
-_FIXED = ("method.name", "support.source")
-# What a method's YAML sets for the other command.
-_NOT_OURS = {"train": "eval", "eval": "trainer"}
-# Of the trainer's settings those that a stage of training may have otherwise.
-STAGE_KEYS = ("epochs", "batch_size", "steps_per_epoch", "optimizer")
+# What decides on data sets and weights, before there are settings.
+_OF_PLANS = ("checkpoint", "benchmark")
 # Sections that take keys of any name.
 _OPEN = ("trainer.mosaic",)
 
 
 class Overrides:
-    """What was typed after the command, each word read once.
+    """What was typed after the command, each word read once; or settings that were read elsewhere.
 
     command     its name, for messages
     overrides   by key
     data        names of the data sets, as typed; empty where none are
     """
 
-    def __init__(self, command: str, overrides: Sequence[str]) -> None:
+    def __init__(self, command: str, overrides: Sequence[str | Override]) -> None:
         self.command = command
-        self.by_key: dict[str, Override] = {override.key: override for override in parse(overrides, command)}
+        typed = {override.key: override for override in parse(overrides, command)}
+        if command in NOT_OURS and "rerun" in typed:
+            file = typed.pop("rerun")
+            typed = {override.key: override for override in settings_in(file, command, typed)} | typed
+        self.by_key: dict[str, Override] = typed
         self.data = self._data()
         for group, kind in KINDS.items():
             override = self.by_key.get(group)
             if override is None or group == "data":
                 continue
-            name = read(override.value)
+            name = override.plain
             if not isinstance(name, str):
                 raise UserError(f"{override.word} names no {kind}", where=command, hint=f"write {group}=NAME")
             name = entry_name(group, name)
@@ -53,7 +54,7 @@ class Overrides:
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key, `default` where it was not typed or is null."""
-        value = read(self.by_key[key].value) if key in self.by_key else None
+        value = self.by_key[key].plain if key in self.by_key else None
         return default if value is None else value
 
     def word(self, key: str) -> str:
@@ -89,14 +90,11 @@ class Overrides:
         """The entries of groups that were typed, but for data sets."""
         return {group: str(self.get(group)) for group in KINDS if group in self and group != "data"}
 
-    def layer(self, data: Sequence[str]) -> Layer:
-        """What was typed, for the data sets `data`, all that the command names.
+    def values(self, data: Sequence[str]) -> Tree:
+        """What was typed, as settings; `data`: all data sets that the command names.
 
-        Raises UserError for an unknown one, for a setting of data that does not say whose it is, and for one of a data
-        set that is not named.
+        Raises UserError for a setting of data that does not say whose it is, and for one of a set that is not named.
         """
-        for name in data:
-            check_choice("data", name, self.word("data") or name)
         values: Tree = {}
         for key, override in self.by_key.items():
             value = Deleted if override.action == "delete" else override.value
@@ -107,34 +105,26 @@ class Overrides:
                 values = lay_over(values, {"data": {owner: {option: value}}})
             elif key.startswith("method.") and isinstance(value, Written):
                 values = lay_over(values, nested({key: replace(value, may_name=False)}))
-            elif key not in KINDS and key not in ("checkpoint", "benchmark"):
+            elif key not in KINDS and key not in _OF_PLANS:
                 values = lay_over(values, nested({key: value}))
-        return Layer(self.choices, values)
+        return values
 
-    def check_known(self, tree: Mapping[str, Any]) -> None:
-        """Raise UserError, with the nearest key, for a typed key that the composed settings `tree` do not have."""
-        groups = set(KINDS) - {_NOT_OURS[self.command]}
-        known = {
-            key
-            for key in dotted_keys({k: v for k, v in tree.items() if k != "data"})
-            if not key.startswith(f"{_NOT_OURS[self.command]}.")
-        } - {*_FIXED}
-        if self.command == "train":  # what a stage may have otherwise than the others
-            trainer = dotted_keys(tree["trainer"])
-            of_stages = [key for key in trainer if key.partition(".")[0] in STAGE_KEYS]
-            known |= {f"trainer.stages.{stage}.{key}" for stage in tree["trainer"]["stages"] for key in of_stages}
-        names = list(tree["data"])
-        for name, options in tree["data"].items():
-            known |= {f"data.{name}.{option}" for option in options}
-            known |= {f"data.{option}" for option in options} if len(names) == 1 else set()
+    def over(self, below: Tree, known: set[str], data: Sequence[str]) -> Tree:
+        """What was typed, laid over the composed settings `below` of some of the data sets `data`.
+
+        Raises UserError as `values` does, and, with the nearest key, for one that is not `known`.
+        """
+        values = self.values(data)
         for key, override in self.by_key.items():
-            if key in groups or (key in known and override.action == "set"):
-                continue
-            self._check_action(override, known | groups)
+            if not (key in known and (override.action == "set" or key in KINDS)):
+                self._check_action(override, known)
+        values["data"] = {name: options for name, options in values.get("data", {}).items() if name in below["data"]}
+        return lay_over(below, values)
 
     def _check_action(self, override: Override, known: set[str]) -> None:
         parent = override.key.rpartition(".")[0]
-        if override.action == "set" or (parent not in _OPEN and override.key not in known):
+        may_be_new = override.action == "add" and parent in _OPEN
+        if override.action == "set" or (override.key not in known and not may_be_new):
             raise unknown_setting(override.word, override.key, known, self.command)
         if override.action == "add" and override.key in known:
             raise UserError(
@@ -152,13 +142,15 @@ class Overrides:
     def _data(self) -> list[str]:
         if "data" not in self:
             return []
-        value, word = read(self.by_key["data"].value), self.word("data")
+        value, word = self.by_key["data"].plain, self.word("data")
         names = [entry_name("data", str(name)) for name in (value if isinstance(value, list) else [value])]
         if not names:
             raise UserError("no data set is named", where=word, hint="write data=NAME or 'data=[a,b]'")
         for name in names:
             if names.count(name) > 1:
                 raise UserError(f"data set {name!r} is named twice", where=word, hint="name it once")
+            if len(names) > 1:  # a single name may be a benchmark's
+                check_choice("data", name, word)
         return names
 
     def _owner(self, override: Override, names: Sequence[str]) -> tuple[str, str]:

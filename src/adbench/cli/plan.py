@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from adbench.cli.benchmark import EVERY_OTHER, Benchmark, chosen_data
-from adbench.cli.checkpoints import LATEST, UNTRAINED, ChosenCheckpoint, find_checkpoint
+from adbench.cli.benchmark import Benchmark, Request, requested
+from adbench.cli.checkpoints import LATEST, UNTRAINED, ChosenCheckpoint, find_checkpoint, is_trained
 from adbench.cli.config import EvalConfig, eval_config
 from adbench.cli.overrides import Overrides
 from adbench.data import catalogue
 from adbench.data.tree import is_occupied
-from adbench.errors import UserError, unknown
+from adbench.errors import UserError
 
 # What may differ between a run and the one that goes on behind it.
 _FREE = ("data", "out", "submission", "outputs", "device", "workers", "heat_maps")
@@ -73,108 +72,61 @@ def make_plan(overrides: Overrides) -> Plan:
 
     Raises UserError where nothing can be evaluated.
     """
-    benchmark, order = chosen_data(overrides)
-    typed = overrides.layer(order)
-    served, skip = _served(overrides, order, benchmark), _skips(overrides, benchmark)
-    absent = absent_sets(order, overrides)
+    request = requested(overrides)
+    asked = {name: request.checkpoint_of(name) for name in request.data}
     # Weights first: a command without any would fail on every data set.
-    checkpoints = {asked: find_checkpoint(asked, overrides) for asked in dict.fromkeys(served.values())}
-    if not skip:
-        _refuse_absent(absent, len(order))
-        absent = {}
-    present = [name for name in order if name not in absent]
-    if not present:
-        raise _nothing_there(order, overrides.data_dir, benchmark)
+    checkpoints = {name: find_checkpoint(name, overrides) for name in dict.fromkeys(asked.values())}
+    absent = _skipped(request, overrides)
     parts = []
-    for asked, checkpoint in checkpoints.items():
-        data = [name for name in present if served[name] == asked]
+    for name, checkpoint in checkpoints.items():
+        data = [served for served in request.data if asked[served] == name and served not in absent]
         if data:
-            layers = [checkpoint.layer(overrides), typed.of(data)]
-            if benchmark is not None:
-                of_benchmark = benchmark.layer(checkpoint.method, data, fitted=checkpoint.is_fitted)
+            layers = [checkpoint.layer(overrides)]
+            if request.benchmark is not None:
+                of_benchmark = request.benchmark.layer(checkpoint.method, data, fitted=checkpoint.is_fitted)
                 layers = [checkpoint.shots(), of_benchmark, *layers]
-            config = eval_config(
-                overrides,
-                data,
-                layers,
-                checkpoint=str(checkpoint.path or UNTRAINED),
-                benchmark=None if benchmark is None else benchmark.name,
-                missing="skip" if skip else "error",
-            )
+            config = eval_config(overrides, request, data, layers, str(checkpoint.path or UNTRAINED))
             parts.append(CheckpointPlan(config, checkpoint))
-    return Plan(parts, order, absent, benchmark)
+    return Plan(parts, list(request.data), absent, request.benchmark)
 
 
 def preview(overrides: Overrides) -> EvalConfig:
     """The settings that the words and YAML files alone come to: no weights, and no data, need to be there."""
-    benchmark, order = chosen_data(overrides)
-    layers = [overrides.layer(order)]
-    if benchmark is not None and overrides.method is not None:
-        layers.insert(0, benchmark.layer(overrides.method, order))
-    return eval_config(
-        overrides,
-        order,
-        layers,
-        checkpoint=overrides.get("checkpoint") or (benchmark and benchmark.checkpoint) or LATEST,
-        benchmark=None if benchmark is None else benchmark.name,
-        missing="skip" if _skips(overrides, benchmark) else "error",
-    )
+    request = requested(overrides)
+    layers = []
+    if request.benchmark is not None and overrides.method is not None:
+        layers = [request.benchmark.layer(overrides.method, request.data)]
+    by_default = LATEST if overrides.method is None or is_trained(overrides.method) else UNTRAINED
+    return eval_config(overrides, request, request.data, layers, request.checkpoint or by_default)
 
 
-def _served(overrides: Overrides, order: Sequence[str], benchmark: Benchmark | None) -> dict[str, str | None]:
-    """Data set -> the checkpoint that serves it, as written; None: whatever is the default of the method.
-
-    Of a benchmark any of its data sets may be mapped, whichever part of it is evaluated.
-    """
-    asked: Any = overrides.get("checkpoint")
-    if asked is None and benchmark is not None:
-        asked = benchmark.checkpoint or (None if overrides.method else LATEST)
-    if not isinstance(asked, Mapping):
-        return dict.fromkeys(order, None if asked is None else str(asked))
-    known = [*(order if benchmark is None else benchmark.data), EVERY_OTHER]
-    word = overrides.word("checkpoint")
-    for name in asked:
-        if name not in known:
-            raise unknown("data set", name, known, where=word)
-    for name in order:
-        if name not in asked and EVERY_OTHER not in asked:
-            raise UserError(f"no checkpoint serves {name}", where=word, hint=f"add '{name}: RUN' or 'default: RUN'")
-    return {name: str(asked.get(name, asked.get(EVERY_OTHER))) for name in order}
-
-
-def _skips(overrides: Overrides, benchmark: Benchmark | None) -> bool:
-    missing = overrides.get("missing")
-    if missing not in (None, "skip", "error"):
-        raise unknown("value", str(missing), ("skip", "error"), where=overrides.word("missing"))
-    return benchmark is not None if missing is None else bool(missing == "skip")
-
-
-def absent_sets(order: Sequence[str], overrides: Overrides) -> dict[str, str]:
+def absent_sets(data: Sequence[str], overrides: Overrides) -> dict[str, str]:
     """The data sets whose folder is missing or empty, with that folder. Sets that render themselves are there."""
-    absent = {}
-    for name in order:
-        spec = catalogue.get(name)
-        given = overrides.get(f"data.{name}.root") or overrides.get("data.root")
+    absent, typed = {}, overrides.values(data).get("data", {})
+    for name in data:
+        spec, given = catalogue.get(name), typed.get(name, {}).get("root")
         folder = spec.default_root(overrides.data_dir) if given is None else Path(str(given)).expanduser()
         if spec.prepare_root is None and not is_occupied(folder):
             absent[name] = str(folder)
     return absent
 
 
-def _refuse_absent(absent: Mapping[str, str], n_named: int) -> None:
-    """Name all that is not there, where it is more than the one set whose own message says how to get it."""
-    if len(absent) > 1:
+def _skipped(request: Request, overrides: Overrides) -> dict[str, str]:
+    """The absent data sets, where they are skipped. Raises UserError where that leaves none, or is not asked for."""
+    absent = absent_sets(request.data, overrides)
+    if not request.skips:
+        if len(absent) > 1:  # of one set its own message says how to get it
+            raise UserError(
+                f"{len(absent)} of {len(request.data)} data sets are not there: {', '.join(absent)}",
+                where=f"looked for {', '.join(absent.values())}",
+                hint="get them (python -m adbench data list), or leave them out by missing=skip",
+            )
+        return {}
+    if len(absent) == len(request.data):
+        what = "" if request.benchmark is None else f"of benchmark {request.benchmark.name} "
         raise UserError(
-            f"{len(absent)} of {n_named} data sets are not there: {', '.join(absent)}",
-            where=f"looked for {', '.join(absent.values())}",
-            hint="get them (python -m adbench data list), or leave them out by missing=skip",
+            f"none of the {len(absent)} data sets {what}is there: {', '.join(absent)}",
+            where=f"looked for them in {overrides.data_dir}",
+            hint="put one into data_dir/NAME (python -m adbench data list), give data_dir=DIR, or name other data=NAME",
         )
-
-
-def _nothing_there(order: Sequence[str], data_dir: Path, benchmark: Benchmark | None) -> UserError:
-    what = f"of benchmark {benchmark.name} " if benchmark is not None else ""
-    return UserError(
-        f"none of the {len(order)} data sets {what}is there: {', '.join(order)}",
-        where=f"looked for them in {data_dir}",
-        hint="put one into data_dir/NAME (python -m adbench data list), give data_dir=DIR, or name another data=NAME",
-    )
+    return absent
