@@ -187,3 +187,15 @@ def test_a_killed_loader_process_ends_the_loading(samples: list[Sample], monkeyp
     monkeypatch.setattr(_Batches, "__getitem__", dying)
     with pytest.raises(UserError, match=r"a loader process died.*trainer\.workers=0"):
         list(make_loader(samples, TRANSFORM, batch_size=1, workers=1))
+
+
+@pytest.mark.parametrize("which", [slice(1, 3), [2, 0, 0]])
+def test_rows_of_a_batch_have_every_column_of_their_images(samples: list[Sample], which: slice | list[int]) -> None:
+    batch = load_batch(samples[:4], TRANSFORM, with_masks=True)
+    part = batch.rows(which)
+    numbers = list(range(4))[which] if isinstance(which, slice) else which
+    for column in ("class_names", "paths", "sizes", "contents", "annotated"):
+        assert getattr(part, column) == [getattr(batch, column)[number] for number in numbers]
+    for column in ("images", "labels", "masks"):
+        assert torch.equal(getattr(part, column), torch.stack([getattr(batch, column)[number] for number in numbers]))
+    assert part.dataset == batch.dataset

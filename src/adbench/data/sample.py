@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +144,16 @@ class Batch:
     def truth(self) -> torch.Tensor | None:
         """What anomaly maps are evaluated against: masks, or label maps where there are any."""
         return self.masks if self.label_maps is None else self.label_maps
+
+    def rows(self, which: slice | Sequence[int]) -> Batch:
+        """Some of the images, in that order, of a batch without support."""
+        columns = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        for name, values in columns.items():
+            if isinstance(values, list):
+                columns[name] = values[which] if isinstance(which, slice) else [values[row] for row in which]
+            elif hasattr(values, "shape"):
+                columns[name] = values[which]
+        return Batch(**columns)
 
     def pin_memory(self) -> Batch:
         """Return the batch with its tensors in memory that a GPU reads by itself, beside what the processor does."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from adbench.data.loading import load_batch
 from adbench.data.sample import Batch, Sample
@@ -74,7 +72,9 @@ def build_memory_banks(
             method.memory_bank = {}
             if support_set is not None:
                 if union is not None and support_set.samples:
-                    batch, features = _rows(union, [places[sample.path] for sample in support_set.samples])
+                    rows = [places[sample.path] for sample in support_set.samples]
+                    batch = union[0].rows(rows)
+                    features: Features = {name: values[rows] for name, values in union[1].items()}
                 else:  # ready-made tensors
                     batch = support_set.load(method.transform).to(device)
                     features = _features(method, batch, settings, device)
@@ -93,36 +93,12 @@ def joined(memory_banks: Iterable[Mapping[str, Any]]) -> MemoryBank:
 def _encode(
     method: Method, samples: Sequence[Sample], settings: EvalSettings, device: torch.device
 ) -> tuple[Batch, Features]:
-    size = settings.images_at_a_time
-    parts = [samples[start : start + size] for start in range(0, len(samples), size)]
-    batches = [load_batch(part, method.transform, with_masks=False).to(device) for part in parts]
-    encoded = [_features(method, batch, settings, device) for batch in batches]
-    whole = replace(
-        batches[0],
-        images=torch.cat([batch.images for batch in batches]),
-        labels=torch.cat([batch.labels for batch in batches]),
-        class_names=[name for batch in batches for name in batch.class_names],
-        paths=[path for batch in batches for path in batch.paths],
-    )
+    whole, size = load_batch(samples, method.transform, with_masks=False).to(device), settings.images_at_a_time
+    parts = [whole.rows(slice(start, start + size)) for start in range(0, len(whole), size)]
+    encoded = [_features(method, part, settings, device) for part in parts]
     return whole, {name: torch.cat([features[name] for features in encoded]) for name in encoded[0]}
 
 
 def _features(method: Method, batch: Batch, settings: EvalSettings, device: torch.device) -> Features:
     with torch.no_grad(), autocast(settings.amp, device):
         return method.encode_support(batch)
-
-
-def _rows(union: tuple[Batch, Features], rows: Sequence[int]) -> tuple[Batch, Features]:
-    batch, features = union
-
-    def pick(values: Tensor) -> Tensor:
-        return values[torch.tensor(rows, device=values.device)]
-
-    picked = replace(
-        batch,
-        images=pick(batch.images),
-        labels=pick(batch.labels),
-        class_names=[batch.class_names[row] for row in rows],
-        paths=[batch.paths[row] for row in rows],
-    )
-    return picked, {name: pick(values) for name, values in features.items()}

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from adbench.data.loading import load_batch
-from adbench.data.sample import Batch, Sample
+from adbench.data.sample import Sample
 from adbench.data.transforms import SceneTransform
 from adbench.engine import ranks
 from adbench.engine.device import autocast
@@ -61,7 +61,7 @@ def largest_batch(method: Method, sample: Sample, settings: EvalSettings, device
         try:
             with undisturbed(method), torch.no_grad(), autocast(settings.amp, device):
                 # Twice as many images for a moment: later ones share the memory with what is kept of a class.
-                many = _repeated(batch, 2 * size)
+                many = batch.rows([0] * (2 * size))
                 features = method.encode(many)
                 if not (method.adapts or method.transductive):
                     method.score(features, many)
@@ -73,16 +73,3 @@ def largest_batch(method: Method, sample: Sample, settings: EvalSettings, device
             if device.type == "cuda":
                 torch.cuda.empty_cache()
     return size
-
-
-def _repeated(batch: Batch, times: int) -> Batch:
-    """One image `times` times."""
-    return replace(
-        batch,
-        images=batch.images.repeat(times, 1, 1, 1),
-        labels=batch.labels.repeat(times),
-        class_names=batch.class_names * times,
-        paths=batch.paths * times,
-        sizes=None if batch.sizes is None else batch.sizes * times,
-        contents=None if batch.contents is None else batch.contents * times,
-    )

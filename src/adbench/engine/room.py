@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import Any, TypeVar
 
 import torch
@@ -74,12 +73,7 @@ class Room:
 
 
 def _part(batch: Batch, rows: slice) -> Batch:
-    """Some images of a batch without support."""
-    if rows == slice(0, len(batch)):
-        return batch
-    columns: dict[str, Any] = {field.name: getattr(batch, field.name) for field in fields(batch)}
-    columns |= {name: values[rows] for name, values in columns.items() if isinstance(values, (list, Tensor))}
-    return Batch(**columns)
+    return batch if rows == slice(0, len(batch)) else batch.rows(rows)
 
 
 def _joined(parts: Sequence[Any]) -> Any:
