@@ -65,6 +65,16 @@ def test_a_job_whose_file_was_edited_runs_again(here: Path, capsys: pytest.Captu
         assert f"1 jobs, {fresh} of them run now" in capsys.readouterr().out
 
 
+def test_jobs_with_other_settings_in_the_folder_are_in_no_mean(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seeds, size in (("1,2", "1"), ("3,4", "2"), ("5,6", "2")):
+        assert main([*WORDS, f"seed={seeds}", "out=it's all", f"eval.batch_size={size}"]) == 0
+    told = capsys.readouterr()
+
+    assert "left out     2 jobs" in told.err
+    assert "4 jobs, 2 of them run now, 0 failed" in told.out
+    assert [row["seed"] for row in table(here / "it's all")] == ["3", "4", "5", "6", "mean"]
+
+
 def test_shown_settings_of_every_job_run_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*WORDS, "seed=1,2", "data.classes=[bottle],[bottle,screw]", "hydra/launcher=joblib"]
     assert main([*words, "--show"]) == 0

@@ -18,7 +18,7 @@ from typing import Any, TypedDict
 from adbench.errors import UserError
 from adbench.typed import check_value
 
-RECORD = "job.json"
+RECORD, _TRACEBACK = "job.json", "traceback.txt"
 _PRODUCTS = {"train": "weights.json", "eval": "results.json"}
 
 
@@ -58,6 +58,7 @@ def run_job(
     words = list(overrides)
     record = Record(name=name, swept=dict(swept or {}), overrides=words, started=time.time(), error=None, rows=[])
     record["files"] = _named_files(words)
+    (out / _TRACEBACK).unlink(missing_ok=True)  # of an earlier attempt
     try:
         record["rows"] = _run(command, overrides, out)
         record["sha256"] = file_sha256(out / _PRODUCTS[command])
@@ -65,7 +66,7 @@ def run_job(
         record["error"] = str(error)
     except Exception as error:  # of this job alone: the others go on, and its traceback is kept
         record["error"] = f"{type(error).__name__}: {error}"
-        write_text(out / "traceback.txt", traceback.format_exc())
+        write_text(out / _TRACEBACK, traceback.format_exc())
     write_json(out / RECORD, record)
     return record
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adbench.cli.jobs import RECORD, read_record, run_job
-from adbench.cli.override_parser import as_sweep, parse
+from adbench.cli.jobs import RECORD, Record, read_record, run_job
+from adbench.cli.override_parser import Swept, as_sweep, parse
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
 
@@ -85,7 +85,11 @@ def sweep(command: str, overrides: Sequence[str]) -> int:
     reporter.say(f"sweep        {folder}")
     overrides = [_for_hydra(key, swept.text) for key, swept in settings.items()]
     _multirun([*of_hydra, *overrides], _Job(command, str(folder.absolute()), fixed), folder)
-    records = [read_record(path) for path in sorted(folder.glob(f"*/{RECORD}"))]
+    everything = [read_record(path) for path in sorted(folder.glob(f"*/{RECORD}"))]
+    records = [record for record in everything if _is_of(record, command, settings)]
+    if len(records) < len(everything):
+        n_others = len(everything) - len(records)
+        reporter.say(f"left out     {n_others} jobs that an earlier sweep with other settings has left in the folder")
     for file in write_sweep(folder, records):
         print(file)
     failed = [record for record in records if record["error"]]
@@ -94,6 +98,14 @@ def sweep(command: str, overrides: Sequence[str]) -> int:
     fresh = sum(record["started"] >= start for record in records)
     print(f"{len(records)} jobs, {fresh} of them run now, {len(failed)} failed")
     return 1 if failed else 0
+
+
+def _is_of(record: Record, command: str, settings: Mapping[str, Swept]) -> bool:
+    """Whether a job was run with the same settings but for those that vary, whatever values these had."""
+    words = [word for key, swept in settings.items() if not swept.is_sweep for word in swept.values(key)]
+    fixed = {override.key: override.value for override in parse(words, command)}
+    of_job = {override.key: override.value for override in parse(record["overrides"], command)}
+    return of_job.keys() == settings.keys() and all(of_job[key] == value for key, value in fixed.items())
 
 
 def show_sweep(command: str, overrides: Sequence[str]) -> int:
