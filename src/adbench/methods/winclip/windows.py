@@ -10,6 +10,8 @@ from torch import Tensor
 
 from adbench.clip import Clip
 
+CPU_TOKENS = 4096
+
 
 @cache
 def window_masks(side: int, scale: int) -> Tensor:
@@ -35,6 +37,8 @@ def window_features(clip: Clip, tokens: Tensor, scale: int, max_tokens: int) -> 
     if torch.compiler.is_exporting():  # a graph has no loop over a number of images that is not known
         of_all: Tensor = project(tokens[:, places].flatten(0, 1)).unflatten(0, (-1, n_windows))
         return of_all
+    # a CPU's cache holds what these tokens become; fewer take longer, and so do more
+    max_tokens = min(max_tokens, CPU_TOKENS) if tokens.device.type == "cpu" else max_tokens
     at_once = max(1, max_tokens // places.shape[1])
     features = []
     for start in range(0, len(tokens) * n_windows, at_once):
