@@ -11,6 +11,7 @@ import torch
 
 from adbench.engine import feature_folder
 from adbench.engine.evaluate import evaluate
+from adbench.engine.feature_folder import FeatureFolder
 from adbench.engine.settings import EvalData, EvalSettings
 from adbench.errors import UserError
 from adbench.methods import build
@@ -157,3 +158,14 @@ def test_a_folder_that_cannot_be_made_is_named(data, settings, tmp_path):
     with pytest.raises(UserError, match="the features cannot be written") as refused:
         evaluate(build_method(), data, settings, device=CPU)
     assert refused.value.where == str(tmp_path / "features")
+
+
+def test_the_folder_is_not_looked_through_for_every_image(tmp_path, monkeypatch):
+    data = EvalData(name="tiny", samples=write_dataset(tmp_path / "tiny"))
+    looks, files = [], FeatureFolder._files
+    monkeypatch.setattr(FeatureFolder, "_files", lambda folder: looks.append(1) or files(folder))
+
+    evaluate(build_method(), data, EvalSettings(batch_size=1, feature_cache=str(tmp_path / "f")), device=CPU)
+
+    assert len(list((tmp_path / "f").glob("*/*.safetensors"))) == len(data.samples)
+    assert len(looks) == 2  # whether there is room for all, and what else is there

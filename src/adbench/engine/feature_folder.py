@@ -34,6 +34,8 @@ FOLDER = "outputs/features"
 """Where features are kept with eval.feature_cache=true."""
 _NOTE = "cache.json"
 _HINT = "name a folder with room, or use eval.feature_cache=false"
+_LOOKS = 64
+"""How often a folder is looked through while as much is written as it may hold: others may write there too."""
 _NAME = re.compile(r"[0-9a-f]{24}\.safetensors")
 
 
@@ -58,6 +60,7 @@ class FeatureFolder:
         hashes = file_hashes(path for sample in samples for path in sample.files)
         self._marks = {(sample.class_name, sample.key): mark(sample, hashes) for sample in samples}
         self._admitted = False
+        self._filled = self._since = self._limit  # bytes in the folder, as known; written since it was looked through
 
     def encode(self, batch: Batch, encode: Callable[[Batch], Features]) -> tuple[Features, float]:
         """What `encode`, the method's, gives, and the seconds that it takes, or took when these were encoded."""
@@ -103,14 +106,20 @@ class FeatureFolder:
         self._admitted = True
 
     def _make_room(self, n_bytes: int) -> None:
-        """Remove what was used longest ago until so many bytes more are within the limit."""
+        """Remove what was used longest ago until so many bytes more are within the limit.
+
+        Looks through the folder only where that may be needed: there can be a file per image.
+        """
+        self._filled, self._since = self._filled + n_bytes, self._since + n_bytes
+        if self._filled <= self._limit and self._since <= self._limit // _LOOKS:
+            return
         files = sorted(self._files())
-        n_bytes += sum(size for _, size, _ in files)
+        self._filled, self._since = n_bytes + sum(size for _, size, _ in files), 0
         for _, size, path in files:
-            if n_bytes <= self._limit:
+            if self._filled <= self._limit:
                 return
             path.unlink(missing_ok=True)
-            n_bytes -= size
+            self._filled -= size
 
     def _files(self) -> Iterator[tuple[int, int, Path]]:
         """When each file of any such cache in the folder was used last, its size and path; nobody else's files."""
