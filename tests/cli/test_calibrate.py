@@ -142,7 +142,7 @@ def test_a_threshold_from_labelled_scores(folder: Path, capsys) -> None:
         (["checkpoint=latest", "input=normal", "fpr=0.01"], "n = 30 normal images supports no rate below 0.0951"),
         (["checkpoint=latest", "input=normal", "fpr=0.01", "confidence=average"], "at least 99 normal images"),
         (["checkpoint=latest", "input=normal", "fpr=2"], "fpr is 2"),
-        (["checkpoint=latest", "input=normal", "fpr=0.1", "confidence=mean"], "confidence is mean"),
+        (["checkpoint=latest", "input=normal", "fpr=0.1", "confidence=mean"], "confidence is 'mean'. Give a number"),
         (["method=winclip", "clip=demo", "input=normal", "fpr=0.1"], "Add thresholds=FOLDER"),
         (["checkpoint=latest", "input=pictures/*/good", "fpr=0.9"], "there are no pictures"),
         (["checkpoint=latest", "input=pictures/**/*.png", "fpr=0.5"], "pictures that the weights were trained on"),

@@ -258,7 +258,7 @@ def test_a_training_run_with_its_threshold(trained: Path, tmp_path: Path, monkey
         (["method=clip_zeroshot", "clip=demo", "input=missing"], "there is no such file or folder"),
         (["method=clip_zeroshot", "clip=demo", "input=*.bmp"], "there are no pictures"),
         (["method=clip_zeroshot", "clip=demo", "input=in", "maps=tiff"], "unknown value 'tiff'"),
-        (["method=clip_zeroshot", "clip=demo", "input=in", "threshold=high"], "threshold is high"),
+        (["method=clip_zeroshot", "clip=demo", "input=in", "threshold=high"], "threshold is 'high'. Give a number"),
         (["method=clip_zeroshot", "clip=demo", "input=in", "threshold=nan"], "threshold is nan"),
         (["method=clip_zeroshot", "clip=demo", "input=in", "batch_size=0"], "batch_size is 0"),
         (["method=clip_zeroshot", "clip=demo", "input=in", "inputs=x"], "Did you mean input?"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from adbench.cli import detectors
 from adbench.cli.overrides import Overrides
+from adbench.typed import PositiveInt
 
 SUMMARY = "open a page in the browser: drop pictures, see scores, verdicts and maps"
 
@@ -38,9 +39,9 @@ def run(argv: Sequence[str]) -> int:
     from adbench.engine.progress import make_reporter
 
     require_gradio()
-    port = detectors.whole_number(overrides, "port", 0, least=1) if "port" in overrides else None
+    port = overrides.read("port", PositiveInt)
     host = str(overrides.get("host") or LOOPBACK)
-    threshold = detectors.number(overrides, "threshold")
+    threshold = overrides.read("threshold", float)
     reporter, class_name = make_reporter(), detectors.class_name_of(overrides)
     detector = detectors.open_detector(overrides)
     support = detectors.support_pictures(overrides, detector, class_name)

@@ -8,14 +8,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from adbench.cli.console import print_lines
-from adbench.cli.detectors import whole_number
 from adbench.cli.override_parser import Override, as_sweep, choices, setting
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
-from adbench.typed import expanded
+from adbench.typed import MOST, NonNegativeInt, PositiveInt, Range, expanded
 
 if TYPE_CHECKING:
     import torch
@@ -159,9 +158,9 @@ def _measured(case: Overrides, backbone: _Backbone, pictures: Path, traces: Path
                 training=None if training is None else replace(training.trainer, shots=shots, cache="off"),
                 shots=shots if chosen.adapts else 0,
                 device=backbone.device,
-                repeats=whole_number(case, "repeats", 3, least=1),
-                n_images=whole_number(case, "images", 1, least=1) if "images" in case else None,
-                side=whole_number(case, "picture", 1024, least=64),
+                repeats=case.read("repeats", PositiveInt, 3),
+                n_images=case.read("images", PositiveInt),
+                side=case.read("picture", Annotated[int, Range(64, MOST)], 1024),
                 pictures=pictures,
                 trace=None if traces is None else traces / f"trace_{_file_name(case)}.json",
             )
@@ -179,10 +178,10 @@ def _settings(case: Overrides, chosen: type[Method]) -> tuple[EvalConfig, TrainC
 
     shared = [override for key, override in case.by_key.items() if key.startswith(("method", "clip", "support."))]
     shared.append(setting("data", DATA[chosen.supervision][0]))
-    shared.append(setting("seed", whole_number(case, "seed", 111, least=0)))
+    shared.append(setting("seed", case.read("seed", NonNegativeInt, 111)))
     if chosen.fits and "epochs" in chosen.hyperparameter_names() and "method.epochs" not in case:
         shared.append(setting("method.epochs", 1))  # speed is that of any other number
-    measured = {"batch_size": whole_number(case, "batch_size", 1, least=1), "amp": str(case.get("amp", "off"))}
+    measured = {"batch_size": case.read("batch_size", PositiveInt, 1), "amp": str(case.get("amp", "off"))}
 
     def under(section: str) -> list[Override]:
         return [*shared, *(setting(f"{section}.{key}", value) for key, value in measured.items())]
@@ -216,7 +215,7 @@ def _device(case: Overrides) -> torch.device:
     from adbench.engine.device import resolve_device
 
     if "threads" in case:
-        torch.set_num_threads(whole_number(case, "threads", 1, least=1))
+        torch.set_num_threads(case.read("threads", PositiveInt, 1))
     return resolve_device(str(case.get("device", "auto")))
 
 

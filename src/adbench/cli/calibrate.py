@@ -9,7 +9,7 @@ from adbench import launch
 from adbench.cli import detectors
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
-from adbench.typed import expanded
+from adbench.typed import PositiveInt, expanded
 
 if TYPE_CHECKING:
     from adbench.engine.thresholds import Threshold
@@ -57,10 +57,10 @@ def _from_normals(overrides: Overrides) -> int:
     from adbench.engine.progress import make_reporter
     from adbench.metrics.conformal import require_enough
 
-    fpr, confidence = detectors.number(overrides, "fpr"), _confidence(overrides)
+    fpr, confidence = overrides.read("fpr", float), _confidence(overrides)
     if fpr is None:
         raise UserError("calibrate needs the rate of false alarms", hint="add fpr=0.01")
-    batch_size = detectors.whole_number(overrides, "batch_size", 8, least=1)
+    batch_size = overrides.read("batch_size", PositiveInt, 8)
     pictures, class_name = detectors.named_input(overrides).paths, detectors.class_name_of(overrides)
     require_enough(len(pictures), fpr, confidence)
     detector, reporter = detectors.open_detector(overrides), make_reporter()
@@ -140,5 +140,4 @@ def _line(class_name: str, threshold: Threshold) -> str:
 def _confidence(overrides: Overrides) -> Confidence:
     if overrides.get("confidence") == "average":
         return "average"
-    value = detectors.number(overrides, "confidence")
-    return 0.95 if value is None else value
+    return float(overrides.read("confidence", float, 0.95))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from adbench.cli.console import print_lines
-from adbench.cli.detectors import choice, whole_number
 from adbench.cli.runs import out_folder, split_runs
 from adbench.errors import UserError, printable
+from adbench.typed import NonNegativeInt
 
 SUMMARY = "compare two runs image by image: differences with intervals"
 
@@ -46,13 +46,13 @@ def run(argv: Sequence[str]) -> int:
     runs, overrides = split_runs("compare", argv, "metric", "out", "missing", "seed")
     if len(runs) != 2:
         raise UserError(f"compare takes two runs, and {len(runs)} are named", hint="python -m adbench compare A B")
-    out, missing = out_folder(overrides), choice(overrides, "missing", ("error", "skip"))
+    out, missing = out_folder(overrides), overrides.read("missing", Literal["error", "skip"], "error")
     first, second = (read_scores(run.parent if run.name == "results.json" else run) for run in runs)
     comparison = compare_scores(
         first,
         second,
         metric=str(overrides.get("metric", "image_auroc")),
-        seed=whole_number(overrides, "seed", 111, least=0),
+        seed=overrides.read("seed", NonNegativeInt, 111),
         leave_out=missing == "skip",
     )
     described, facts = zip(*map(_described, runs), strict=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from adbench import launch
 from adbench.cli.overrides import Overrides
-from adbench.errors import UserError, unknown
-from adbench.typed import expanded
+from adbench.errors import UserError
+from adbench.typed import NonNegativeInt, expanded
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +88,7 @@ def open_detector(
         check(chosen, hyperparameters)
     device = _device(overrides)
     clip = load_backbone(backbone, device)
-    seed = whole_number(overrides, "seed", 111, least=0)
+    seed = overrides.read("seed", NonNegativeInt, 111)
     torch.manual_seed(seed)
     method = build(checkpoint.method, clip, **hyperparameters)
     record = None if checkpoint.path is None else load_weights(method, checkpoint.path)
@@ -159,31 +159,3 @@ def say_detector(detector: Detector, class_name: str, reporter: Reporter) -> Non
 def class_name_of(overrides: Overrides) -> str:
     """class_name=NAME, else object."""
     return str(overrides.get("class_name") or "object")
-
-
-def choice(overrides: Overrides, key: str, known: tuple[Any, ...]) -> Any:
-    """One of `known`, the first by default. Raises UserError for anything else."""
-    value = overrides.get(key, known[0])
-    if value not in known or isinstance(value, bool) is not isinstance(known[0], bool):
-        raise unknown("value", str(value), [str(choice) for choice in known], where=overrides.word(key))
-    return value
-
-
-def whole_number(overrides: Overrides, key: str, default: int, *, least: int) -> int:
-    """A whole number. Raises UserError for anything else, and one below `least`."""
-    value = overrides.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UserError(f"{key} is {value}", where=overrides.word(key), hint=f"give a whole number of at least {least}")
-    return value
-
-
-def number(overrides: Overrides, key: str) -> float | None:
-    """A finite number; None where it is not given. Raises UserError for anything else."""
-    import math
-
-    value = overrides.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise UserError(f"{key} is {value}", where=overrides.word(key), hint="give a number")
-    return float(value)

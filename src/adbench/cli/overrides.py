@@ -14,7 +14,7 @@ from adbench.cli.layers import KINDS, NOT_OURS, Deleted, Tree, lay_over, nested
 from adbench.cli.override_parser import Override, choices, entry_name, parse
 from adbench.cli.rerun import settings_in
 from adbench.errors import UserError, unknown
-from adbench.typed import Written, expanded
+from adbench.typed import Written, check_value, expanded
 
 # What decides on data sets and weights, before there are settings.
 _OF_PLANS = ("checkpoint", "benchmark")
@@ -56,6 +56,11 @@ class Overrides:
         """The value of a key, `default` where it was not typed or is null."""
         value = self.by_key[key].plain if key in self.by_key else None
         return default if value is None else value
+
+    def read(self, key: str, wanted: Any, default: Any = None) -> Any:
+        """As `get`, the value as an annotation (`adbench.typed`) wants it. Raises UserError for another one."""
+        value = self.get(key)
+        return default if value is None else check_value(wanted, self.by_key[key].value, key)
 
     def word(self, key: str) -> str:
         """The word that sets a key, as it was typed; empty where none does."""

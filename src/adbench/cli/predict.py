@@ -10,12 +10,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from adbench.cli import detectors
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
-from adbench.typed import expanded
+from adbench.typed import PositiveInt, expanded
 
 if TYPE_CHECKING:
     from adbench.api.detector import Detector
@@ -126,13 +126,13 @@ def run(argv: Sequence[str]) -> int:
 
 def _task(overrides: Overrides) -> _Task:
     """Everything checked that can be, cheap things first."""
-    maps = detectors.choice(overrides, "maps", ("none", "npy", "png"))
-    overlays = detectors.choice(overrides, "overlays", (False, True))
-    jsonl = detectors.choice(overrides, "format", ("csv", "jsonl")) == "jsonl"
+    maps = overrides.read("maps", Literal["none", "npy", "png"], "none")
+    overlays = overrides.read("overlays", bool, False)
+    jsonl = overrides.read("format", Literal["csv", "jsonl"], "csv") == "jsonl"
     if jsonl and (maps != "none" or overlays) and "out" not in overrides:
         raise UserError("maps and overlays need a folder", where=overrides.word("format"), hint="add out=DIR")
-    threshold = detectors.number(overrides, "threshold")
-    batch_size = detectors.whole_number(overrides, "batch_size", 8, least=1)
+    threshold = overrides.read("threshold", float)
+    batch_size = overrides.read("batch_size", PositiveInt, 8)
     pictures, class_name = detectors.named_input(overrides), detectors.class_name_of(overrides)
     detector = detectors.open_detector(overrides)
     detectors.require_shareable(detector.method)
