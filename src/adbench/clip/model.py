@@ -40,7 +40,7 @@ class TextInput:
 
 @cache
 def _tokenizer() -> Any:
-    return import_open_clip().tokenizer._tokenizer  # open_clip's own, made when it is imported: a tenth of a second
+    return import_open_clip().tokenizer.SimpleTokenizer()
 
 
 class Clip(nn.Module):

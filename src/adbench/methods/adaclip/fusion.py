@@ -12,7 +12,6 @@ from torch import Tensor
 
 from adbench.errors import NotFinite
 from adbench.methods.adaclip.clusters import batched_members
-from adbench.methods.adaclip.lean_kmeans import import_kmeans
 from adbench.methods.variants import Variant
 
 
@@ -73,9 +72,10 @@ def _members(points: Tensor, n_clusters: int, streams: Sequence[np.random.Random
         raise NotFinite(
             "the patch features to be clustered are not finite", where="method adaclip", hint="load other weights"
         )
-    kmeans = import_kmeans()
+    from sklearn.cluster import KMeans  # takes a second, which the library's other methods need not pay
+
     labels = [
-        kmeans(n_clusters=n_clusters, n_init="auto", random_state=stream).fit_predict(of_image.numpy())
+        KMeans(n_clusters=n_clusters, n_init="auto", random_state=stream).fit_predict(of_image.numpy())
         for of_image, stream in zip(host, streams, strict=True)
     ]
     return F.one_hot(torch.from_numpy(np.stack(labels)).long(), n_clusters).transpose(1, 2).to(points)
