@@ -63,6 +63,10 @@ def test_a_job_whose_file_was_edited_runs_again(here: Path, capsys: pytest.Captu
             file.write_text(content)
         assert main(words) == 0
         assert f"1 jobs, {fresh} of them run now" in capsys.readouterr().out
+    assert main([*words[:-1], "seed=1,2", "out=both"]) == 0
+    file.write_text("data: [mvtec]\n")
+    assert main([*words[:-1], "seed=3,4", "out=both"]) == 0
+    assert {row["seed"] for row in table(here / "both")} == {"3", "4", "mean"}
 
 
 def test_jobs_with_other_settings_in_the_folder_are_in_no_mean(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,7 @@ def run_job(
         return record
     words = list(overrides)
     record = Record(name=name, swept=dict(swept or {}), overrides=words, started=time.time(), error=None, rows=[])
-    record["files"] = _named_files(words)
+    record["files"] = named_files(words)
     (out / _TRACEBACK).unlink(missing_ok=True)  # of an earlier attempt
     try:
         record["rows"] = _run(command, overrides, out)
@@ -91,11 +91,11 @@ def finished_job(command: str, overrides: Sequence[str], out: Path) -> Record | 
     except UserError:
         return None
     finished = record["error"] is None and record["overrides"] == list(overrides) and product.is_file()
-    same_files = record.get("files", {}) == _named_files(overrides)
+    same_files = record.get("files", {}) == named_files(overrides)
     return record if finished and same_files and record.get("sha256") == file_sha256(product) else None
 
 
-def _named_files(overrides: Sequence[str]) -> dict[str, str]:
+def named_files(overrides: Sequence[str]) -> dict[str, str]:
     """The YAML files and plug-ins that words name (rerun, benchmark, method, data), with their sha256."""
     from adbench.engine.weights import file_sha256
 

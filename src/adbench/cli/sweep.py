@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adbench.cli.jobs import RECORD, Record, read_record, run_job
+from adbench.cli.jobs import RECORD, Record, named_files, read_record, run_job
 from adbench.cli.override_parser import Swept, as_sweep, parse
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
@@ -101,11 +101,12 @@ def sweep(command: str, overrides: Sequence[str]) -> int:
 
 
 def _is_of(record: Record, command: str, settings: Mapping[str, Swept]) -> bool:
-    """Whether a job was run with the same settings but for those that vary, whatever values these had."""
+    """Whether a job was run with the same settings but for those that vary, and files that are as they were then."""
     words = [word for key, swept in settings.items() if not swept.is_sweep for word in swept.values(key)]
     fixed = {override.key: override.value for override in parse(words, command)}
     of_job = {override.key: override.value for override in parse(record["overrides"], command)}
-    return of_job.keys() == settings.keys() and all(of_job[key] == value for key, value in fixed.items())
+    same_files = record.get("files", {}) == named_files(record["overrides"])
+    return same_files and of_job.keys() == settings.keys() and all(of_job[key] == fixed[key] for key in fixed)
 
 
 def show_sweep(command: str, overrides: Sequence[str]) -> int:
