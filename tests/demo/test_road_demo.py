@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from adbench.data import catalogue
+from adbench.data.counts import Counts
 from adbench.data.label_maps import open_labels
 from adbench.demo.roads import NOTE, RoadCounts, render_road_demo, scene
 from adbench.demo.synthetic.road_scene import CLASSES, render_road
@@ -95,6 +96,7 @@ def test_the_index_reads_what_was_rendered(root: Path) -> None:
     assert spec.auxiliary(samples) == samples[:3]
     assert spec.evaluation(samples) == samples[3:6]
     assert spec.evaluation(samples, "val") == samples[6:]
+    assert spec.count(samples) == {"road": Counts(train=3, validation=2, mapped=3)}
     for sample in samples:
         labels = open_labels(sample, Image.open(sample.path).size)
         allowed = {*range(len(CLASSES)), 255} if sample.split == "train" else {0, 1, 255}

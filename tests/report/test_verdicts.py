@@ -118,3 +118,10 @@ def test_of_two_runs_the_one_with_the_figures_training_is_taken() -> None:
     (line,) = hold_against([figure()], [replace(others, label="pair"), run_of()])
     assert line.run is not None
     assert line.run.label == "mine"
+
+
+@pytest.mark.parametrize(("n", "said"), [(80, False), (120, True)])
+def test_pictures_for_choosing_settings_are_no_test_images(n: int, said: bool) -> None:
+    run = run_of(dataset="road_demo", class_name="road", n_images=n)
+    assert (f"{n} test images instead of 80" in verdict(run).why) == said
+    assert ("test images instead" in verdict(run).why) == said

@@ -215,9 +215,9 @@ def _print_counts(spec: DatasetSpec, checked: Checked, root: Path) -> None:
     """Numbers of images, found and published, by class and split."""
     from rich.text import Text
 
-    from adbench.data.counts import PARTS, count_images, parts_of
+    from adbench.data.counts import PARTS, parts_of
 
-    counted = count_images(checked.samples)
+    counted = spec.count(checked.samples)
     print(f"{spec.name} in {root}: images found / published")
     shown, lines = parts_of([*counted.values(), *spec.expected.values()]), []
     for name, counts in counted.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from adbench.data.sample import Sample
@@ -29,20 +29,21 @@ class Counts:
     mapped: int = 0
 
     def __str__(self) -> str:
-        if self.mapped:
-            return f"{self.train} training and {self.mapped} evaluation"
         validation = f", {self.validation} validation" if self.validation else ""
+        if self.mapped:
+            return f"{self.train} training{validation} and {self.mapped} evaluation"
         return f"{self.train} training{validation}, {self.normal} normal and {self.anomalous} anomalous test"
 
 
-def count_images(samples: Iterable[Sample]) -> dict[str, Counts]:
-    """Numbers of images by class, of those whose labels are public."""
+def count_images(samples: Iterable[Sample], choosing: Collection[str] = ()) -> dict[str, Counts]:
+    """Numbers of images by class, of those whose labels are public; splits `choosing` are for validation."""
     numbers: dict[str, Counter[str]] = {}
     for sample in samples:
         if sample.mask_path is None and (sample.label_ids is not None or sample.label < 0):
             continue  # of splits whose labels are held back anything may be missing
         kind = {0: "normal", 1: "anomalous"}.get(sample.label, "mapped")
-        part = sample.split if sample.split in ("train", "validation") else kind
+        part = "validation" if sample.split in choosing else kind
+        part = sample.split if sample.split in ("train", "validation") else part
         numbers.setdefault(sample.class_name, Counter())[part] += 1
     return {name: Counts(**parts) for name, parts in numbers.items()}
 

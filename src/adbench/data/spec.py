@@ -242,6 +242,10 @@ class DatasetSpec:
         """The normal samples of a class's train split, from which support sets are drawn."""
         return [s for s in samples if s.split == "train" and s.label == 0 and s.class_name == class_name]
 
+    def count(self, samples: Iterable[Sample]) -> dict[str, Counts]:
+        """Numbers of images by class; splits that are evaluated on request only are for validation."""
+        return count_images(samples, self.evaluation_splits[1:])
+
     def deviations(self, samples: Iterable[Sample], options: Mapping[str, Any] | None = None) -> list[str]:
         """One line for each class of `samples` whose numbers of images differ from the published ones.
 
@@ -250,7 +254,7 @@ class DatasetSpec:
         if self.changed_options(options or {}):
             return []
         lines, samples = [], list(samples)
-        for class_name, counted in count_images(samples).items():
+        for class_name, counted in self.count(samples).items():
             expected = self.expected.get(class_name)
             if expected is not None and expected != counted:
                 lines.append(f"{self.name}/{class_name} has {counted} images; published: {expected}")

@@ -25,7 +25,7 @@ _TRAIN_IDS = {**{number: number for number in range(len(CLASSES))}, IGNORE: IGNO
     task="semantic segmentation (train), pixel-wise anomalies (val, test)",
     classes=(ROAD,),
     class_names=CLASSES,
-    expected={ROAD: Counts(train=_COUNTS.train, mapped=_COUNTS.val + _COUNTS.test)},
+    expected={ROAD: Counts(train=_COUNTS.train, validation=_COUNTS.val, mapped=_COUNTS.test)},
     metric_set="road",
     component_sizes=(20, 10),
     supervision="segmentation",
