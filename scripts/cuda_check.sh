@@ -77,17 +77,31 @@ step "two processes share a device" 60 bash -c "CUDA_VISIBLE_DEVICES=0 ranks 2 $
 [ "$gpus" -lt 2 ] || step "two GPUs (NCCL)" 60 bash -c "ranks 2 $out/nccl && same $out/one $out/nccl"
 
 # 3. Speed. Groups share a backbone, which is drawn once for each.
+groups() { # a line of `bench` words for each backbone that methods have by default; scenes are larger than objects
+  "$python" - <<'PY'
+from adbench.bench.pictures import DATA
+from adbench.cli.overrides import Overrides
+from adbench.cli.plan import preview
+from adbench.methods import method_class, names
+
+by_backbone = {}
+for name in names():
+    supervision = method_class(name).supervision
+    clip = preview(Overrides("eval", [f"method={name}", f"data={DATA[supervision][0]}"])).clip
+    sizes = "batch_size=1,4 images=4" if supervision == "segmentation" else "batch_size=1,8,16 images=16"
+    if clip.name != "demo":  # of floors, which see no features
+        by_backbone.setdefault((str(clip), sizes), []).append(name)
+for (_, sizes), members in by_backbone.items():
+    print(f"method={','.join(members)} {sizes}")
+PY
+}
 if [ "$tiny" = yes ]; then
-  step "bench" 60 "$python" -m adbench bench method=clip_zeroshot,visualad clip=demo picture=96 repeats=1 threads=1 \
+  step "bench" 60 "$python" -m adbench bench method=clip_zeroshot,anomalyclip clip=demo picture=96 repeats=1 threads=1 \
     device="$device" out="$out/bench_tiny"
 else
   common="repeats=2 picture=512 device=$device amp=off,bf16"
-  large="clip=ViT-L-14-336 clip.image_size=518 batch_size=1,8,16 images=16"
-  for words in \
-    "method=anomalyclip,faprompt,visualad,clip_zeroshot $large clip.quick_gelu=true" \
-    "method=adaclip,aaclip,musc $large clip.quick_gelu=false" \
-    "method=winclip,inctrl,promptad batch_size=1,8,16 images=16" \
-    "method=vl4ad batch_size=1,4 images=4"; do
+  mapfile -t all_groups < <(groups)
+  for words in "${all_groups[@]}"; do
     name="${words%% *}"
     step "bench $name" 120 bash -c "adbench bench $words $common out='$out/bench_${name#method=}'"
   done

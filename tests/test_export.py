@@ -11,24 +11,15 @@ from PIL import Image
 import adbench
 from adbench.api.export import _as_seen, check_exportable
 from adbench.errors import UserError
-from adbench.methods import method_class
+from adbench.methods import method_class, names
+from small_methods import small_settings
 from tiny import make_tiny_clip
 
 ort = pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'adbench-clip[export]'")
 
-FAPROMPT = {"num_prior_patches": 4, "num_abnormal_prompts": 3, "n_ctx_pos": 3, "n_ctx_neg": 2, "deep_depth": 2}
 ADACLIP = {"prompting_depth": 2, "prompting_length": 2, "output_layers": (1, 2)}
-SMALL = {
-    "adaclip": {**ADACLIP, "use_hsf": False},
-    "anomalyclip": {"dpam_layer": 2, "features_list": (1, 2), "n_ctx": 4, "deep_depth": 2, "deep_tokens": 2},
-    "clip_zeroshot": {},
-    "faprompt": {"dpam_layer": 3, **FAPROMPT},
-    "inctrl": {"out_layers": (1, 2)},
-    "promptad": {"epochs": 1, "resolution": 32, "memory_blocks": (0,)},
-    "visualad": {"features_list": (1, 2), "num_anchors": 2},
-    "winclip": {"scales": (2,)},
-}
-NEEDS_SUPPORT = ("inctrl", "promptad", "winclip")
+OTHERS = ("vl4ad", "median_colour")  # windows follow the proportions; no graph has a median
+OF_ONE_PICTURE = [name for name in names() if not method_class(name).transductive and name not in OTHERS]
 
 
 def pictures(n, size=32):
@@ -36,15 +27,16 @@ def pictures(n, size=32):
 
 
 def make_detector(name, **settings):
-    return adbench.Detector(adbench.build(name, make_tiny_clip(n_layers=2), **settings), device="cpu")
+    return adbench.Detector(adbench.build(name, make_tiny_clip(), **settings), device="cpu")
 
 
 @pytest.mark.parametrize(
-    "name", [name if name == "clip_zeroshot" else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
+    "name",
+    [name if name == "clip_zeroshot" else pytest.param(name, marks=pytest.mark.slow) for name in OF_ONE_PICTURE],
 )
 def test_the_file_says_what_the_method_says(name, tmp_path):
-    detector = make_detector(name, **SMALL[name])
-    support = pictures(2) if name in NEEDS_SUPPORT else None
+    detector = make_detector(name, **small_settings(name, use_hsf=False, epochs=1, resolution=32))
+    support = pictures(2) if detector.method.adapts else None
     if detector.method.fits:  # once: what is fitted depends on random numbers
         detector.method.memory_bank, support = detector._memory_bank("metal_nut", support), None
     card = adbench.export_onnx(detector, tmp_path / "m.onnx", class_name="metal_nut", support=support)
@@ -78,7 +70,8 @@ def test_the_threshold_is_on_the_card_and_preprocessing_makes_the_input(tmp_path
 def test_what_cannot_be_exported_says_why(tmp_path):
     with pytest.raises(UserError, match=r"k-means.*use_hsf=false"):
         adbench.export_onnx(make_detector("adaclip", **ADACLIP, k_clusters=3), tmp_path / "m.onnx")
-    for name, reason in (("musc", "together"), ("aaclip", "together"), ("vl4ad", "proportions")):
+    together = [name for name in names() if method_class(name).transductive]
+    for name, reason in [*((name, "together") for name in together), ("vl4ad", "proportions")]:
         with pytest.raises(UserError, match=reason):
             check_exportable(method_class(name), {})
     with pytest.raises(UserError, match="mixes the pictures"):

@@ -131,7 +131,7 @@ def test_the_kept_yaml_holds_what_was_resolved() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["data=mvtec"], "train needs a method. Add method=NAME, one of aaclip, adaclip"),
+        (["data=mvtec"], f"train needs a method. Add method=NAME, one of {', '.join(choices('method'))}"),
         (["method=adaclip"], "train needs data. Add data=NAME"),
         (["method=adaclop", "data=mvtec"], "unknown method 'adaclop' (method=adaclop). Did you mean 'adaclip'?"),
         (["method=adaclip", "data=mvtc"], "unknown data set 'mvtc' (data=mvtc). Did you mean 'mvtec'?"),

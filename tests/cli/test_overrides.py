@@ -75,20 +75,6 @@ def test_the_configuration_files_are_found() -> None:
     assert "adaclip" in choices("method")
 
 
-def test_a_stage_of_training_has_settings_of_its_own() -> None:
-    words = ["method=aaclip", "data=demo", "clip=demo", "trainer.stages.text.optimizer.betas=[0.1,0.2]"]
-    trainer = train_config(
-        Overrides("train", [*words, "trainer.epochs=7", "trainer.stages.image.batch_size=3"])
-    ).trainer
-    text, image = trainer.of_stage("text"), trainer.of_stage("image")
-    assert (text.epochs, text.batch_size, text.optimizer.lr, text.optimizer.betas) == (1, 16, 1e-5, (0.1, 0.2))
-    assert (image.epochs, image.batch_size, image.optimizer.lr) == (7, 3, 5e-4)
-    with pytest.raises(UserError, match=r"Did you mean trainer\.stages\.text\.epochs"):
-        train_config(Overrides("train", [*words, "trainer.stages.txt.epochs=1"]))
-    with pytest.raises(UserError, match=r"trainer\.stages\.text\.optimizer\.lr is -1"):
-        train_config(Overrides("train", [*words, "trainer.stages.text.optimizer.lr=-1"]))
-
-
 def mosaics(*words: str) -> object:
     return train_config(Overrides("train", ["method=adaclip", "data=mvtec", *words])).trainer.mosaic
 

@@ -17,6 +17,7 @@ from adbench.cli.reproduction_needs import find_needs
 from cli.few_pictures import picture
 from cli.tiny_sets import write_sets
 from road_trees import write_all
+from small_methods import RECIPES
 
 QUICK = ["clip=demo", "data_dir=sets", "device=cpu", "trainer.epochs=1"]
 ADACLIP = [*QUICK, "method.k_clusters=3", "method.prompting_length=3"]
@@ -108,26 +109,15 @@ def test_trained_on_one_pair_tested_on_the_other_and_back(
 
 ROADS = ["method.num_queries=6", "method.hidden_dim=32", "method.num_points=64", "trainer.batch_size=2"]
 FEW = ["clip=demo", "data_dir=sets", "device=cpu"]
-RUN = {
-    "adaclip_single": ["data=visa", "trainer.epochs=1", "method.k_clusters=3"],
-    "anomalyclip": ["data=btad", "trainer.epochs=1"],
-    "faprompt": ["data=visa", "trainer.epochs=1"],
-    "winclip_zeroshot": ["data=mvtec"],
-    "promptad": ["data=mvtec", "support.k=1", "support.seed=0", "method.epochs=1"],
-    "inctrl": ["data=visa", "trainer.epochs=1", "trainer.steps_per_epoch=1", "support.seed=0", "trainer.cache=off"],
-    "visualad": ["data=[visa,btad]", "trainer.epochs=1"],
-    "musc": ["data=btad", "method.interval=[0.0,0.5]"],
-    "aaclip": ["data=btad", "trainer.epochs=1", "trainer.batch_size=2"],
-}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", RECIPES)
 def test_recipes_run_end_to_end_on_miniature_trees(
     name: str, sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(sets)
-    assert main(["reproduce", name, *FEW, *RUN[name], f"out={tmp_path}"]) == 0
+    assert main(["reproduce", name, *FEW, *RECIPES[name], f"out={tmp_path}"]) == 0
     lines = records(tmp_path)
     assert any(line["ours"] for line in lines)
     assert all("other backbone: demo" in line["why"] for line in lines if line["ours"])

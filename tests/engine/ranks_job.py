@@ -31,20 +31,14 @@ from engine.test_class_results import Fitting
 from engine.test_road import ROAD, SceneMethod, scenes
 from engine.test_transductive import Ranked
 from engine.tiny_engine import build_method, fake_clip, write_dataset
+from small_methods import TRAINED, small_settings
 from tiny import make_tiny_clip, make_tiny_convnext
 from tiny_vl4ad import make_vl4ad
 
 CPU = torch.device("cpu")
-TOKENS = {"deep_depth": 3, "dpam_layer": 3, "deep_token_half_cast": False}
-TRAINED = {
-    "adaclip": ({"prompting_depth": 3, "prompting_length": 3, "k_clusters": 2}, {}),
-    "anomalyclip": (TOKENS | {"n_ctx": 4, "features_list": [3, 4]}, {}),
-    "faprompt": (TOKENS | {"num_abnormal_prompts": 3, "num_prior_patches": 3}, {}),
-    "inctrl": ({"out_layers": [2, 3]}, {"shots": 2, "sampler": "balanced", "steps_per_epoch": 3}),
-    "visualad": ({"gaussian_sigma": 0.0, "pos_encoding_rows": 20, "dropout": 0.3}, {}),
-    "aaclip": ({"variant": "official"}, {}),
-    "vl4ad": ({"short_side": 48, "crop": [48, 64]}, {}),
-}
+# Some draw, some round: dropout shows that what is drawn goes by image, float64 that sums are the same.
+DRAWN = {"dropout": 0.3, "gaussian_sigma": 0.0, "deep_token_half_cast": False}
+IN_CONTEXT = {"shots": 2, "sampler": "balanced", "steps_per_epoch": 3}
 # Features kept from the first epoch on, and weights chosen by validation: by what all ranks have together.
 SELECTED = {
     "anomalyclip": {"cache": "ram", "epochs": 2, "select": "best_on_test", "select_metric": "image_auroc"},
@@ -54,12 +48,15 @@ SELECTED = {
 
 def trained(name, samples, out, validation=(), **more):
     """The weights of a method after an epoch of batches of 5, the last one smaller."""
-    hyperparameters, settings = TRAINED[name]
     clip = make_tiny_convnext() if name == "vl4ad" else make_tiny_clip()
+    settings = IN_CONTEXT if methods.method_class(name).in_context else {}
     precision = torch.float32 if name == "vl4ad" else torch.float64  # the library's loss knows no other
     clip.to(precision)
     torch.manual_seed(3)
-    method = make_vl4ad(clip, **hyperparameters) if name == "vl4ad" else methods.build(name, clip, **hyperparameters)
+    if name == "vl4ad":
+        method = make_vl4ad(clip, short_side=48, crop=[48, 64])
+    else:
+        method = methods.build(name, clip, **small_settings(name, **DRAWN))
     method.to(precision)
     optimizer = OptimizerSpec(name="sgd", lr=0.05, clip_norm=1.0)
     settings = {"epochs": 1, "batch_size": 5, "optimizer": optimizer, "cache": "off"} | settings | more
@@ -148,7 +145,7 @@ def main(data_dir, out):
             samples += write_dataset(data_dir / "b", name="bare", n_normal=3, n_anomalous=2, masks=False, seed=1)
             normal = write_dataset(data_dir / "c", n_normal=3, n_anomalous=0, seed=2)
             road = scenes(data_dir / "d")
-        for name in TRAINED:
+        for name in [*TRAINED, "vl4ad"]:
             trained(name, road if name == "vl4ad" else samples, out)
         for name, settings in SELECTED.items():
             trained(name, samples, out / "selected", [EvalData(name="v", samples=samples[:18])], **settings)

@@ -20,8 +20,9 @@ from adbench.engine.settings import OptimizerSpec, TrainData, TrainSettings
 from adbench.engine.train import train
 from adbench.engine.train_logger import read_history
 from adbench.errors import UserError
-from adbench.methods import build
+from adbench.methods import build, method_class
 from engine.tiny_engine import MEAN, SIDE, STD, TinyMethod, fake_clip, write_dataset
+from small_methods import TRAINED, small_settings
 from tiny import make_tiny_clip
 
 CPU = torch.device("cpu")
@@ -135,16 +136,15 @@ def test_features_are_kept_beside_images_that_are_loaded_anew(tmp_path, samples,
     assert any("an epoch is a part of the images" in line for line in notes.said)
 
 
-@pytest.mark.parametrize("name", ["adaclip", "anomalyclip", "faprompt", "visualad"])
+@pytest.mark.parametrize("name", [name for name in TRAINED if not method_class(name).in_context])
 def test_clip_features_are_the_same_to_rounding(tmp_path, name):
     samples = write_dataset(tmp_path / "data", n_normal=3, n_anomalous=3)
     adam = OptimizerSpec(name="adam", lr=1e-3, betas=(0.5, 0.999))
     settings = TrainSettings(epochs=2, batch_size=5, optimizer=adam, log_every=1, cache_dir=str(tmp_path / "cache"))
-    small = {"visualad": {"dropout": 0.5}, "adaclip": {"prompting_depth": 2, "k_clusters": 3}}
     losses = {}
     for cache in ("off", "ram", "disk"):
         torch.manual_seed(0)
-        method = build(name, make_tiny_clip(), **small.get(name, {"deep_depth": 2, "dpam_layer": 3}))
+        method = build(name, make_tiny_clip(), **small_settings(name, dropout=0.5))
         weights, losses[cache], _ = run_training(tmp_path / cache, samples, replace(settings, cache=cache), method)
         losses[cache].append(weights)
     assert losses["ram"] == losses["disk"]

@@ -21,7 +21,8 @@ from safetensors.torch import load_file
 import adbench
 from adbench.cli.main import main
 from engine import ranks_job
-from engine.ranks_job import SELECTED, TRAINED
+from engine.ranks_job import SELECTED
+from small_methods import TRAINED
 
 TESTS = Path(__file__).parents[1]
 SOURCES = Path(adbench.__file__).parents[1]
@@ -71,7 +72,7 @@ def free_port():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [2, 3])
-@pytest.mark.parametrize("name", [*TRAINED, *(f"selected/{name}" for name in SELECTED)])
+@pytest.mark.parametrize("name", [*TRAINED, "vl4ad", *(f"selected/{name}" for name in SELECTED)])
 def test_ranks_train_the_weights_of_one_process(jobs, name, n):
     expected, found = (load_file(jobs[count] / name / "weights.safetensors") for count in (1, n))
     double = any(value.dtype == torch.float64 for value in expected.values())

@@ -7,16 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adbench.data.episodes import Episode
-from adbench.data.loading import make_episode_loader
 from adbench.data.sample import Batch
 from adbench.engine.progress import Quiet
 from adbench.engine.settings import TrainSettings
 from adbench.engine.train_batches import TrainBatches
-from adbench.methods import build
 from engine.tiny_engine import build_method, write_dataset
 from simulated_gpu import simulated_gpu
-from tiny import make_tiny_clip
 
 
 def seeds(samples, settings, epoch):
@@ -56,13 +52,3 @@ def test_a_gpu_gets_pixels_and_normalises_them_to_the_same_bits(tmp_path, monkey
         assert image.dtype == torch.float32
         assert torch.equal(image, expected)
         assert torch.equal(mask, expected_mask)
-
-
-def test_images_that_are_augmented_stay_as_they_are(tmp_path):
-    samples, method = write_dataset(tmp_path), build("aaclip", make_tiny_clip())
-    loaders = [
-        make_episode_loader(samples, method.transform, [Episode((0, 1))], as_pixels=as_pixels)
-        for as_pixels in (False, True)
-    ]
-    plain, asked = (next(iter(loader)).images for loader in loaders)
-    assert torch.equal(plain, asked)

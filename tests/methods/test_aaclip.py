@@ -11,11 +11,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch.testing import assert_close
 
+from adbench.cli.config import train_config
+from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
 from adbench.methods import build
 from adbench.methods.aaclip.phrases import phrase, phrase_number, sentences
 from adbench.methods.aaclip.related import scaled
 from adbench.methods.maps import blurred
+from cli.on_benchmarks import rows_of_a_set_alone
 from tiny import make_batch, make_tiny_clip, rows
 
 
@@ -263,3 +266,22 @@ def test_official_checkpoints_are_two_files_in_a_folder(tmp_path):
 def test_impossible_settings_are_named(settings, message):
     with pytest.raises(UserError, match=message):
         make_method(**settings)
+
+
+def test_a_stage_of_training_has_settings_of_its_own() -> None:
+    words = ["method=aaclip", "data=demo", "clip=demo", "trainer.stages.text.optimizer.betas=[0.1,0.2]"]
+    trainer = train_config(
+        Overrides("train", [*words, "trainer.epochs=7", "trainer.stages.image.batch_size=3"])
+    ).trainer
+    text, image = trainer.of_stage("text"), trainer.of_stage("image")
+    assert (text.epochs, text.batch_size, text.optimizer.lr, text.optimizer.betas) == (1, 16, 1e-5, (0.1, 0.2))
+    assert (image.epochs, image.batch_size, image.optimizer.lr) == (7, 3, 5e-4)
+    with pytest.raises(UserError, match=r"Did you mean trainer\.stages\.text\.epochs"):
+        train_config(Overrides("train", [*words, "trainer.stages.txt.epochs=1"]))
+    with pytest.raises(UserError, match=r"trainer\.stages\.text\.optimizer\.lr is -1"):
+        train_config(Overrides("train", [*words, "trainer.stages.text.optimizer.lr=-1"]))
+
+
+def test_a_set_has_the_rows_alone_that_it_has_in_a_benchmark(tmp_path, monkeypatch):
+    found = rows_of_a_set_alone("aaclip", tmp_path, monkeypatch, "checkpoint=untrained")
+    assert all("transductive: scored together with 10 images of the class" in row["notes"] for row in found)

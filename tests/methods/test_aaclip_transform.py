@@ -12,8 +12,13 @@ from torch.testing import assert_close
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as reference
 
+from adbench.data.episodes import Episode
+from adbench.data.loading import make_episode_loader
 from adbench.data.transforms import ClipTransform
+from adbench.methods import build
 from adbench.methods.aaclip.transform import AaClipTransform
+from engine.tiny_engine import write_dataset
+from tiny import make_tiny_clip
 
 SIDE = 40
 PLAIN = ClipTransform(SIDE, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), resize="squash", rgb="before")
@@ -105,3 +110,13 @@ def test_colours_are_brightness_contrast_saturation_each_by_itself_of_the_pictur
         assert mask is None
         assert script.ranges == [(0.5, 1.5)] * sum(acting)
         assert_close(tensor, PLAIN.image(expected), atol=0, rtol=0)
+
+
+def test_images_that_are_augmented_stay_as_they_are(tmp_path):
+    samples, method = write_dataset(tmp_path), build("aaclip", make_tiny_clip())
+    loaders = [
+        make_episode_loader(samples, method.transform, [Episode((0, 1))], as_pixels=as_pixels)
+        for as_pixels in (False, True)
+    ]
+    plain, asked = (next(iter(loader)).images for loader in loaders)
+    assert torch.equal(plain, asked)

@@ -18,6 +18,7 @@ from adbench.methods.musc.aggregation import aggregate, standardise
 from adbench.methods.musc.division import divide
 from adbench.methods.musc.image_scores import neighbour_means
 from adbench.methods.musc.mutual import bounds, interval_means, nearest_distances
+from cli.on_benchmarks import rows_of_a_set_alone
 from tiny import make_batch, make_tiny_clip, rows
 
 N, K_LIST = 9, (1, 2, 4)
@@ -272,3 +273,8 @@ def test_mask_rules_count_the_rim_or_leave_it_out(clip):
     assert any("mask_rule=full" in remark for remark in method.remarks)
     picture = Image.fromarray(drawn)
     assert_close(method.transform.image(picture), build("musc", clip).transform.image(picture))
+
+
+def test_a_set_has_the_rows_alone_that_it_has_in_a_benchmark(tmp_path, monkeypatch):
+    found = rows_of_a_set_alone("musc", tmp_path, monkeypatch)
+    assert all("transductive: scored together with 10 images of the class" in row["notes"] for row in found)

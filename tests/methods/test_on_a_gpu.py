@@ -11,16 +11,16 @@ from torch.testing import assert_close
 from adbench import methods
 from adbench.engine.device import autocast
 from simulated_gpu import simulated_gpu
+from small_methods import TRAINED, small_settings
 from tiny import make_batch, make_tiny_clip, make_tiny_convnext
 from tiny_vl4ad import make_scenes, make_vl4ad
 
-SETTINGS = {
-    "aaclip": {"domain": "industrial"},
-    "anomalyclip": {"n_ctx": 6, "deep_depth": 3, "dpam_layer": 3, "features_list": [4]},
-    "faprompt": {"deep_depth": 3, "dpam_layer": 3},
-    "inctrl": {"out_layers": [1, 2, 3]},
-    "promptad": {"epochs": 0},
-}
+# Methods that rank images by one another are left out: their order hangs on the last bits; the floor sees no features.
+STEADY = [
+    name
+    for name in methods.names()
+    if name != "median_colour" and (name in TRAINED or not methods.method_class(name).transductive)
+]
 
 
 def results(name, device, amp="off"):
@@ -29,7 +29,7 @@ def results(name, device, amp="off"):
     if name == "vl4ad":
         method, batch = make_vl4ad(make_tiny_convnext()), make_scenes()
     else:
-        method = methods.build(name, make_tiny_clip(image_size=64), **SETTINGS.get(name, {}))
+        method = methods.build(name, make_tiny_clip(image_size=64), **small_settings(name, epochs=0))
         batch = replace(make_batch(8, 64), class_names=["bottle"] * 8, seeds=list(range(8)))
     method.clip.to(device)
     method.to(device)
@@ -85,7 +85,7 @@ def test_the_simulation_refuses_what_a_gpu_refuses():
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])
-@pytest.mark.parametrize("name", [name for name in methods.names() if name not in ("musc", "median_colour")])
+@pytest.mark.parametrize("name", STEADY)
 def test_autocast_stays_near_float32(name, amp):
     """Maps and scores, as a share of their range: of random weights, which amplify more than trained ones."""
     device = torch.device("cuda", 0)

@@ -8,21 +8,16 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from adbench.methods import build
+from adbench.methods import build, method_class
+from small_methods import TRAINED, small_settings
 from tiny import make_batch, make_tiny_clip, rows
 
-SETTINGS = {
-    "adaclip": {"prompting_depth": 3, "prompting_length": 3, "use_hsf": False},
-    "anomalyclip": {"deep_depth": 2, "dpam_layer": 3},
-    "faprompt": {"deep_depth": 2, "dpam_layer": 3, "num_prior_patches": 2},
-    "visualad": {"dropout": 0.0},
-    "aaclip": {},
-}
+NAMES = [name for name in TRAINED if not method_class(name).in_context]
 
 
 def make_method(name, **settings):
     torch.manual_seed(0)
-    return build(name, make_tiny_clip(), **SETTINGS[name], **settings)
+    return build(name, make_tiny_clip(), **small_settings(name, use_hsf=False), **settings)
 
 
 def losses(method, batch):
@@ -33,7 +28,7 @@ def pixel_terms(terms):
     return {name: value for name, value in terms.items() if name.startswith(("pixel", "focal", "dice"))}
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_pixel_losses_are_those_of_the_annotated_images(name):
     method, batch = make_method(name), make_batch()
     wrong = replace(batch, masks=batch.masks.clone(), annotated=[True, True, True, False])
@@ -44,7 +39,7 @@ def test_pixel_losses_are_those_of_the_annotated_images(name):
         assert_close(terms[key], value, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("change", [{"masks": None}, {"annotated": [False] * 4}], ids=["no masks", "none known"])
 def test_without_annotation_only_image_losses_are_left(name, change):
     method, batch = make_method(name), make_batch()
@@ -56,6 +51,6 @@ def test_without_annotation_only_image_losses_are_left(name, change):
 
 
 def test_what_each_method_learns_from():
-    assert [make_method(name).learns_from_masks for name in SETTINGS] == ["also"] * len(SETTINGS)
+    assert [make_method(name).learns_from_masks for name in NAMES] == ["also"] * len(NAMES)
     assert make_method("faprompt", global_losses=()).learns_from_masks == "only"
     assert make_method("faprompt", local_weights=(0.0, 0.0)).learns_from_masks == "not"

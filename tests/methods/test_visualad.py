@@ -13,6 +13,7 @@ from torch.testing import assert_close
 from adbench.errors import UserError
 from adbench.methods import build
 from adbench.methods.visualad.layers import ImageDropout
+from cli.on_benchmarks import rows_of_a_set_alone
 from tiny import make_batch, make_tiny_clip, rows
 
 SMALL = {"gaussian_sigma": 0.0, "dropout": 0.0, "pos_encoding_rows": 20}
@@ -249,3 +250,8 @@ def test_class_names_do_not_matter():
     method, batch = make_method().eval(), make_batch()
     other = replace(batch, class_names=["x"] * len(batch))
     assert torch.equal(method.predict(batch).maps, method.predict(other).maps)
+
+
+def test_a_set_has_the_rows_alone_that_it_has_in_a_benchmark(tmp_path, monkeypatch):
+    found = rows_of_a_set_alone("visualad", tmp_path, monkeypatch, "checkpoint=untrained")
+    assert not any("together" in row["notes"] for row in found)

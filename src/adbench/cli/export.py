@@ -18,8 +18,8 @@ Writes model.onnx and the model card model.json. The model takes `image`, uint8 
 card says and not normalised, and gives `score` (batch) and `map` (batch, M, M), float32. Normalisation, text features,
 prompts and the memory of support pictures are constants in it. onnxruntime must give PyTorch's scores and maps within
 0.0001, picture by picture and together, before the file is kept. Needs the extra: pip install 'adbench-clip[export]'.
-Not exported: methods that score the pictures of a class together (MuSc, AA-CLIP); VL4AD, whose windows follow the
-proportions of each picture; AdaCLIP with k-means (add method.use_hsf=false: the same maps, other scores).
+Not exported: methods that score the pictures of a class together; VL4AD, whose windows follow the proportions of each
+picture; AdaCLIP with k-means (add method.use_hsf=false: the same maps, other scores).
 
 {detectors.HELP}
 what comes out

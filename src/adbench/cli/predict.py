@@ -36,8 +36,8 @@ class_name, score, threshold, verdict. The verdict is anomalous where the score 
 normal; empty where no threshold is known (`calibrate` finds one, threshold=NUMBER gives one). A file that cannot be
 read is named and skipped, and the exit status is 1. The same command with the same out goes on where it has stopped;
 pictures that have their row get no other one. Several processes (torchrun) share the pictures and leave the same
-files. Run folders below input are left out. A method that scores the pictures of a class together (musc, aaclip) takes
-all of input as the class.
+files. Run folders below input are left out. A method that scores the pictures of a class together takes all of input
+as the class.
 
 {detectors.HELP}
 what comes out

@@ -15,30 +15,17 @@ class Preset:
     model: str
     pretrained: str
     image_size: int
-    note: str
     module: str = ""
 
 
 PRESETS: dict[str, Preset] = {
-    "ViT-L-14-336": Preset("ViT-L-14-336", "openai", 336, "AdaCLIP, AnomalyCLIP, FAPrompt, VisualAD (at 518 px)"),
-    "ViT-L-14": Preset("ViT-L-14", "openai", 224, "AdaCLIP, smaller input"),
-    "ViT-B-16": Preset("ViT-B-16", "openai", 224, "AdaCLIP, small"),
-    "ViT-B-32": Preset("ViT-B-32", "openai", 224, "AdaCLIP, smallest of OpenAI's"),
-    "ViT-B-16-plus-240": Preset("ViT-B-16-plus-240", "laion400m_e32", 240, "InCTRL, PromptAD, WinCLIP (e31)"),
-    "convnext_large_d_320": Preset("convnext_large_d_320", "laion2b_s29b_b131k_ft_soup", 320, "VL4AD, FC-CLIP"),
-    "convnext_base_w": Preset("convnext_base_w", "laion2b_s13b_b82k_augreg", 256, "VL4AD, smaller"),
-    "toy_convnext": Preset(
-        "toy_convnext",
-        "random",
-        96,
-        "tiny ConvNeXt with random weights: for tests of VL4AD's wiring",
-        module="adbench.demo.toy_convnext",
-    ),
-    "demo": Preset(
-        "demo",
-        "shipped",
-        96,
-        "toy CLIP that ships with adbench: for demos and tests, not for results",
-        module="adbench.demo.clip",
-    ),
+    "ViT-L-14-336": Preset("ViT-L-14-336", "openai", 336),
+    "ViT-L-14": Preset("ViT-L-14", "openai", 224),
+    "ViT-B-16": Preset("ViT-B-16", "openai", 224),
+    "ViT-B-32": Preset("ViT-B-32", "openai", 224),
+    "ViT-B-16-plus-240": Preset("ViT-B-16-plus-240", "laion400m_e32", 240),
+    "convnext_large_d_320": Preset("convnext_large_d_320", "laion2b_s29b_b131k_ft_soup", 320),
+    "convnext_base_w": Preset("convnext_base_w", "laion2b_s13b_b82k_augreg", 256),
+    "toy_convnext": Preset("toy_convnext", "random", 96, module="adbench.demo.toy_convnext"),
+    "demo": Preset("demo", "shipped", 96, module="adbench.demo.clip"),
 }

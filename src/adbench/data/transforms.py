@@ -98,9 +98,8 @@ class ClipTransform:
                 (AnomalyCLIP, FAPrompt, InCTRL): PIL resizes palette and 1-bit images with nearest neighbour whatever
                 filter is asked for, and RGBA images weighted by alpha, so the two orders differ for such files
     map_size    side of the masks; None: as image_size
-    mask_rule   which pixels of the resized mask count: "half": above 0.5 of full scale; "full": at full scale (MuSc for
-                MVTec AD and BTAD); "any": above 0 (MuSc for VisA); "nearest": where the nearest stored pixel is not 0
-                (AA-CLIP)
+    mask_rule   which pixels of the resized mask count: "half": above 0.5 of full scale; "full": at full scale; "any":
+                above 0; "nearest": where the nearest stored pixel is not 0
 
     Images are resized by PIL's bicubic filter with its antialiasing on 8-bit values; masks are set to 0 or 255 and, but
     for "nearest", resized by PIL's bilinear filter on 8-bit values. EXIF orientation is not applied: none of the
