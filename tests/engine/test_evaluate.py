@@ -267,6 +267,17 @@ def test_constant_memory_says_how_exact_it_is(data):
     assert rows[0]["pixel_auroc"] == pytest.approx(exact[0]["pixel_auroc"], abs=1e-3)
 
 
+def test_classes_too_large_to_be_exact_say_so(data, monkeypatch):
+    monkeypatch.setitem(PixelMetrics.__init__.__kwdefaults__, "exact_limit", 0)
+    rows = evaluate(build_method(), data, SETTINGS, device=CPU)
+    constant = evaluate(build_method(), data, replace(SETTINGS, metrics_mode="constant"), device=CPU)
+
+    assert "constant memory: exact to" in rows[0]["notes"][0]
+    assert rows[0]["pixel_aupro"] == pytest.approx(constant[0]["pixel_aupro"], abs=1e-12)
+    exact = evaluate(build_method(), data, replace(SETTINGS, metrics_mode="exact"), device=CPU)
+    assert "notes" not in exact[0] or not exact[0]["notes"]
+
+
 def test_pictures_show_the_most_anomalous_and_the_most_suspect_normal(data, tmp_path):
     seen = []
 

@@ -86,3 +86,52 @@ def test_bins_keep_the_order_of_scores():
     assert found.min() >= 0
     assert found.max() < N_BINS
     assert bins(np.array([-0.0], np.float32)) == bins(np.array([0.0], np.float32))
+
+
+def test_auto_is_exact_up_to_its_limit_and_counts_in_bins_from_there_on():
+    rng = np.random.default_rng(0)
+    masks = random_masks(rng, 8, 24, 24)
+    maps = INPUTS["near_zero"](rng, masks)
+    n_bytes = 4 * int((masks == 0).sum()) + 8 * int((masks > 0).sum())
+    exact, binned = (PixelMetrics(mode=mode).update(maps, masks) for mode in ("exact", "constant"))
+
+    fits = PixelMetrics(mode="auto", exact_limit=n_bytes).update(maps, masks)
+    assert (fits.mode, fits.compute()) == ("exact", exact.compute())
+
+    whole, single = (
+        PixelMetrics(mode="auto", exact_limit=n_bytes - 1),
+        PixelMetrics(mode="auto", exact_limit=n_bytes - 1),
+    )
+    whole.update(maps, masks)
+    for scores, mask in zip(maps, masks, strict=True):
+        single.update(scores[None], mask[None])
+    for metrics in (whole, single):
+        assert metrics.mode == "constant"
+        assert metrics.compute() == pytest.approx(binned.compute(), abs=1e-12)
+        assert metrics.error_bounds() == pytest.approx(binned.error_bounds(), abs=1e-12)
+
+
+@pytest.mark.parametrize("cut", [1, 4, 7])
+@pytest.mark.parametrize("limit", [0, 6_000, 14_000, 1 << 20])
+def test_shards_of_auto_together_decide(cut, limit):
+    rng = np.random.default_rng(1)
+    masks = random_masks(rng, 8, 24, 24)
+    maps = INPUTS["random"](rng, masks)
+
+    whole = PixelMetrics(mode="auto", exact_limit=limit).update(maps, masks)
+    first, second = (
+        PixelMetrics(mode="auto", exact_limit=limit, memory_limit=1 << 17).update(maps[part], masks[part])
+        for part in (slice(cut), slice(cut, None))
+    )
+    assert first.merge(second).mode == whole.mode
+    assert first.compute() == pytest.approx(whole.compute(), abs=1e-12)
+    assert whole.mode == ("exact" if limit > 1 << 17 else "constant")
+
+
+def test_auto_keeps_every_score_where_a_metric_needs_them():
+    maps, masks = np.random.default_rng(2).random((2, 8, 8), np.float32), np.eye(8, dtype=bool)[None].repeat(2, 0)
+
+    metrics = PixelMetrics(mode="auto", exact_limit=0, aupro200=True).update(maps, masks)
+
+    assert metrics.mode == "exact"
+    assert metrics.compute() == PixelMetrics(aupro200=True).update(maps, masks).compute()

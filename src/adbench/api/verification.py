@@ -99,9 +99,9 @@ def _table(
     run: Mapping[str, Any], rows: Sequence[Row], scores: Sequence[Score], folder: Path, parts: Sequence[_Settings]
 ) -> Iterator[Check]:
     """The rows of results.json against scores, kept maps and each other."""
-    constant = any(part.get("eval", {}).get("metrics_mode") == "constant" for part in parts)
+    mode: Any = next((part.get("eval", {}).get("metrics_mode", "exact") for part in parts), "exact")
     place = RunFolder(folder)
-    figures = pixel_columns(place, rows, scores, "constant" if constant else "exact")
+    figures = pixel_columns(place, rows, scores, mode)
     intervals = run.get("intervals")
     known = isinstance(intervals, dict) and intervals == describe(intervals.get("seed", 0))
     again = recomputed(rows, scores, figures.columns, intervals if known else None)

@@ -66,7 +66,8 @@ how
   eval.pixel_size=image     pixels are counted at the size of the stored images, to which maps are scaled up; map (the
                             default): at the size of the method's maps, as the papers of CLIP methods do
   eval.aupro200=true        AUPRO from 200 thresholds, as most papers compute it, beside the exact one
-  eval.metrics_mode=exact   constant: constant memory, prints its error bound
+  eval.metrics_mode=auto    exact, but for classes whose scores take more than 64 GiB: constant memory, and the row
+                            tells its error bound; exact, constant: always
   eval.memory_limit_mib=N   exact metrics go to disk above it
   eval.image_cache=true     decoded, resized images are kept (outputs/images, or a folder) for later evaluations
   eval.feature_cache=true   what the backbone makes of images is kept (outputs/features, or a folder) for evaluations

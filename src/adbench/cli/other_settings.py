@@ -17,10 +17,10 @@ _FREE = re.compile(
     r"|clip|clip\.(name|pretrained|checkpoint|compile)|data\.\w+\.(root|broken)"
     r"|(trainer|eval)\.(workers|heat_maps|(image|feature)_cache\w*)"
     r"|trainer\.(cache\w*|checkpoint_\w+|log_every|validate_every|select\w*|init_from)"
-    r"|eval\.(batch_size|aupro200|aupro_limit|metrics|maps|memory_limit_mib|seed)"
+    r"|eval\.(batch_size|aupro200|aupro_limit|metrics|maps|memory_limit_mib|metrics_mode|seed)"
 )
 """Settings that leave the setting of the figures as it is: where things lie, how fast it goes, what is kept, seeds; and
-those that the results themselves tell of: backbone, shots, selection, weights that were started from."""
+those that the results themselves tell of: backbone, shots, selection, first weights, bounds of errors."""
 _OPEN = "trainer.mosaic."
 """Keys that may be added and deleted."""
 

@@ -35,7 +35,7 @@ Cache = Literal["auto", "off", "ram", "disk"]
 Selection = Literal["last", "best_on_test"]
 Protocol = Literal["exact", "official", "smiyc"]
 PixelSize = Literal["map", "image"]
-MetricsMode = Literal["exact", "constant"]
+MetricsMode = Literal["auto", "exact", "constant"]
 KeepMaps = Literal[False, True, "float32", "float16"]
 AuxNormals = Literal["test_only", "train_and_test"]
 Unannotated = Literal["leave_out", "as_normal"]
@@ -134,7 +134,7 @@ class EvalSettings:
     image_cache: bool | str = False
     feature_cache: bool | str = False
     feature_cache_mib: PositiveInt = 65536
-    metrics_mode: MetricsMode = "exact"
+    metrics_mode: MetricsMode = "auto"
     memory_limit_mib: PositiveInt = 4096
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adbench.metrics.binned import BinnedPixels
 from adbench.metrics.inputs import Scores
 from adbench.metrics.ordering import from_ordered_bits, ordered_bits
 from adbench.metrics.ranking import Curve, Reals, after
@@ -26,7 +27,7 @@ class ExactPixels:
 
     def __init__(self, memory_limit: int) -> None:
         self.negatives = ScoreStore(memory_limit)
-        self.n_regions = 0
+        self.n_regions = self.n_positives = 0
         self._positives: list[Scores] = []
         self._areas: list[NDArray[np.uint32]] = []
 
@@ -34,6 +35,7 @@ class ExactPixels:
         """Take over normal scores (N,) and anomalous scores (P,), each with the area of its region."""
         self.negatives.add(negatives)  # copies
         self.n_regions += n_regions
+        self.n_positives += len(positives)
         if len(positives):
             self._positives.append(positives)
             self._areas.append(areas)
@@ -42,8 +44,24 @@ class ExactPixels:
         """Add the pixels of `other`, which stays as it is."""
         self.negatives.merge(other.negatives)
         self.n_regions += other.n_regions
+        self.n_positives += other.n_positives
         self._positives += other._positives
         self._areas += other._areas
+
+    @property
+    def n_bytes(self) -> int:
+        """What the scores take in memory and on disk: 4 bytes a normal pixel, 8 an anomalous one."""
+        return 4 * self.negatives.size + 8 * self.n_positives
+
+    def binned(self) -> BinnedPixels:
+        """The same pixels counted in bins."""
+        pixels = BinnedPixels()
+        for scores in self.negatives.slices(STRETCH):
+            pixels.add(scores, scores[:0], np.zeros(0, np.uint32), 0)
+        for scores, areas in zip(self._positives, self._areas, strict=True):
+            pixels.add(scores[:0], scores, areas, 0)
+        pixels.n_regions = self.n_regions
+        return pixels
 
     def stretches(self) -> Iterator[Curve]:
         """Yield the curve in stretches; nothing if there are no normal or no anomalous pixels."""

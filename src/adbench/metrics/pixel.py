@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -19,8 +19,12 @@ from adbench.metrics.regions import find_regions
 from adbench.typed import Range
 
 SLICE_PX = 1 << 20  # pixels taken in at a time: stays in the processor's cache, and bounds what an update needs
+EXACT_LIMIT = 64 << 30  # bytes of one class's scores: 64,000 images of 518 px
 AUPRO_LIMIT = 0.3
 PAPERS_FPR_LIMIT = 0.3  # of the 200-threshold variant
+
+
+Mode = Literal["auto", "exact", "constant"]
 
 
 class PixelMetrics:
@@ -28,6 +32,8 @@ class PixelMetrics:
 
     `mode="exact"` keeps every score: 4 bytes per normal pixel, in temporary files above `memory_limit` bytes,
     and 8 bytes per anomalous pixel in memory. `mode="constant"` counts in 2^20 bins (24 MiB): see `error_bounds`.
+    `mode="auto"` is exact as long as all scores together, those of merged shards included, take at most `exact_limit`
+    bytes, and counts in bins from there on, unless `aupro200` wants every score; the attribute `mode` says which it is.
     `aupro_limit` is the false-positive rate up to which AUPRO integrates; each of `further_aupro_limits` adds a
     pixel_aupro@LIMIT, `aupro200=True` the papers' variant.
     Picklable.
@@ -40,21 +46,28 @@ class PixelMetrics:
         further_aupro_limits: Sequence[float] = (),
         aupro200: bool = False,
         grid: Grid = "numpy1",
-        mode: Literal["exact", "constant"] = "exact",
+        mode: Mode = "exact",
         memory_limit: int = 4 << 30,
+        exact_limit: int = EXACT_LIMIT,
     ) -> None:
         for limit in (aupro_limit, *further_aupro_limits):
             if not 0 < limit <= 1:
                 raise UserError(f"aupro_limit={limit}", hint="choose a false-positive rate above 0, at most 1")
-        if mode not in ("exact", "constant"):
-            raise UserError(f"unknown mode {mode!r} of PixelMetrics", hint="choose 'exact' or 'constant'")
+        if mode not in get_args(Mode):
+            raise UserError(f"unknown mode {mode!r} of PixelMetrics", hint=f"choose one of {', '.join(get_args(Mode))}")
         if grid not in GRIDS:
             raise UserError(f"unknown grid {grid!r} of aupro200", hint=f"choose one of {', '.join(GRIDS)}")
         if aupro200 and mode == "constant":
             raise UserError("aupro200 needs every score", where="mode='constant'", hint="choose mode='exact'")
-        self.aupro_limit, self.aupro200, self.grid, self.mode = aupro_limit, aupro200, grid, mode
+        self.aupro_limit, self.aupro200, self.grid = aupro_limit, aupro200, grid
         self.further_aupro_limits = tuple(further_aupro_limits)
-        self._pixels = ExactPixels(memory_limit) if mode == "exact" else BinnedPixels()
+        self._exact_limit = exact_limit if mode == "auto" and not aupro200 else None
+        self._pixels = BinnedPixels() if mode == "constant" else ExactPixels(memory_limit)
+
+    @property
+    def mode(self) -> Literal["exact", "constant"]:
+        """Whether the metrics are exact so far."""
+        return "exact" if isinstance(self._pixels, ExactPixels) else "constant"
 
     def update(self, maps: Maps, masks: Masks = None) -> PixelMetrics:
         """Add maps (B, H, W) and 0/1 masks (B, H, W), or lists of (H, W); a missing mask means a normal image."""
@@ -66,13 +79,18 @@ class PixelMetrics:
 
     def merge(self, other: PixelMetrics) -> PixelMetrics:
         """Add what `other` holds (of another process, say); `other` stays as it is."""
-        match self._pixels, other._pixels:
-            case (ExactPixels() as mine, ExactPixels() as theirs):
+        mine, theirs = self._pixels, other._pixels
+        if self._exact_limit is not None and self.mode != other.mode:
+            mine, theirs = (pixels.binned() if isinstance(pixels, ExactPixels) else pixels for pixels in (mine, theirs))
+        match mine, theirs:
+            case (ExactPixels(), ExactPixels()):
                 mine.merge(theirs)
-            case (BinnedPixels() as mine, BinnedPixels() as theirs):
+            case (BinnedPixels(), BinnedPixels()):
                 mine.merge(theirs)
             case _:
                 raise UserError(f"cannot merge mode={other.mode!r} into mode={self.mode!r}", hint="use one mode")
+        self._pixels = mine
+        self._bin_what_is_too_large()
         return self
 
     def compute(self, *, thresholds: bool = False, pro: list[Point] | None = None) -> dict[str, float]:
@@ -109,6 +127,12 @@ class PixelMetrics:
         flat = maps.reshape(-1)
         negatives = flat[~masks.reshape(-1)] if len(regions.pixels) else flat
         self._pixels.add(negatives, flat[regions.pixels], regions.areas, regions.n_regions)
+        self._bin_what_is_too_large()
+
+    def _bin_what_is_too_large(self) -> None:
+        pixels, limit = self._pixels, self._exact_limit
+        if isinstance(pixels, ExactPixels) and limit is not None and pixels.n_bytes > limit:
+            self._pixels = pixels.binned()
 
     def _measure(self, inside: Inside, pro: list[Point] | None = None) -> dict[str, float]:
         limits = (self.aupro_limit, *self.further_aupro_limits)

@@ -119,6 +119,11 @@ class ScoreStore:
             above -= below
         return above, at_or_above
 
+    def slices(self, size: int) -> Iterator[Scores]:
+        """Yield all scores, at most `size` at a time."""
+        for scores in self._sorted():
+            yield from (scores[start : start + size] for start in range(0, len(scores), size))
+
     def span(self) -> tuple[float, float]:
         """Return the lowest and the highest score; (inf, -inf) if there is none."""
         ends = [(float(scores[0]), float(scores[-1])) for scores in self._sorted()]
