@@ -130,6 +130,11 @@ def test_features_are_kept_beside_images_that_are_loaded_anew(tmp_path, samples,
     kept = run_training(tmp_path / "kept", samples, replace(settings, cache=cache), method_of(BesideImages))
     assert kept[:2] == plain[:2]
     assert (plain[2].n_encoded, kept[2].n_encoded) == (3 * 18, 18)
+    mosaics = replace(settings, mosaic={"tiny": 0.2}, batch_size=2)
+    plain = run_training(tmp_path / "pasted", samples, replace(mosaics, cache="off"), method_of(BesideImages))
+    partly = run_training(tmp_path / "partly", samples, replace(mosaics, cache=cache), method_of(BesideImages))
+    assert partly[:2] == plain[:2] != kept[:2]
+    assert 18 < partly[2].n_encoded < 3 * 18  # every image once, and batches with mosaics again
     notes = Notes()
     part = replace(settings, cache="ram", steps_per_epoch=1)
     run_training(tmp_path / "part", samples, part, method_of(BesideImages), notes=notes)

@@ -20,7 +20,7 @@ from adbench.data.worker_processes import SentError, faultless, from_workers
 from adbench.errors import UserError
 
 # Streams of randomness of their own below one seed, beside those of `adbench.data.episodes`.
-_ITEM, _CROP, _CHANGES = 2, 5, 7
+_CROP, _CHANGES = 5, 7
 
 
 class BatchLoader:
@@ -130,7 +130,7 @@ def make_episode_loader(
         transform=transform,
         episodes=list(episodes),
         with_masks=has_masks(samples),
-        mosaic=Mosaic(samples, mosaic) if mosaic else None,
+        mosaic=Mosaic(samples, mosaic, (seed, epoch)) if mosaic else None,
         seed=(seed, epoch),
         augment=True,
         as_pixels=as_pixels and isinstance(transform, PixelTransform),
@@ -191,9 +191,7 @@ class _Batches:
         sample = self.samples[index]
         if self.augment and sample.label_ids is not None:
             return load_augmented(sample, self.transform, np.random.default_rng([*self.seed, _CROP, index]))
-        parts = None
-        if self.mosaic is not None:
-            parts = self.mosaic.draw(sample, np.random.default_rng([*self.seed, _ITEM, index]))
+        parts = None if self.mosaic is None else self.mosaic.draw(index)
         changes = np.random.default_rng([*self.seed, _CHANGES, index]) if self.augment else None
         if self.cache is not None:
             item = self.cache.item(sample, with_masks=self.with_masks, with_defects=self.with_defects)

@@ -12,28 +12,30 @@ from adbench.data.sample import Sample
 from adbench.errors import UserError
 
 _GRID = 2
+_ITEM = 2  # the stream of random numbers, of those of a training
 
 
 class Mosaic:
-    """Draws, for some items of a training set, four images to paste in the place of one.
+    """Draws, for some items of a training set, four images to paste in the place of one: by (seed, epoch, index).
 
     `probabilities` holds the share of mosaics per data set name; sets without an entry get none. The partners come from
     the samples given here, from the item's own class and data set, without replacement; the item itself may be missing
     among them. Classes of fewer than four images get no mosaics.
     """
 
-    def __init__(self, samples: Sequence[Sample], probabilities: Mapping[str, float]) -> None:
+    def __init__(self, samples: Sequence[Sample], probabilities: Mapping[str, float], seed: tuple[int, int]) -> None:
         for dataset, probability in probabilities.items():
             if not 0 <= probability <= 1:
                 raise UserError(f"mosaic probability of {dataset} is {probability}", hint="give a number from 0 to 1")
-        self._probabilities = dict(probabilities)
+        self._samples, self._probabilities, self._seed = samples, dict(probabilities), seed
         self._groups: dict[tuple[str, str], list[Sample]] = {}
         for sample in samples:
             if self._probabilities.get(sample.dataset, 0) > 0:
                 self._groups.setdefault((sample.dataset, sample.class_name), []).append(sample)
 
-    def draw(self, sample: Sample, random: np.random.Generator) -> list[Sample] | None:
-        """Return the four samples of the mosaic that replaces `sample`, or None to keep the sample as it is."""
+    def draw(self, index: int) -> list[Sample] | None:
+        """Return the four samples of the mosaic that replaces that sample, or None to keep it as it is."""
+        sample, random = self._samples[index], np.random.default_rng([*self._seed, _ITEM, index])
         probability = self._probabilities.get(sample.dataset, 0)
         if probability == 0 or random.random() >= probability:
             return None

@@ -10,6 +10,7 @@ import torch
 
 from adbench.data.episodes import Episode, EpisodePlan
 from adbench.data.loading import make_episode_loader
+from adbench.data.mosaic import Mosaic
 from adbench.data.sample import Batch, Sample
 from adbench.data.transforms import PairTransform
 from adbench.engine import ranks
@@ -79,8 +80,8 @@ class TrainBatches:
     """Batches of a training, as `EpisodePlan` lays them out.
 
     Where nothing changes images between epochs, every image is encoded once (`FeatureCache`, settings.cache) by methods
-    whose features suffice, which batches then come with alone, and by those that keep them beside the images. Close it
-    at the end: it holds memory.
+    whose features suffice, which batches then come with alone, and by those that keep them beside the images: these
+    encode batches with mosaics anew. Close it at the end: it holds memory.
     """
 
     def __init__(
@@ -142,8 +143,10 @@ class TrainBatches:
             pinned=on_gpu,
             cache=self._images,
         )
+        mosaic = Mosaic(self._samples, settings.mosaic, (settings.seed, epoch))
         for batch, episode in zip(loader, episodes, strict=True):
-            kept = None if self._cache is None else self._cache.rows(episode.queries)[0]
+            is_kept = self._cache is not None and not any(mosaic.draw(index) for index in episode.queries)
+            kept = self._cache.rows(episode.queries)[0] if self._cache is not None and is_kept else None
             there = on_device(batch, self._method.transform, self._device)
             yield replace(self._masked(there), seeds=self._seeds(epoch, episode)), kept
 
@@ -191,7 +194,7 @@ def _keeps(method: Method, settings: TrainSettings, datasets: Collection[str], r
         reason = f"method {method.name} learns from the images"
     elif not method.features_suffice and settings.steps_per_epoch is not None:
         reason = "an epoch is a part of the images, which are loaded anyway"
-    elif any(settings.mosaic.get(name) for name in datasets):
+    elif method.features_suffice and any(settings.mosaic.get(name) for name in datasets):
         reason = "mosaics change the images between epochs"
     elif isinstance(method.transform, PairTransform):
         reason = "augmentation changes the images between epochs"
