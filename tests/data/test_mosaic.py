@@ -85,3 +85,11 @@ def test_a_mosaic_keeps_the_label_of_the_indexed_image(tmp_path: Path) -> None:
     assert batch.masks is not None
     # The anomalous quarter turns up in mosaics of normal images too.
     assert (batch.masks.flatten(1).sum(1) == 16).sum() >= 2
+
+
+def test_a_seed_gives_the_mosaics_that_it_has_always_given(tmp_path: Path) -> None:
+    samples = [make(tmp_path, n) for n in range(9)]
+    for epoch in range(8):
+        random = np.random.default_rng([3, epoch, 2, 4])
+        expected = None if random.random() >= 0.5 else [samples[i] for i in random.choice(9, 4, replace=False)]
+        assert Mosaic(samples, {"mvtec": 0.5}, (3, epoch)).draw(4) == expected
