@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from adbench.cli.console import print_lines
 from adbench.cli.override_parser import choices
 from adbench.errors import UserError, unknown
 from adbench.plugins import METHODS
@@ -38,17 +39,10 @@ def run(argv: Sequence[str]) -> int:
             raise unknown("thing to list", word, list(topics), where="list")
     if not argv:
         raise UserError("list needs to know what", hint="run python -m adbench list methods|clip, or data list")
-    for number, topic in enumerate(argv):
-        print("\n" * (number > 0) + _columns(topics[topic]()))
+    for topic in argv:
+        headers, *rows = topics[topic]()
+        print_lines(headers, rows, left=set(headers), width=100)
     return 0
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> str:
-    """Left-aligned columns, two blanks apart."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
 
 
 def read_header(group: str, name: str) -> tuple[str, dict[str, Any]]:
