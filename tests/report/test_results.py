@@ -16,6 +16,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from adbench.errors import UserError
 from adbench.metrics import ImageMetrics, PixelMetrics
 from adbench.metrics.registry import shown
+from adbench.report.csv_text import unguarded
 from adbench.report.results import console_table, console_tables, read_results, to_csv, to_markdown, write_results
 from adbench.report.table import FACTS, build_table
 
@@ -253,12 +254,19 @@ def test_damaged_results_are_said_in_one_line(tmp_path, text):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+@pytest.mark.parametrize("name", ["=1+1", "+1+1", "-1-1", "-.", "-1\n", "+\u0661", "@SUM(A1)", "\t=1"])
 def test_no_cell_of_the_csv_begins_like_a_formula(name):
     (line,) = csv.DictReader(io.StringIO(to_csv([make_row(class_name=name, seed=-5)])))
 
     assert line["class_name"] == f"'{name}"
     assert line["seed"] == "-5"
+
+
+@pytest.mark.parametrize("text", ["-1", "+1", "-0.5", "-.5", "-1.", "-1e-05", "'-1"])
+def test_numbers_that_are_texts_stay_numbers(text):
+    (line,) = csv.DictReader(io.StringIO(to_csv([make_row(class_name=text)])))
+
+    assert unguarded(line["class_name"]) == line["class_name"] == text
 
 
 INTERVALS = {"resamples": 2000, "seed": 111}

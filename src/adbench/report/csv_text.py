@@ -2,7 +2,7 @@
 
 Empty: None and NaN. Floats are written as Python prints them, so they are read back to the bit; lists joined by ";".
 Every sign that would end a line is quoted, also in file names. Texts that a spreadsheet would run as a formula get an
-apostrophe in front.
+apostrophe in front; numbers with a sign stay numbers.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 _FORMULA = tuple("=+-@\t\r")
 """What a spreadsheet takes for the beginning of a formula."""
+_NUMBER = re.compile(r"[+-](\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 def csv_text(keys: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -57,4 +59,5 @@ def _cell(value: Any) -> Any:
 
 def _is_formula(text: str) -> bool:
     """Whether a formula begins here, behind as many apostrophes as there are."""
-    return text.lstrip("'")[:1] in _FORMULA
+    text = text.lstrip("'")
+    return text[:1] in _FORMULA and not _NUMBER.fullmatch(text)
