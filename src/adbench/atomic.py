@@ -35,16 +35,32 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
-        temporary.open("xb").close()
-        try:
-            yield temporary
-            _settle(temporary)
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with _temporary(path.parent) as temporary:
+            try:
+                yield temporary
+                _settle(temporary)
+                os.replace(temporary, path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
         _settle(path.parent)
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path) -> Iterator[Path]:
+    """Yield a new file, locked meanwhile: that tells it from those whose writer was killed."""
+    while True:
+        path = folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+        with path.open("xb") as file:
+            if fcntl is None:
+                file.close()  # an open one cannot be moved there
+            else:
+                with _where_supported():
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                if os.fstat(file.fileno()).st_nlink == 0:  # taken for abandoned before it was locked
+                    continue
+            yield path
+            return
 
 
 @contextlib.contextmanager
@@ -118,7 +134,12 @@ def is_temporary(path: Path) -> bool:
     return path.name.startswith(_PREFIX) and path.name.endswith(_SUFFIX)
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files that a killed process left in `folder`. Only for who holds it alone."""
+def sweep(folder: Path, *, alone: bool = False) -> None:
+    """Remove the temporary files that killed processes left in `folder`; `alone`: nobody else may write there."""
     for stale in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
-        stale.unlink(missing_ok=True)
+        if alone:
+            stale.unlink(missing_ok=True)
+        elif fcntl is not None:
+            with contextlib.suppress(OSError), stale.open("ab") as file:  # refused where its writer lives
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stale.unlink()

@@ -169,3 +169,28 @@ def test_the_folder_is_not_looked_through_for_every_image(tmp_path, monkeypatch)
 
     assert len(list((tmp_path / "f").glob("*/*.safetensors"))) == len(data.samples)
     assert len(looks) == 2  # whether there is room for all, and what else is there
+
+
+def test_a_full_folder_is_not_looked_through_for_every_image_either(tmp_path, monkeypatch):
+    data = EvalData(name="tiny", samples=write_dataset(tmp_path / "tiny"))
+    other = tmp_path / "f" / "other"
+    other.mkdir(parents=True)
+    (other / "cache.json").write_text("{}")
+    kept = [other / f"{number:024x}.safetensors" for number in range(1024)]
+    for number, file in enumerate(kept):
+        file.write_bytes(bytes(1024))
+        os.utime(file, (number, number))
+    used, looks, files = kept[1], [], FeatureFolder._files
+    monkeypatch.setattr(FeatureFolder, "_files", lambda folder: looks.append(1) or files(folder))
+    make_room = FeatureFolder._make_room
+    monkeypatch.setattr(FeatureFolder, "_make_room", lambda *given: (make_room(*given), used.touch()))
+
+    settings = EvalSettings(batch_size=1, feature_cache=str(tmp_path / "f"), feature_cache_mib=1)
+    evaluate(build_method(), data, settings, device=CPU)
+
+    assert len(looks) == 2
+    assert len(list((tmp_path / "f").glob("tiny-*/*.safetensors"))) == len(data.samples)
+    assert sum(file.stat().st_size for file in (tmp_path / "f").glob("*/*.safetensors")) < (1 << 20) + 16 * 1024
+    assert not kept[0].exists()
+    assert used.exists()
+    assert kept[-1].exists()

@@ -64,6 +64,17 @@ def test_an_edited_plug_in_never_meets_the_pixels_of_its_earlier_self(tmp_path):
     assert len(list((tmp_path / "images").glob("*.npy"))) == len(data.classes)  # those of the earlier self are gone
 
 
+def test_what_a_killed_writer_left_makes_room(tmp_path):
+    data = EvalData(name="tiny", samples=write_dataset(tmp_path / "tiny"))
+    for name in ("images", "features"):
+        evaluate(build_method(), data, EvalSettings(**{f"{name[:-1]}_cache": str(tmp_path / name)}), device=CPU)
+        first, *_ = [file for file in sorted((tmp_path / name).rglob("*")) if file.suffix in (".npy", ".safetensors")]
+        left = first.rename(first.with_name(".adbench.0123456789abcdef.tmp"))
+        evaluate(build_method(), data, EvalSettings(**{f"{name[:-1]}_cache": str(tmp_path / name)}), device=CPU)
+        assert first.exists()
+        assert not left.exists()
+
+
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
     data = EvalData(name="tiny", samples=write_dataset(tmp_path / "tiny"))
     monkeypatch.setattr(image_caches.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))

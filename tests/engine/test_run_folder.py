@@ -104,7 +104,7 @@ def test_a_killed_write_leaves_only_a_temporary_file(tmp_path):
 def test_sweep_spares_other_files(tmp_path):
     for name in ("kept.tmp", ".kept", ".letter.tmp", ".weights.json.x1.tmp"):
         write_text(tmp_path / name, "")
-    sweep(tmp_path)
+    sweep(tmp_path, alone=True)
 
     assert len(list(tmp_path.iterdir())) == 4
 

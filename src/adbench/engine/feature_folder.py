@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from adbench.atomic import write_json
+from adbench.atomic import sweep, write_json
 from adbench.data.fingerprint import file_hashes, mark
 from adbench.data.sample import Batch, Sample
 from adbench.engine.feature_facts import encoding_facts, facts_hash
@@ -61,6 +61,7 @@ class FeatureFolder:
         self._marks = {(sample.class_name, sample.key): mark(sample, hashes) for sample in samples}
         self._admitted = False
         self._filled = self._since = self._limit  # bytes in the folder, as known; written since it was looked through
+        self._oldest: Iterator[tuple[int, int, Path]] = iter(())  # what it held then
 
     def encode(self, batch: Batch, encode: Callable[[Batch], Features]) -> tuple[Features, float]:
         """What `encode`, the method's, gives, and the seconds that it takes, or took when these were encoded."""
@@ -93,7 +94,8 @@ class FeatureFolder:
         """Say how much there will be. Raises UserError where there is no room."""
         what = f"{n_bytes / 1e6:,.0f} MB of features of {len(self._marks)} images"
         try:
-            self._top.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            sweep(self._folder)
             room = shutil.disk_usage(self._top).free + sum(size for _, size, _ in self._files())
         except OSError as error:
             raise UserError(f"the features cannot be written: {error}", where=str(self._top), hint=_HINT) from error
@@ -108,17 +110,19 @@ class FeatureFolder:
     def _make_room(self, n_bytes: int) -> None:
         """Remove what was used longest ago until so many bytes more are within the limit.
 
-        Looks through the folder only where that may be needed: there can be a file per image.
+        Looks through the folder only now and then: there can be a file per image.
         """
         self._filled, self._since = self._filled + n_bytes, self._since + n_bytes
-        if self._filled <= self._limit and self._since <= self._limit // _LOOKS:
-            return
-        files = sorted(self._files())
-        self._filled, self._since = n_bytes + sum(size for _, size, _ in files), 0
-        for _, size, path in files:
-            if self._filled <= self._limit:
-                return
-            path.unlink(missing_ok=True)
+        if self._since > self._limit // _LOOKS:
+            files = sorted(self._files())
+            self._oldest = iter(files)
+            self._filled, self._since = n_bytes + sum(size for _, size, _ in files), 0
+        while self._filled > self._limit and (file := next(self._oldest, None)):
+            used, size, path = file
+            with contextlib.suppress(FileNotFoundError):  # another process has removed it
+                if path.stat().st_mtime_ns > used:  # and is not among the oldest any more
+                    continue
+                path.unlink()
             self._filled -= size
 
     def _files(self) -> Iterator[tuple[int, int, Path]]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 
+from adbench.atomic import sweep
 from adbench.data.image_cache import ImageCache, ImageCaches
 from adbench.data.loading import has_masks, make_loader
 from adbench.data.sample import Sample
@@ -103,6 +104,7 @@ def _admit(
     what = f"{n_images} images of {len(caches)} classes take {n_bytes / 1e6:,.0f} MB in {folder}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise UserError(f"the image cache cannot be written: {error}", where=_asked(settings)) from error

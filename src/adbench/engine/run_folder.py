@@ -165,7 +165,7 @@ class RunFolder:
             _lock(file, self.path)
             inner = ((self.path / name).glob("**/") for name in _WITH_TEMPORARY_FILES)
             for folder in (self.path, *itertools.chain(*inner)):
-                sweep(folder)
+                sweep(folder, alone=True)
             yield
 
     def _check(self, wanted: dict[str, Any]) -> None:
