@@ -24,5 +24,5 @@ TRAINED = [name for name in methods.names() if methods.method_class(name).superv
 
 def small_settings(name: str, **where_known: Any) -> dict[str, Any]:
     """The settings of a method, with those of `where_known` that it knows."""
-    known = methods.method_class(name).hyperparameter_names()
+    known = methods.method_class(name).hyperparameter_defaults()
     return _SMALL.get(name, {}).get("settings", {}) | {k: v for k, v in where_known.items() if k in known}

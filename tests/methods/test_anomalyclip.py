@@ -184,7 +184,7 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content):
 def test_every_setting_is_remembered_and_builds_the_same_method():
     method, batch = make_method(variant="paper", gaussian_sigma=1.0, lambda_local=2.0), make_batch()
     remembered = hyperparameters(method)
-    assert set(remembered) == set(type(method).hyperparameter_names())
+    assert set(remembered) == set(type(method).hyperparameter_defaults())
     again = build("anomalyclip", make_tiny_clip(), **remembered)
     again.load_learnable_state(method.learnable_state())
     assert torch.equal(again.predict(batch).maps, method.predict(batch).maps)

@@ -256,7 +256,7 @@ def test_checkpoint_of_other_prompts_or_backbone_is_refused_whole(tmp_path, clip
 def test_every_setting_is_remembered_and_builds_the_same_method():
     method, batch = make_method(variant="paper", gaussian_sigma=1.0, ortho_weight=0.3), make_batch()
     remembered = hyperparameters(method)
-    assert set(remembered) == set(type(method).hyperparameter_names())
+    assert set(remembered) == set(type(method).hyperparameter_defaults())
     again = build("faprompt", make_tiny_clip(), **remembered)
     again.load_learnable_state(method.learnable_state())
     assert torch.equal(again.predict(batch).maps, method.predict(batch).maps)

@@ -26,7 +26,7 @@ JUNK: list[Any] = ["abc", "no", math.nan, math.inf, -3, 1.5, 0, 1, True, None, [
 
 def hyperparameters() -> Iterator[tuple[str, str]]:
     for name in methods.names():
-        for key in methods.method_class(name).hyperparameter_names():
+        for key in methods.method_class(name).hyperparameter_defaults():
             yield name, key
 
 
@@ -79,7 +79,7 @@ def test_every_hyperparameter_is_annotated() -> None:
     for name in methods.names():
         cls = methods.method_class(name)
         hints = typing.get_type_hints(cls.settings_class or cls.__init__, include_extras=True)
-        assert set(cls.hyperparameter_names()) <= set(hints)
+        assert set(cls.hyperparameter_defaults()) <= set(hints)
 
 
 @pytest.fixture(scope="module")

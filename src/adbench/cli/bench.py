@@ -179,7 +179,7 @@ def _settings(case: Overrides, chosen: type[Method]) -> tuple[EvalConfig, TrainC
     shared = [override for key, override in case.by_key.items() if key.startswith(("method", "clip", "support."))]
     shared.append(setting("data", DATA[chosen.supervision][0]))
     shared.append(setting("seed", case.read("seed", NonNegativeInt, 111)))
-    if chosen.fits and "epochs" in chosen.hyperparameter_names() and "method.epochs" not in case:
+    if chosen.fits and "epochs" in chosen.hyperparameter_defaults() and "method.epochs" not in case:
         shared.append(setting("method.epochs", 1))  # speed is that of any other number
     measured = {"batch_size": case.read("batch_size", PositiveInt, 1), "amp": str(case.get("amp", "off"))}
 

@@ -45,7 +45,7 @@ def check_facts(subject: Subject) -> str:
             json.dumps(value)
         except (TypeError, ValueError) as error:
             raise Broken(f"{what} cannot be kept as JSON: {error}") from error
-    unknown = set(method.scoring_only) - set(subject.cls.hyperparameter_names())
+    unknown = set(method.scoring_only) - set(subject.cls.hyperparameter_defaults())
     if unknown:
         raise Broken(f"scoring_only names {sorted(unknown)[0]}, which is no setting")
     for stage in method.training_stages or ("",):
@@ -55,7 +55,7 @@ def check_facts(subject: Subject) -> str:
         if sorted(grouped) != sorted(learnable):
             odd = sorted({*learnable} ^ {*grouped}) or ["one of them, twice"]
             raise Broken(f"parameter_groups and learnable_parameters differ in {odd[0]}")
-    return f"{len(subject.cls.hyperparameter_names())} settings"
+    return f"{len(subject.cls.hyperparameter_defaults())} settings"
 
 
 def check_loss(subject: Subject) -> str:

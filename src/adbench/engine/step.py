@@ -26,7 +26,7 @@ from adbench.errors import NotFinite, UserError
 from adbench.methods.base import Features, Method
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """What every part of a training works with.
 

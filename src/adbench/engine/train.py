@@ -89,7 +89,17 @@ def train(
     check_ranks(method)
     check_stages(method, settings)
     record = training_record(method, data, settings, validation)
-    job = Job(method, data, settings, run, device, validation, reporter, painter, record)
+    job = Job(
+        method=method,
+        data=data,
+        settings=settings,
+        run=run,
+        device=device,
+        validation=validation,
+        reporter=reporter,
+        painter=painter,
+        record=record,
+    )
     with run.locked() if ranks.is_first() else contextlib.nullcontext():
         if ranks.is_first() and not resume:
             clear(run)

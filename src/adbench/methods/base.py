@@ -165,13 +165,8 @@ class Method(nn.Module, ABC):
         return check_arguments(cls if cls.settings_class is None else cls.settings_class, values, "method")
 
     @classmethod
-    def hyperparameter_names(cls) -> list[str]:
-        """The hyperparameters: fields of `settings_class`, else keyword arguments of the constructor."""
-        return list(cls.hyperparameter_defaults())
-
-    @classmethod
     def hyperparameter_defaults(cls) -> dict[str, Any]:
-        """The hyperparameters with their defaults."""
+        """The hyperparameters with their defaults: fields of `settings_class`, else keywords of the constructor."""
         if cls.settings_class is not None:
             blank = cls.settings_class()
             return {field.name: getattr(blank, field.name) for field in dataclasses.fields(blank)}

@@ -120,7 +120,7 @@ def zero_shot_case(
     infer, forward  compute with the method and a batch; forward as in `adam_steps`
     """
     settings = case["hyperparameters"]
-    known = method_class(case["method"]).hyperparameter_names()
+    known = method_class(case["method"]).hyperparameter_defaults()
     given = {key: value for key, value in settings.items() if key in known}
     method = case_method(case, tensors, given, wrap=lambda state: {"prompt_learner": state})
     if case["kind"] == "infer":

@@ -23,7 +23,7 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict
     """Compute a case of kind infer (a class at a time), train_text or train_image."""
     settings = case["hyperparameters"]
     stage = case["kind"].removeprefix("train_")
-    given = {key: value for key, value in settings.items() if key in AaClip.hyperparameter_names()}
+    given = {key: value for key, value in settings.items() if key in AaClip.hyperparameter_defaults()}
     given |= {"class_phrases": case["class_phrases"]}
     method = case_method(case, tensors, given, wrap=_parts)
     assert isinstance(method, AaClip)

@@ -32,7 +32,7 @@ def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Arra
     image, as upstream does.
     """
     settings = case["hyperparameters"]
-    given = {key: settings[key] for key in AdaClip.hyperparameter_names() if key in settings}
+    given = {key: settings[key] for key in AdaClip.hyperparameter_defaults() if key in settings}
     method = case_method(case, tensors, {**given, "kmeans_stream": "running"})
     assert isinstance(method, AdaClip)
     (batch,) = case_batches(case, tensors)

@@ -45,7 +45,7 @@ def _method(case: Mapping[str, Any], tensors: Arrays, dtype: torch.dtype) -> InC
         settings |= dict.fromkeys(
             ("image_loss", "final_loss"), "bce" if loss in ("bce", "binary_cross_entropy") else "focal"
         )
-    known = InCtrl.hyperparameter_names()
+    known = InCtrl.hyperparameter_defaults()
     method = case_method(case, tensors, {key: value for key, value in settings.items() if key in known})
     assert isinstance(method, InCtrl)
     method.clip.to(dtype)

@@ -23,7 +23,7 @@ _SHOWN = 2
 def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Compute a case: encoded in its batches, related as one set in the subsets that it gives."""
     settings = case["hyperparameters"]
-    known = MuSc.hyperparameter_names()
+    known = MuSc.hyperparameter_defaults()
     method = case_method(case, tensors, {key: value for key, value in settings.items() if key in known})
     assert isinstance(method, MuSc)
     batches = case_batches(case, tensors, case.get("batch_size"))

@@ -59,7 +59,7 @@ def _arrays(values: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 def _method(case: Mapping[str, Any], tensors: Arrays) -> PromptAd:
     """The case's method; its tensors come in the channel order of the loop that they belong to."""
     settings = case["hyperparameters"]
-    known = {key: settings[key] for key in PromptAd.hyperparameter_names() if key in settings}
+    known = {key: settings[key] for key in PromptAd.hyperparameter_defaults() if key in settings}
     known |= {"task": settings.get("task", "cls"), "suffixes": "own", "test_channel_order": "rgb"}
     method = build("promptad", case_clip(case, tensors), **known)
     assert isinstance(method, PromptAd)

@@ -22,7 +22,7 @@ Tensors = dict[str, Tensor]
 def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Compute a case of kind infer (all images as one batch) or train."""
     settings = case["hyperparameters"]
-    given = {key: value for key, value in settings.items() if key in VisualAd.hyperparameter_names()}
+    given = {key: value for key, value in settings.items() if key in VisualAd.hyperparameter_defaults()}
     method = case_method(case, tensors, given, wrap=nested)
     assert isinstance(method, VisualAd)
     if case["kind"] == "infer":

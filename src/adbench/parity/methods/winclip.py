@@ -18,7 +18,7 @@ from adbench.parity.from_case import case_batches, case_method, given
 def run_case(case: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Compute a case, all its images as one batch; with `input/reference_images` it is a few-shot one."""
     settings = case["hyperparameters"]
-    known = WinClip.hyperparameter_names()
+    known = WinClip.hyperparameter_defaults()
     method = case_method(case, tensors, {key: value for key, value in settings.items() if key in known})
     assert isinstance(method, WinClip)
     (batch,) = case_batches(case, tensors)
