@@ -14,6 +14,7 @@ from types import ModuleType
 
 from adbench import launch
 from adbench.cli.clash import check_distribution
+from adbench.cli.processor import suit_processor
 from adbench.errors import UserError, from_system, unknown
 from adbench.interrupts import watched, with_advice
 
@@ -148,9 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     overrides = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in overrides
     overrides = [word for word in overrides if word != "--debug"]
-    # torch and scikit-learn each bring OpenMP threads of their own. Waiting busily, those of one starve the other's:
-    # k-means between two passes of the towers becomes ten times as slow. Read when the libraries load.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    suit_processor()
     try:
         with watched():
             check_distribution()
