@@ -60,6 +60,16 @@ def test_the_rate_is_without_the_first_batch(monkeypatch):
     ]
 
 
+def test_the_rate_at_the_end_is_that_of_all_the_work(monkeypatch):
+    times = iter([0.0, 4.0, 4.5])  # a method that scores a set together has done nearly all before the first batch
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
+    stream = io.StringIO()
+    with Lines(stream).track("predict", 20, done=2) as advance:
+        advance(8, {})
+        advance(10, {})
+    assert stream.getvalue() == "predict  20/20  4.0/s\n"
+
+
 def test_a_log_gets_no_closing_line_where_the_caller_says_it():
     stream = io.StringIO()
     with Lines(stream).track("epoch 1/2", 1, closing=False) as advance:

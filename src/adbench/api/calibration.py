@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,13 +35,14 @@ def scores_in_order(
     """
     scores: list[NormalScore | None] = []
 
-    def take(result: NormalScore | UserError) -> None:
-        if isinstance(result, UserError):
-            if broken is None:
-                raise result
-            broken(result)
-        scores.append(None if isinstance(result, UserError) else result)
-        progress(1)
+    def take(results: Sequence[NormalScore | UserError]) -> None:
+        for result in results:
+            if isinstance(result, UserError):
+                if broken is None:
+                    raise result
+                broken(result)
+            scores.append(None if isinstance(result, UserError) else result)
+        progress(len(results))
 
     in_rounds(_without_maps(mine), size, n, take)
     return scores

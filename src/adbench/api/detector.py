@@ -136,8 +136,8 @@ class Detector:
 
         normals     normal pictures that the method has not been fitted to, taken like those to come; copies count once
         confidence  that the rate holds for this very threshold; "average": it holds on average over calibrations
-        progress    called with the number of pictures after each; `broken` with the error of each that cannot be read
-                    and is left out (None: the first is raised)
+        progress    called with the number of pictures after each batch; `broken` with the error of each that cannot be
+                    read and is left out (None: the first is raised)
         See `adbench.metrics.conformal` for what this promises. `save_thresholds` keeps it. Raises UserError where there
         are too few pictures (how many it takes), where support or training pictures are among them, and for a
         transductive method.

@@ -225,18 +225,17 @@ def _predict(task: _Task, folder: Path | None, reporter: Reporter) -> _Tally:
             reporter.say(f"{len(paths) - len(pending)} of {len(paths)} pictures were scored before")
         advance = stack.enter_context(reporter.track("predict", len(paths), done=len(paths) - len(pending)))
 
-        def take(outcome: tuple[str, ImagePrediction | UserError]) -> None:
-            path, result = outcome
-            if path not in pending or not ranks.is_first():
-                return
-            if isinstance(result, UserError):
-                tally.broken += 1
-                reporter.say(f"skipped      {result}")
-            else:
-                tally.scored += 1
-                tally.anomalous += bool(result.is_anomalous)
-            _keep_row(task, path, result, table)
-            advance(1, {})
+        def take(outcomes: Sequence[tuple[str, ImagePrediction | UserError]]) -> None:
+            new = [outcome for outcome in outcomes if outcome[0] in pending] if ranks.is_first() else []
+            for path, result in new:
+                if isinstance(result, UserError):
+                    tally.broken += 1
+                    reporter.say(f"skipped      {result}")
+                else:
+                    tally.scored += 1
+                    tally.anomalous += bool(result.is_anomalous)
+                _keep_row(task, path, result, table)
+            advance(len(new), {})
 
         in_rounds(_outcomes(task, dealt(due, size), pending, folder), size, len(due), take)
     return tally

@@ -62,9 +62,13 @@ class Lines:
 
     @contextlib.contextmanager
     def track(self, label: str, total: int, *, done: int = 0, closing: bool = True) -> Iterator[Advance]:
-        """Print how far it is now and then. The first call, which also prepares things, tells nothing of the rate."""
-        start = printed = time.monotonic()
-        first, is_warm = done, False
+        """Print how far it is now and then, and at the end at what rate in all.
+
+        The first call, which also prepares things, tells nothing of the time that is left.
+        """
+        begin = start = printed = time.monotonic()
+        before = first = done
+        is_warm = False
 
         def advance(count: int, values: Mapping[str, float]) -> None:
             nonlocal done, printed, start, first, is_warm
@@ -72,7 +76,8 @@ class Lines:
             now = time.monotonic()
             if closing if done >= total else now - printed >= LINE_SECONDS:
                 printed = now
-                rate = (done - first) / max(now - start, 1e-9)
+                n, seconds = (done - first, now - start) if done < total else (done - before, now - begin)
+                rate = n / max(seconds, 1e-9)
                 shown = "".join(f"  {name} {value:.4g}" for name, value in values.items())
                 left = f"  {duration((total - done) / rate)} left" if done < total and is_warm and rate > 0 else ""
                 self.say(f"{label}  {done}/{total}  {rate:.1f}/s{left}{shown}")

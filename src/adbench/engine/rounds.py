@@ -27,9 +27,10 @@ def dealt(things: Sequence[_T], size: int, turn: int | None = None) -> list[_T]:
     return [thing for batch in batches_of(things, size)[first :: ranks.count()] for thing in batch]
 
 
-def in_rounds(mine: Iterable[_T], size: int, n: int, take: Callable[[_T], object]) -> None:
-    """Call `take` on all ranks with what has come of each of `n` things, in order: a batch of each rank a round.
+def in_rounds(mine: Iterable[_T], size: int, n: int, take: Callable[[Sequence[_T]], object]) -> None:
+    """Call `take` on all ranks with what has come of the things of a round, in order: a batch of each rank a round.
 
+    n     how many things there are in all
     mine  what comes of the things that were `dealt` to this rank in batches of `size`; computed here, a round at a time
     Of several ranks, a signal to one stops all after the round that it came in (Interrupted).
     """
@@ -37,8 +38,6 @@ def in_rounds(mine: Iterable[_T], size: int, n: int, take: Callable[[_T], object
     with deferred() if ranks.count() > 1 else contextlib.nullcontext():
         for _ in range(-(-n_batches // ranks.count())):
             told = ranks.gather((list(islice(results, size)), waiting()))
-            for batch, _ in told:
-                for result in batch:
-                    take(result)
+            take([result for batch, _ in told for result in batch])
             if signal := next((number for _, number in told if number is not None), None):
                 raise Interrupted(signal)
