@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from unittest import mock
@@ -17,7 +19,9 @@ from adbench.engine.evaluate import evaluate
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import EvalData, EvalSettings
 from adbench.errors import UserError
+from adbench.interrupts import Interrupted, watched
 from adbench.report.heatmaps import paint
+from engine.signalled import heeding_signals
 from engine.tiny_engine import TinyMethod, fake_clip, write_dataset
 
 CPU = torch.device("cpu")
@@ -100,6 +104,20 @@ def test_what_was_given_is_done_before_an_interruption_goes_on():
     done = []
     with pytest.raises(KeyboardInterrupt):
         loop(2, lambda: (time.sleep(0.05), done.append(1)), end=KeyboardInterrupt())
+    assert done == [1]
+
+
+def test_a_signal_while_the_end_waits_lets_the_rest_be_done():
+    done = []
+
+    def late():
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        done.append(1)
+
+    with heeding_signals(), watched(), pytest.raises(Interrupted):
+        loop(1, late)
     assert done == [1]
 
 

@@ -7,12 +7,15 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
+from adbench.interrupts import deferred
+
 
 class Behind:
     """Calls that are made in the order in which they are given, while who gives them goes on. Use it with `with`.
 
     At most `room` of them are under way: who gives another one waits. The first error ends the work: the next `give`
-    raises it, or the end of the `with`, which waits for all calls, also after Ctrl-C or an error of the loop's own.
+    raises it, or the end of the `with`, which waits for all calls, also after an error of the loop's own, and after a
+    Ctrl-C that comes before or meanwhile.
     """
 
     def __init__(self, room: int) -> None:
@@ -38,8 +41,9 @@ class Behind:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._thread is not None:
-            self._calls.put(None)
-            self._thread.join()
+            with deferred():
+                self._calls.put(None)
+                self._thread.join()
         # Of two errors, this one came first: it is of something that was given before the loop failed.
         if self._error is not None and self._error is not error and not isinstance(error, KeyboardInterrupt):
             raise self._error
