@@ -52,6 +52,15 @@ def test_predictions_share_a_scale_and_outline_their_threshold(tmp_path):
     assert panels[1][edge].max() < 150
 
 
+def test_captions_of_predictions_are_whole(tmp_path):
+    said = ["anomalous", "score -0.001234", "threshold -0.005678"]
+    for number, size in enumerate([(200, 200), (1, 500), (900, 3)]):
+        place = tmp_path / f"{number}.jpg"
+        write_overlay(Image.new("RGB", size), np.zeros(size[::-1], np.float32), place, said, "a.png", None)
+        with Image.open(place) as panel:
+            assert np.asarray(panel)[: panel.height // 25, -3:].min() > 225  # nothing reaches the edge
+
+
 def test_overlays_are_named_after_pictures_where_that_tells_them_apart():
     names = overlay_names(["000.png", "deep/000.png", "a.jpg", "a.png", "b.c.png"])
     assert list(names.values()) == ["000", "deep/000", "a.jpg", "a.png", "b.c"]

@@ -74,7 +74,9 @@ def _panel(
     size = max(12, round(FONT / PAGE * 3.3 * side))
     gap, head = size // 3, 3 * size
     bar = _colour_bar(limits, threshold, max(image.height, 5 * size), size)
-    width = max((image.width + gap) * len(parts) + bar.width, 28 * size)
+    font = ImageFont.load_default(size)
+    said = round(sum(font.getlength(text) + 1.5 * size for text, _ in texts))
+    width = max((image.width + gap) * len(parts) + bar.width, 28 * size, said)
     panel = Image.new("RGB", (width, head + bar.height), "white")
     _write_caption(ImageDraw.Draw(panel), texts, name, width, size)
     for index, part in enumerate(parts):
