@@ -122,6 +122,19 @@ def test_pictures_of_all_kinds(folder: Path) -> None:
     assert np.load("out/maps/phone.jpg.npy").shape == (64, 32)  # upright, as it is looked at
 
 
+def test_pictures_that_are_not_taken_are_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "in").mkdir()
+    (folder / "in" / "0.heic").write_bytes(b"x")
+    assert main([*PLAIN, "input=in", "out=out"]) == 2
+    assert "there are no pictures: 1 picture is of a format that is not read (.heic" in capsys.readouterr().err
+    save(folder / "in" / "1.avif")
+    (folder / "in" / "2.dng").write_bytes(b"x")
+    assert main([*PLAIN, "input=in", "out=out"]) == 0
+    said = capsys.readouterr().err
+    assert "left out     2 pictures are of formats that are not read (.dng, .heic; save them" in said
+    assert "1 pictures scored" in said
+
+
 def test_broken_files_are_named_and_skipped(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(4):
         save(folder / "in" / f"{number}.png", number)

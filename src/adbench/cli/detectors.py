@@ -112,8 +112,6 @@ def support_pictures(overrides: Overrides, detector: Detector, class_name: str) 
 
     Raises UserError where the method takes none, or cannot do without.
     """
-    from adbench.data.inputs import name_pictures
-
     method, path = detector.method, overrides.get("support.path")
     if path is None:
         if method.needs_support and not method.remembers(class_name):
@@ -127,21 +125,30 @@ def support_pictures(overrides: Overrides, detector: Detector, class_name: str) 
         raise UserError(f"method {method.name} takes no support pictures", where=word, hint="leave it out")
     if method.fits and method.memory_bank:
         raise UserError("the weights were fitted to support pictures of their own", where=word, hint="leave it out")
-    return list(name_pictures(str(path), "support.path").paths)
+    return list(_named_pictures(overrides, "support.path").paths)
 
 
 def named_input(overrides: Overrides) -> NamedPictures:
     """The pictures that input names. Raises UserError where there are none."""
-    from adbench.data.inputs import name_pictures
-
     if "input" not in overrides:
         raise UserError(f"{overrides.command} needs pictures", hint="add input=FILE, FOLDER or a pattern")
-    pictures = name_pictures(str(overrides.get("input")), "input")
+    pictures = _named_pictures(overrides, "input")
     if launch.processes() == 1:
         return pictures
     from adbench.engine import ranks
 
     return ranks.broadcast(pictures)  # should the folder grow meanwhile, all have the same list
+
+
+def _named_pictures(overrides: Overrides, key: str) -> NamedPictures:
+    """The pictures that a setting names; what is left out of a folder is said."""
+    from adbench.data.inputs import name_pictures
+    from adbench.engine.progress import make_reporter
+
+    pictures = name_pictures(str(overrides.get(key)), key)
+    if pictures.unread:
+        make_reporter().say(f"left out     {pictures.unread}")
+    return pictures
 
 
 def say_detector(detector: Detector, class_name: str, reporter: Reporter) -> None:

@@ -67,7 +67,7 @@ def check_dataset(
     problems += _repeated(samples)
     known = said + notes(looked, spec.sizes)
     if not classes and spec.bundled is None:
-        known += unexplained(root, samples)
+        known += [line for line in unexplained(root, samples) if line not in known]
     return Checked(samples, list({str(problem): problem for problem in problems}.values()), known)
 
 

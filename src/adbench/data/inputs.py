@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from adbench.data.tree import images_below
+from adbench.data.tree import images_below, unread_below
 from adbench.errors import UserError
 from adbench.typed import expanded
 
@@ -17,10 +17,11 @@ RUN = "run.json"
 
 @dataclass(frozen=True)
 class NamedPictures:
-    """Paths of pictures, sorted, and the folder that they are told apart below."""
+    """Paths of pictures, sorted, the folder that they are told apart below, and what is said of others in it."""
 
     base: Path
     paths: tuple[str, ...]
+    unread: str = ""
 
     def relative(self, path: str) -> str:
         """A path below `base`, with forward slashes."""
@@ -33,8 +34,9 @@ def name_pictures(text: str, where: str) -> NamedPictures:
     A name that is there is no pattern, whatever signs are in it. Nothing is opened. Raises UserError, naming `where`
     (the setting), where there are none.
     """
-    place = expanded(text)
+    place, unread = expanded(text), ""
     if place.is_dir():
+        unread = unread_below(place)
         paths = [str(place / relative) for relative in images_below(place, ".")]
         base = place
     elif os.path.lexists(place):
@@ -48,8 +50,9 @@ def name_pictures(text: str, where: str) -> NamedPictures:
     chosen = [path for path in sorted(paths) if not _in_run(os.path.dirname(path), base, runs)]
     if not chosen:
         hint = "give a file, a folder or a pattern such as 'parts/**/*.png'"
-        raise UserError("there are no pictures", where=f"{where}={text}", hint=hint)
-    return NamedPictures(base, tuple(chosen))
+        what = f"there are no pictures: {unread}" if unread else "there are no pictures"
+        raise UserError(what, where=f"{where}={text}", hint=hint)
+    return NamedPictures(base, tuple(chosen), unread)
 
 
 def _fixed_part(pattern: Path) -> Path:

@@ -8,6 +8,11 @@ import unicodedata
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pnm"}
+    | {".avif", ".jp2"}
+)
+_UNREAD_SUFFIXES = frozenset(
+    {".heic", ".heif", ".hif", ".jxl", ".tga", ".pcx", ".psd", ".exr", ".hdr", ".dcm", ".dng", ".cr2", ".cr3", ".nef"}
+    | {".arw", ".raf", ".orf", ".rw2"}
 )
 _WORD = r"(?:masks?|labels?|gt|ground[-_. ]?truth|segmentation|seg|annotations?)"
 _AS_SUFFIX = re.compile(rf"(.+?)[-_. ]{_WORD}(?:[-_. ]?(\d+))?")
@@ -75,3 +80,8 @@ def tokens(stem: str) -> tuple[str, ...]:
 def is_image(name: str) -> bool:
     """Whether the name ends as those of image files do."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def is_unread_picture(name: str) -> bool:
+    """Whether the name ends as those of pictures do that are not read: of phones, cameras and image editors."""
+    return os.path.splitext(name)[1].lower() in _UNREAD_SUFFIXES

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from adbench.data.stems import composed, folded, is_image, plain
+from adbench.data.stems import composed, folded, is_image, is_unread_picture, plain
 from adbench.errors import UserError, unknown
 
 DEPTH = 4
@@ -145,6 +145,23 @@ def images_below(root: Path, folder: str, depth: int = _DEEPEST) -> list[str]:
     here = listing(root / folder)
     inner = [path for name in here.folders for path in images_below(root, f"{folder}/{name}", depth - 1)]
     return sorted([*(f"{folder}/{name}" for name in here.images), *inner])
+
+
+def files_below(root: Path) -> Iterator[Path]:
+    """All files in a folder and in the folders in it, sorted within each; hidden ones are left out."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+
+
+def unread_below(root: Path) -> str:
+    """How many pictures below `root` are of formats that are not read, in words; "" where there are none."""
+    unread = [path for path in files_below(root) if is_unread_picture(path.name)]
+    if not unread:
+        return ""
+    n, kinds = len(unread), ", ".join(sorted({path.suffix.lower() for path in unread}))
+    are = "picture is of a format that is" if n == 1 else "pictures are of formats that are"
+    return f"{n} {are} not read ({kinds}; save them as PNG or JPEG), first {unread[0].relative_to(root)}"
 
 
 def archives(folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ from adbench.data.reading import MAX_MEGAPIXELS, OWN_READING_QUIRKS, MaskThresho
 from adbench.data.sample import Sample
 from adbench.data.stems import plain
 from adbench.data.survey import Entry, Fault, Note, guarded
-from adbench.data.tree import archives, images_below, join, listing, mask_files, select, through
+from adbench.data.tree import archives, images_below, join, listing, mask_files, select, through, unread_below
 from adbench.errors import UserError
 from adbench.typed import PositiveInt
 
@@ -99,6 +99,8 @@ def index(
             yield Fault(name, kinds)
         else:
             yield from guarded(name, _class(root, name, kinds, reading))
+    if unread := unread_below(root):
+        yield Note(unread, in_rows=True)
     yield from (
         Note(f"{name} is not unpacked: no part of these results", in_rows=True) for name in _packed(root, kinds_of)
     )
@@ -220,4 +222,5 @@ def _found(root: Path) -> str:
     here = listing(root)
     shown = ", ".join(here.folders[:6]) + (", ..." if len(here.folders) > 6 else "")
     folders = f"the folders {shown}" if here.folders else "no folders"
-    return f"cannot tell normal from abnormal images: found {folders} and {len(here.images)} images beside them"
+    unread = f"; {said}" if (said := unread_below(root)) else ""
+    return f"cannot tell normal from abnormal images: found {folders} and {len(here.images)} images beside them{unread}"
