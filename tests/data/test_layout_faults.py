@@ -100,6 +100,15 @@ FAULTS = {
 }
 
 
+def test_a_link_that_leads_back_to_itself_is_named(tmp_path: Path, draw: Callable[..., Path]) -> None:
+    case = Tree("", "ksdd2", ["train/1.png", "test/3.png"], [], masks=["train/1_GT.png", "test/3_GT.png"])
+    root = plant(case, tmp_path, draw)
+    (root / "test/3.png").unlink()
+    (root / "test/3.png").symlink_to("3.png")
+    with pytest.raises(UserError, match=r"image file is a link that leads nowhere .*test/3\.png, to 3\.png"):
+        catalogue.get("ksdd2").index(root)
+
+
 @pytest.mark.parametrize("what", FAULTS)
 def test_unclear_trees_are_refused(tmp_path: Path, draw: Callable[..., Path], what: str) -> None:
     case, message = FAULTS[what]

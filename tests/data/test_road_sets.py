@@ -117,9 +117,10 @@ def test_road_anomaly_faults_are_named(tmp_path: Path) -> None:
     (tmp_path / "frame_list.json").write_text('["a.jpg", "b.jpg"]')
     with pytest.raises(UserError, match=r"missing, first 'frames/b\.jpg'"):
         index("road_anomaly19", tmp_path)
-    (tmp_path / "frame_list.json").write_text("[")
-    with pytest.raises(UserError, match="cannot be read"):
-        index("road_anomaly19", tmp_path)
+    for text, message in (("[", "cannot be read"), ("7", r"frame_list\.json"), ('{"a.jpg": 1}', r"frame_list\.json")):
+        (tmp_path / "frame_list.json").write_text(text)
+        with pytest.raises(UserError, match=message):
+            index("road_anomaly19", tmp_path)
 
 
 # SegmentMeIfYouCan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import pickle
 import struct
@@ -113,6 +114,26 @@ def test_pickles_that_hold_more_than_arrays_are_refused(tmp_path):
     (folder / "test_batch").write_bytes(pickle.dumps({"data": print, "labels": []}))
     with pytest.raises(UserError, match=r"holds an object of type \w+\.print"):
         catalogue.get("cifar10").index(tmp_path)
+
+
+def damaged(data):
+    """The file with another byte at one place after another."""
+    for place in range(0, 320, 3):
+        for value in (0, 40, 93, 150, 255):
+            yield data[:place] + bytes([value]) + data[place + 1 :]
+
+
+@pytest.mark.parametrize("name", ["test_batch", "t10k-images-idx3-ubyte.gz"])
+def test_damaged_files_are_read_or_named(tmp_path, name):
+    root = (
+        cifar(tmp_path, python=True) / "cifar-10-batches-py" if name == "test_batch" else mnist(tmp_path, packed=True)
+    )
+    file = root / name
+    for content in (b"]q\x00.", *damaged(file.read_bytes())):
+        file.write_bytes(content)
+        read_container.cache_clear()
+        with contextlib.suppress(UserError):
+            read_container(file)
 
 
 def test_files_that_are_cut_short_are_named(tmp_path):

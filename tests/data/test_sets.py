@@ -128,6 +128,9 @@ def test_visa_with_missing_files_or_odd_rows(visa: Path) -> None:
     (visa / "split_csv/1cls.csv").write_text(VISA_HEADER + "candle,validation,normal,a.JPG,\n")
     with pytest.raises(UserError, match=r"1cls\.csv, line 2"):
         index("visa", visa)
+    (visa / "split_csv/1cls.csv").write_text(VISA_HEADER + "\ncandle,test,bad,a.JPG,\n")
+    with pytest.raises(UserError, match=r"1cls\.csv, line 3.*normal or anomaly"):
+        index("visa", visa)
 
 
 @pytest.mark.parametrize("below", ["", "1cls"])
@@ -154,7 +157,7 @@ def test_visa_as_the_authors_script_arranges_it(tmp_path: Path, tree: Tree, belo
 
 
 @pytest.mark.parametrize("spelling", ["GroundTruth", "GroundThruth"])
-@pytest.mark.parametrize("below", ["", "data"])
+@pytest.mark.parametrize("below", ["", "data", "DATA"])
 def test_piped_both_spellings_inverted_masks_and_our_split(
     tmp_path: Path, draw: Callable[..., Path], spelling: str, below: str
 ) -> None:
@@ -215,12 +218,23 @@ def test_elpv_grades_and_split(tmp_path: Path, draw: Callable[..., Path], below:
 
 
 def test_elpv_with_an_odd_row_or_missing_image(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text("images/cell0001.png  0.0  mono\nimages/cell0002.png\n")
-    with pytest.raises(UserError, match=r"labels\.csv, line 2"):
-        index("elpv", tmp_path)
+    for row in ("images/cell0002.png", "images/cell0002.png nan mono", "images/cell0002.png 100 mono"):
+        (tmp_path / "labels.csv").write_text(f"images/cell0001.png  0.0  mono\n{row}\n")
+        with pytest.raises(UserError, match=rf"{row}.*labels\.csv, line 2"):
+            index("elpv", tmp_path)
     (tmp_path / "labels.csv").write_text("images/cell0001.png  0.0  mono\n")
     with pytest.raises(UserError, match=r"a file is missing, first 'images/cell0001\.png'"):
         index("elpv", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "table"), [("elpv", "labels.csv"), ("headct", "labels.csv"), ("visa", "split_csv/1cls.csv")]
+)
+def test_a_table_that_is_no_text_is_named(tmp_path: Path, name: str, table: str) -> None:
+    (tmp_path / table).parent.mkdir(exist_ok=True)
+    (tmp_path / table).write_bytes("größe".encode("latin-1"))
+    with pytest.raises(UserError, match=rf"the table cannot be read.*{table}"):
+        index(name, tmp_path)
 
 
 # demo

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import os
 from pathlib import Path
 from urllib.parse import unquote
 
 from adbench.data.stems import composed
+
+
+def kind_of(entry: os.DirEntry[str]) -> str | None:
+    """What an entry of a listing is or leads to: "folder", "file", or None for anything else and for nothing."""
+    with contextlib.suppress(OSError):  # a link that leads back to itself
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else None
+    return None
 
 
 class Disk:
@@ -52,7 +60,7 @@ class Disk:
         if folder not in self._folders:
             try:
                 with os.scandir(folder) as entries:
-                    names = [entry.name for entry in entries if entry.is_file() or entry.is_dir()]
+                    names = [entry.name for entry in entries if kind_of(entry)]
                 self._folders[folder] = {composed(name): name for name in names} | {name: name for name in names}
             except OSError:
                 self._folders[folder] = None

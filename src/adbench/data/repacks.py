@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from adbench.data.disk import kind_of
 from adbench.data.stems import plain
 
 ROBOFLOW = re.compile(r"\.rf\.[0-9a-f]{16,}\.")
@@ -57,9 +58,9 @@ def beside(folder: Path) -> str | None:
 def _files(folder: Path, depth: int = 4) -> Any:
     with os.scandir(folder) as scanned:
         entries = sorted((entry for entry in scanned if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    yield from (Path(entry.path) for entry in entries if entry.is_file())
+    yield from (Path(entry.path) for entry in entries if kind_of(entry) == "file")
     for entry in entries:
-        if depth > 1 and entry.is_dir():
+        if depth > 1 and kind_of(entry) == "folder":
             yield from _files(Path(entry.path), depth - 1)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from adbench.data.disk import kind_of
 from adbench.data.stems import composed, folded, is_image, is_unread_picture, plain
 from adbench.errors import UserError, unknown
 
@@ -38,7 +39,7 @@ def listing(folder: Path) -> Listing:
             for entry in entries:
                 if entry.name.startswith(".") or entry.name == "__MACOSX":
                     continue
-                if entry.is_dir():
+                if kind_of(entry) == "folder":
                     folders.append(entry.name)
                 elif is_image(entry.name):
                     images.append(entry.name)

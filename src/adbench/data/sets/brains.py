@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
+from adbench.data.csv_table import read_rows
 from adbench.data.mvtec_layout import index_class
 from adbench.data.paired_folders import arranged_layout
 from adbench.data.sample import Sample
@@ -52,19 +52,16 @@ def _table(root: Path) -> tuple[list[str], list[str]]:
     """Paths of the normal and of the anomalous images, relative to the root, in the order of the table."""
     folder = unwrapped(root, at(root, "head_ct")) if has(root, "head_ct") else ""
     sides: tuple[list[str], list[str]] = ([], [])
-    with (root / _TABLE).open(newline="", encoding="utf-8-sig") as lines:
-        rows = csv.reader(lines)
-        next(rows, None)  # the header
-        for row in rows:
-            if not row:
-                continue
-            try:
-                number, label = (int(cell) for cell in row[:2])
-                side = {0: sides[0], 1: sides[1]}[label]
-            except (ValueError, KeyError) as error:
-                where, hint = f"{root / _TABLE}, line {rows.line_num}", "expected id, label (0 or 1)"
-                raise UserError(f"a row is {','.join(row)!r}", where=where, hint=hint) from error
-            side.append(f"{folder}/{number:03d}.png" if folder else f"{number:03d}.png")
+    rows = read_rows(root / _TABLE)
+    next(rows, None)  # the header
+    for where, row in rows:
+        try:
+            number, label = (int(cell) for cell in row[:2])
+            side = {0: sides[0], 1: sides[1]}[label]
+        except (ValueError, KeyError) as error:
+            hint = "expected id, label (0 or 1)"
+            raise UserError(f"a row is {','.join(row)!r}", where=where, hint=hint) from error
+        side.append(f"{folder}/{number:03d}.png" if folder else f"{number:03d}.png")
     return sides
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
+from adbench.data.csv_table import read_rows
 from adbench.data.sample import Sample
 from adbench.data.splits import quarter_for_test
 from adbench.errors import UserError
@@ -51,7 +52,7 @@ def index(root: Path, classes: Sequence[str] | None, *, uncertain: str = "drop")
     """Index by the table; `uncertain` says what becomes of probabilities 1/3 and 2/3."""
     if uncertain not in _UNCERTAIN:
         raise UserError(f"uncertain is {uncertain!r}", where="data.uncertain", hint="choose drop or anomaly")
-    if not (root / _TABLE).is_file():
+    if (root / _CHECKOUT).is_dir():
         root = root / _CHECKOUT
     rows = _rows(root / _TABLE)
     normal = [key for key, probability in rows if probability == 0]
@@ -64,15 +65,21 @@ def index(root: Path, classes: Sequence[str] | None, *, uncertain: str = "drop")
 
 def _rows(table: Path) -> list[tuple[str, float]]:
     rows = []
-    for number, line in enumerate(table.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
+    for where, cells in read_rows(table):
         # Blanks in the released file, commas after a round trip through a spreadsheet.
-        columns = line.replace(",", " ").split()
-        try:
-            key, probability = columns[0].replace("\\", "/"), float(columns[1])
-        except (IndexError, ValueError) as error:
+        columns = " ".join(cells).split()
+        probability = _probability(columns)
+        if probability is None:
             hint = "expected image, probability, type: take the file of the release"
-            raise UserError(f"a row is {line!r}", where=f"{table}, line {number}", hint=hint) from error
-        rows.append((key, probability))
+            raise UserError(f"a row is {','.join(cells)!r}", where=where, hint=hint)
+        rows.append((columns[0].replace("\\", "/"), probability))
     return rows
+
+
+def _probability(columns: Sequence[str]) -> float | None:
+    """The probability in a row; None where there is none."""
+    try:
+        probability = float(columns[1])
+    except (IndexError, ValueError):
+        return None
+    return probability if 0 <= probability <= 1 else None

@@ -10,7 +10,7 @@ from adbench.data.masks import pair_masks
 from adbench.data.reading import Reading
 from adbench.data.sample import Sample
 from adbench.data.survey import Entry, guarded
-from adbench.data.tree import listing, named, select
+from adbench.data.tree import at, listing, named, select
 from adbench.errors import UserError
 
 # All spellings occur in the release.
@@ -84,7 +84,7 @@ def index_piped_mini(root: Path, classes: Sequence[str] | None) -> Iterator[Entr
 
 def _index(root: Path, classes: Sequence[str] | None, dataset: str) -> Iterator[Entry]:
     # Keys are relative to the folder of classes, so that both ways to give the root name the same images.
-    root = root / "data" if (root / "data").is_dir() else root
+    root = root / place if (root / (place := at(root, "data"))).is_dir() else root
     sides = {name: _sides(root / name) for name in listing(root).folders}
     for name in select(sides if classes else [name for name in sides if any(sides[name])], classes, where=root):
         if not any(sides[name]):

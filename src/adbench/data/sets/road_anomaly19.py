@@ -11,6 +11,7 @@ from adbench.data.road_layout import ROAD, register_road, road_sample
 from adbench.data.sample import Sample
 from adbench.data.tree import listing, select
 from adbench.errors import UserError
+from adbench.typed import check_value
 
 _LIST = "frame_list.json"
 _IDS = {0: 0, 1: 1, 2: 1, 255: 255}
@@ -50,8 +51,8 @@ def _images(root: Path) -> list[str]:
     if not file.is_file():
         return list(listing(root / "frames").images)
     try:
-        names = [str(name) for name in json.loads(file.read_text(encoding="utf-8"))]
-    except ValueError as error:
+        names = check_value(list[str], json.loads(file.read_text(encoding="utf-8")), str(file))
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"the list of pictures cannot be read: {error}", where=str(file), hint="get the archive again"
         ) from error

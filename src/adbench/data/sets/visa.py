@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adbench.data.catalogue import Counts, register
+from adbench.data.csv_table import read_rows
 from adbench.data.mvtec_layout import index_classes
 from adbench.data.sample import Sample
 from adbench.data.survey import Entry
@@ -71,23 +71,22 @@ def index(root: Path, classes: Sequence[str] | None) -> Iterator[Entry]:
 def _from_table(root: Path, classes: Sequence[str] | None) -> list[Sample]:
     table = root / _TABLE
     samples = []
-    with table.open(newline="", encoding="utf-8-sig") as lines:
-        rows = csv.reader(lines)
-        next(rows, None)  # the header: columns go by position, as in the authors' scripts
-        for row in rows:
-            if not row:
-                continue
-            if len(row) < 5 or row[1] not in ("train", "test"):
-                raise UserError(
-                    f"a row of the split table is {','.join(row)!r}",
-                    where=f"{table}, line {rows.line_num}",
-                    hint="expected object, split (train or test), label, image, mask: take the archive's own file",
-                )
-            name, split, label, image, mask = (cell.strip() for cell in row[:5])
-            if classes is not None and name not in classes:
-                continue
-            defect, files = "anomaly" if label == "anomaly" else None, [root / mask] if mask else []
-            samples.append(
-                Sample.below(root, image, dataset="visa", class_name=name, split=split, defect=defect, masks=files)
+    rows = read_rows(table)
+    next(rows, None)  # the header: columns go by position, as in the authors' scripts
+    for where, row in rows:
+        cells = [cell.strip() for cell in row]
+        if len(row) < 5 or cells[1] not in ("train", "test") or cells[2] not in ("normal", "anomaly"):
+            raise UserError(
+                f"a row of the split table is {','.join(row)!r}",
+                where=where,
+                hint="expected object, split (train or test), label (normal or anomaly), image, mask: take the "
+                "archive's own file",
             )
+        name, split, label, image, mask = cells[:5]
+        if classes is not None and name not in classes:
+            continue
+        defect, files = "anomaly" if label == "anomaly" else None, [root / mask] if mask else []
+        samples.append(
+            Sample.below(root, image, dataset="visa", class_name=name, split=split, defect=defect, masks=files)
+        )
     return samples
