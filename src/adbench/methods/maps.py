@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from functools import cache
 
@@ -35,7 +36,8 @@ def smooth(maps: Tensor, sigma: float, *, truncate: float = 4.0) -> Tensor:
     if sigma == 0:
         return maps
     rows, columns = (_gaussian_matrix(n, sigma, truncate, maps.dtype, maps.device) for n in maps.shape[-2:])
-    return rows @ maps @ columns.T
+    with _as_they_are(maps):
+        return rows @ maps @ columns.T
 
 
 def smoothed_patch_maps(
@@ -49,8 +51,16 @@ def smoothed_patch_maps(
         return patch_maps(values.unsqueeze(1), size, align_corners=align_corners)[:, 0]
     side = math.isqrt(values.shape[-1])
     matrix = _upsampled_gaussian(side, size, sigma, truncate, align_corners, values.dtype, values.device)
-    maps: Tensor = matrix @ values.unflatten(-1, (side, side)) @ matrix.T
+    with _as_they_are(values):
+        maps: Tensor = matrix @ values.unflatten(-1, (side, side)) @ matrix.T
     return maps
+
+
+def _as_they_are(values: Tensor) -> contextlib.AbstractContextManager[object]:
+    """No autocast inside: the 128 steps of bfloat16 between two powers of 2 are too few to rank the pixels by."""
+    kind = values.device.type
+    # Not entered in vain: a graph that is exported would hold it.
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else contextlib.nullcontext()
 
 
 @cache
@@ -90,5 +100,6 @@ def blurred(grids: Tensor, size: int, sigma: float) -> Tensor:
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     kernel = kernel / kernel.sum()
     padded = F.pad(grids.unsqueeze(1), (reach,) * 4, mode="reflect")
-    rows = F.conv2d(padded, kernel.view(1, 1, -1, 1))
-    return F.conv2d(rows, kernel.view(1, 1, 1, -1))[:, 0]
+    with _as_they_are(grids):
+        rows = F.conv2d(padded, kernel.view(1, 1, -1, 1))
+        return F.conv2d(rows, kernel.view(1, 1, 1, -1))[:, 0]
