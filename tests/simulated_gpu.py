@@ -1,13 +1,17 @@
 """A GPU that is not there: tensors that say they are on cuda:0, hold their values in memory, refuse what CUDA refuses.
 
 Inside `simulated_gpu()`, `tensor.to("cuda")` and `torch.zeros(..., device="cuda")` give such tensors. Operations that
-mix them with tensors of the host raise as on a GPU, and so does `numpy()`. Kernels are the host's: what a GPU computes,
-and how fast, this cannot show. There is no backward pass: autograd would look for the device.
+mix them with tensors of the host raise as on a GPU, and so do `numpy()` and generators of the other device. What
+`to("cpu", non_blocking=True)` gives holds nothing of use until its event, or a copy that waits, says so; pinned memory
+that changes before that is found then. `waits` lists what made the host wait. Kernels are the host's: what a GPU
+computes, and how fast, this cannot show. There is no backward pass: autograd would look for the device.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
+from collections.abc import Callable
 from unittest import mock
 
 import torch
@@ -19,6 +23,12 @@ GPU = torch.device("cuda", 0)
 _aten = torch.ops.aten
 _COPIES = {_aten._to_copy.default, _aten.copy_.default}
 _TAKE_HOST_INDICES = {_aten.index.Tensor, _aten.index_put_.default, _aten.index_put.default}
+_WAIT = {_aten._local_scalar_dense, _aten.equal, _aten.nonzero, _aten.masked_select, _aten._unique2, _aten.unique_dim}
+
+waits: list[tuple[str, str]] = []
+"""Which thread waited for the GPU in which operation, since `simulated_gpu` was entered."""
+_under_way: list[Callable[[], object]] = []
+"""The ends of copies that nobody has waited for."""
 
 
 class OnGpu(torch.Tensor):
@@ -53,10 +63,60 @@ class _Mode(TorchDispatchMode):
 
 
 class _OnHost(torch.Generator):
-    """A generator of any device."""
+    """A generator that says it is of `device`."""
 
     def __new__(cls, device="cpu"):
-        return super().__new__(cls)
+        self = super().__new__(cls)
+        self.place = torch.device(device)
+        return self
+
+
+class _Event:
+    """The end of what was begun before it was recorded."""
+
+    def __init__(self, **_):
+        self._ends = 0
+
+    def record(self, stream=None):
+        self._ends = len(_under_way)
+
+    def synchronize(self):
+        _arrive(self._ends)
+
+
+def _arrive(n=None):
+    """Let the copies end that are under way, the first `n` or all."""
+    for number, end in enumerate(_under_way[:n]):
+        _under_way[number] = bool  # done
+        end()
+    if n is None:
+        _under_way.clear()
+
+
+def _sent(source):
+    """A host tensor that has the values of `source` once the copy has ended."""
+    copied = torch.empty_like(source)
+    copied.fill_(float("nan") if copied.is_floating_point() else True)
+    values = source.clone()
+    _under_way.append(lambda: copied.copy_(values))
+    return copied
+
+
+def _watched(pinned):
+    """Pinned memory must not change while it is copied."""
+    values = pinned.clone()
+
+    def end():
+        if not torch.equal(torch.nan_to_num(values), torch.nan_to_num(pinned)):
+            raise RuntimeError("pinned memory was changed while it was copied")
+
+    _under_way.append(end)
+
+
+def _pin(tensor):
+    pinned = tensor.clone()
+    pinned.is_simulated_pinned = True
+    return pinned
 
 
 class _MadeOnHost(TorchFunctionMode):
@@ -68,10 +128,37 @@ class _MadeOnHost(TorchFunctionMode):
             index = args[1] if isinstance(args[1], tuple) else (args[1],)
             listed = tuple(torch.tensor(part) if isinstance(part, list) else part for part in index)
             args = (args[0], listed, *args[2:])
+        if func is torch.Tensor.pin_memory:
+            return _pin(args[0])
+        if func is torch.empty and kwargs.pop("pin_memory", False):
+            return _pin(func(*args, **kwargs))
+        _check_generator(args, kwargs)
         if func in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None:
             device = kwargs.pop("device")
             return func(*args, **kwargs).to(device)
         return func(*args, **kwargs)
+
+
+def _check_generator(args, kwargs):
+    generator = kwargs.get("generator")
+    if generator is not None:
+        tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
+        device = torch.device(kwargs.get("device") or (tensors[0].device if tensors else "cpu"))
+        place = getattr(generator, "place", generator.device)
+        if place.type != device.type:
+            raise RuntimeError(f"Expected a '{device.type}' device type for generator but found '{place.type}'")
+
+
+def _made_to_wait(func, args, kwargs, on_gpu):
+    """Whether the host waits for an operation on tensors of the GPU, or between the two."""
+    if func in _COPIES:
+        from_gpu = [isinstance(arg, OnGpu) for arg in args if isinstance(arg, torch.Tensor)][-1]
+        non_blocking = kwargs.get("non_blocking") or (func is _aten.copy_.default and len(args) > 2 and args[2])
+        return from_gpu != on_gpu and not non_blocking
+    if func in _TAKE_HOST_INDICES:
+        indices = [index for index in args[1] if index is not None]
+        return any(index.dtype == torch.bool or (index.dim() and not isinstance(index, OnGpu)) for index in indices)
+    return func.overloadpacket in _WAIT
 
 
 def _run(func, args, kwargs):
@@ -88,6 +175,14 @@ def _run(func, args, kwargs):
     on_gpu = bool(ours) if asked is None else torch.device(asked).type == "cuda"
     if func is _aten.copy_.default:
         on_gpu = isinstance(args[0], OnGpu)
+    if (ours or on_gpu) and _made_to_wait(func, args, kwargs, on_gpu):
+        waits.append((threading.current_thread().name, str(func)))
+        _arrive()
+    if func is _aten._to_copy.default and kwargs.get("non_blocking"):
+        if ours and not on_gpu:
+            return _sent(args[0].held.to(kwargs.get("dtype") or args[0].dtype))
+        if on_gpu and getattr(args[0], "is_simulated_pinned", False):
+            _watched(args[0])
     if asked is not None:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     args, kwargs = tree_map(lambda leaf: leaf.held if isinstance(leaf, OnGpu) else leaf, (args, kwargs))
@@ -109,10 +204,14 @@ def simulated_gpu():
     torch._C._ensureCUDADeviceGuardSet()  # where there is no driver: changing the current device does nothing
     overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # a wrapper has no storage to exchange
+    waits.clear()
+    _under_way.clear()
     try:
         with (
             mock.patch("torch.cuda._lazy_init", return_value=None),
             mock.patch("torch.Generator", _OnHost),
+            mock.patch("torch.cuda.Event", _Event),
+            mock.patch("torch.cuda.current_stream", return_value=None),
             _MadeOnHost(),
             _Mode(),
         ):

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from adbench import methods
 from adbench.engine.device import autocast, resolve_device
-from simulated_gpu import simulated_gpu
+from simulated_gpu import simulated_gpu, waits
 from small_methods import TRAINED, small_settings
 from tiny import make_batch, make_tiny_clip, make_tiny_convnext
 from tiny_vl4ad import make_scenes, make_vl4ad
@@ -97,6 +97,43 @@ def test_the_simulation_refuses_what_a_gpu_refuses():
         assert there[torch.tensor([0, 2])].shape == (2,)  # so are the host's indices
         with pytest.raises(RuntimeError, match="same device"):
             here[there.long()]
+        with pytest.raises(RuntimeError, match="Expected a 'cuda' device type for generator but found 'cpu'"):
+            torch.rand(2, generator=torch.Generator(), device=gpu)
+        assert torch.rand(2, generator=torch.Generator(gpu), device=gpu).device == gpu
+
+
+def test_the_simulation_copies_when_a_gpu_would():
+    with simulated_gpu() as gpu:
+        there, event = torch.ones(2).to(gpu), torch.cuda.Event()
+        early, late = there.to("cpu", non_blocking=True), torch.empty(0)
+        event.record(torch.cuda.current_stream(gpu))
+        late = (there + 1).to("cpu", non_blocking=True)
+        assert early.isnan().all()
+        event.synchronize()
+        assert (early.tolist(), late.isnan().all()) == ([1, 1], True)
+        pinned = torch.zeros(2).pin_memory()
+        pinned.to(gpu, non_blocking=True)
+        pinned += 1
+        with pytest.raises(RuntimeError, match="pinned memory was changed while it was copied"):
+            there.cpu()
+
+
+@pytest.mark.parametrize("name", [name for name in methods.names() if name != "vl4ad"])  # takes scenes one by one
+def test_the_host_waits_for_a_batch_and_not_for_each_of_its_images(name):
+    times = []
+    with simulated_gpu() as gpu, torch.no_grad():
+        method, batch = prepared(name, gpu)
+        method.eval()
+        if method.adapts:
+            method.adapt("bottle", batch)
+        if method.transductive:
+            method.relate("bottle", [(method.encode(batch), batch.paths)])
+        for n in (1, 1, len(batch)):  # the first time sentences are encoded
+            part = batch.rows(slice(n))
+            waits.clear()
+            method.score(method.encode(part), part)
+            times.append(len(waits))
+    assert times[2] == times[1], waits
 
 
 @pytest.mark.parametrize("device", PLACES)

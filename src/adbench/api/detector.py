@@ -21,7 +21,7 @@ from adbench.data.support import listing_sha256
 from adbench.engine import ranks
 from adbench.engine.borrowed import borrowed
 from adbench.engine.class_features import Encoded, EncodedClass
-from adbench.engine.device import resolve_device
+from adbench.engine.device import resolve_device, to_host
 from adbench.engine.rounds import dealt
 from adbench.engine.settings import EvalSettings
 from adbench.engine.thresholds import (
@@ -267,6 +267,7 @@ class Detector:
 
     def _per_picture(self, batch: Batch, prediction: Prediction) -> Iterator[ImagePrediction]:
         assert batch.sizes is not None  # as `_batch` makes it
+        prediction, _ = to_host(prediction, batch)()  # waits once, not for each picture
         for number, size in enumerate(batch.sizes):
             map_ = None if prediction.maps is None else prediction.maps[number]
             if prediction.scores is None and map_ is None:

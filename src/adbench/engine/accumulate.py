@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import torch
@@ -14,7 +14,7 @@ from adbench.engine.adapt import MemoryBank
 from adbench.engine.behind import Behind
 from adbench.engine.borrowed import borrowed
 from adbench.engine.class_features import Encoded, encoded, relate
-from adbench.engine.device import autocast
+from adbench.engine.device import autocast, to_host
 from adbench.engine.feature_folder import FeatureFolder
 from adbench.engine.image_size import check_sees_all
 from adbench.engine.kept_maps import MapWriter
@@ -88,7 +88,8 @@ def accumulate(
                 if prediction.maps is not None and batch.defects is not None:
                     check_sees_all(method, f"eval.{'pixel_size' if settings.pixel_size == 'image' else 'metrics'}")
                 offered = shortlist if number == len(banks) - 1 else None
-                behind.give(partial(_take_in, prediction, batch, number, accumulators[number], maps, offered))
+                arriving = to_host(prediction, batch)
+                behind.give(partial(_take_in, arriving, number, accumulators[number], maps, offered))
                 if not alone:
                     streams[number] = capture_streams(method)
                 accumulators[number].seconds += seconds + time.perf_counter() - begin
@@ -101,14 +102,14 @@ def accumulate(
 
 
 def _take_in(
-    prediction: Prediction,
-    batch: Batch,
+    arriving: Callable[[], tuple[Prediction, Batch]],
     number: int,
     accumulator: ClassAccumulator,
     maps: MapWriter | None,
     shortlist: Shortlist | None,
 ) -> None:
     """What is kept of a prediction, with memory bank `number`."""
+    prediction, batch = arriving()
     accumulator.update(prediction, batch)
     if maps is not None:
         maps.add(number, prediction, batch)

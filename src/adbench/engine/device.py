@@ -1,15 +1,20 @@
-"""Which device a run uses and in which precision."""
+"""Which device a run uses, in which precision, and how batches get there and predictions back."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from adbench.data.sample import Batch
 from adbench.data.transforms import PixelTransform, Transform
 from adbench.errors import UserError, unknown
+from adbench.methods.base import Prediction
 
 _AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -73,3 +78,30 @@ def on_device(batch: Batch, transform: Transform, device: torch.device) -> Batch
     if batch.images.dtype == torch.uint8 and isinstance(transform, PixelTransform):
         return replace(batch, images=transform.normalised(batch.images))
     return batch
+
+
+def to_host(prediction: Prediction, batch: Batch) -> Callable[[], tuple[Prediction, Batch]]:
+    """Begin to copy a prediction and the annotations of its batch from a GPU; the images stay there.
+
+    The call that is returned waits for the copies and hands them out. It waits for nothing that the GPU was given to do
+    later, as a copy begun then would.
+    """
+    device = batch.images.device
+    if device.type != "cuda":
+        return lambda: (prediction, batch)
+    copied = partial(Tensor.to, device="cpu", non_blocking=True)  # into pinned memory
+    scores, maps = prediction.scores, prediction.maps
+    on_host = Prediction(
+        None if scores is None else copied(scores),
+        copied(maps) if isinstance(maps, Tensor) else maps and [copied(map_) for map_ in maps],
+    )
+    annotations: dict[str, Any] = {name: copied(values) for name, values in batch.annotations.items()}
+    annotated = replace(batch, labels=copied(batch.labels), **annotations)
+    arrived = torch.cuda.Event(blocking=True)  # who waits sleeps: the cores are the loaders'
+    arrived.record(torch.cuda.current_stream(device))
+
+    def waited() -> tuple[Prediction, Batch]:
+        arrived.synchronize()
+        return on_host, annotated
+
+    return waited
