@@ -41,8 +41,8 @@ def test_rows_are_those_of_the_detector(detector: adbench.Detector, files: list[
     middle = (good.score + bad.score) / 2
     summary, rows, maps = page._scored(detector, files, "metal_nut", None, middle)
     assert rows == [
-        ["0.png", f"{good.score:.4g}", "anomalous" if good.score > middle else "normal"],
-        ["0.png", f"{bad.score:.4g}", "anomalous" if bad.score > middle else "normal"],
+        ["0.png (1)", f"{good.score:.4g}", "anomalous" if good.score > middle else "normal"],
+        ["0.png (2)", f"{bad.score:.4g}", "anomalous" if bad.score > middle else "normal"],
         ["broken.png", "", "not read"],
     ]
     assert "2 pictures scored, 1 anomalous" in summary
@@ -51,6 +51,7 @@ def test_rows_are_those_of_the_detector(detector: adbench.Detector, files: list[
     low, high = min(map(float, (good.map.min(), bad.map.min()))), max(map(float, (good.map.max(), bad.map.max())))
     assert f"colours from {low:.3g} to {high:.3g}" in summary
     assert [image.size for image, _ in maps] == [(64, 64), (64, 64)]
+    assert maps[1][1] == f"{bad.score:.4g} · {rows[1][2]} · 0.png (2)"  # the score first: the end of long ones is cut
 
 
 def test_the_calibrated_threshold_is_taken_and_without_one_there_are_no_verdicts(
@@ -113,6 +114,8 @@ def test_a_port_that_is_taken_is_named(detector: adbench.Detector) -> None:
         taken.listen()
         with pytest.raises(UserError, match=f"port cannot be had.*{taken.getsockname()[1]}"):
             page.serve(page.make_app(detector), port=taken.getsockname()[1])
+    with pytest.raises(UserError, match=r"port cannot be had.*99999"):
+        page.serve(page.make_app(detector), port=99999)
 
 
 @needs_gradio
@@ -123,6 +126,8 @@ def test_pictures_are_scored_in_a_browser(
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     (bad,) = detector.predict(files[1], class_name="metal nut")
+    (tmp_path / "notes.tga").write_text("dropped along with the pictures")
+    files = [*files, str(tmp_path / "notes.tga")]
     app = page.make_app(detector, class_name="metal nut")
     address = page.serve(app)
     try:
@@ -139,6 +144,8 @@ def test_pictures_are_scored_in_a_browser(
                 browser.send("#threshold textarea, #threshold input", f"{bad.score - 0.01}\ue007")  # Enter
                 wait(browser, "document.querySelector('#table').innerText.includes('anomalous')")
                 assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
+                verdict = "[...document.querySelectorAll('#table *')].find(cell => cell.innerText == 'anomalous')"
+                assert browser.run(f"return {verdict}.getBoundingClientRect().right <= window.innerWidth - 16")
                 elsewhere = "return performance.getEntriesByType('resource').filter(r => !r.name.includes('127.0.0.1'))"
                 assert browser.run(elsewhere + ".map(r => r.name).filter(name => name.startsWith('http'))") == []
     finally:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +64,7 @@ def make_app(
         gradio.Markdown(f"# {name}\nThe higher a score, the more anomalous; maps say where.")
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
-                files = gradio.File(label="pictures", file_count="multiple", file_types=["image"], height=180)
+                files = gradio.File(label="pictures", file_count="multiple", height=180)
                 words = gradio.Textbox(class_name, label="what they show, in words", elem_id="class-name")
                 limit = gradio.Textbox(  # an empty gradio.Number comes back as 0
                     "" if threshold is None else str(threshold),
@@ -72,9 +74,14 @@ def make_app(
                 )
                 button = gradio.Button("Score", variant="primary", elem_id="score")
             with gradio.Column(scale=3, min_width=280):
-                summary = gradio.Markdown(_NOTHING, elem_id="summary")
+                summary = gradio.HTML(_paragraphs(_NOTHING), padding=False, elem_id="summary")
                 table = gradio.Dataframe(
-                    headers=list(HEADERS), interactive=False, wrap=True, show_label=False, elem_id="table"
+                    headers=list(HEADERS),
+                    column_widths=["45%", "25%", "30%"],
+                    interactive=False,
+                    wrap=True,
+                    show_label=False,
+                    elem_id="table",
                 )
                 maps = gradio.Gallery(show_label=False, object_fit="contain", height="auto", elem_id="maps")
         given = {"inputs": [files, words, limit], "outputs": [summary, table, maps]}
@@ -88,7 +95,7 @@ def serve(app: Blocks, *, host: str = LOOPBACK, port: int | None = None) -> str:
     """Show the page in a thread of its own, until `app.close()`; returns its address.
 
     port  None: the first free one from 7860 on
-    Raises UserError for a port that is taken.
+    Raises UserError for a port that is taken or none, and for an address that is not this computer's.
     """
     try:
         _, address, _ = app.launch(
@@ -100,9 +107,9 @@ def serve(app: Blocks, *, host: str = LOOPBACK, port: int | None = None) -> str:
             footer_links=[],
             css=_STYLE,
         )
-    except OSError as error:
-        hint = "name another, or none: the first free one is taken then"
-        raise UserError(f"the port cannot be had: {error}", where=f"{host}:{port}", hint=hint) from error
+    except (OSError, OverflowError) as error:
+        hint = "name another port, or none (the first free one is taken then), and an address of this computer"
+        raise UserError("the port cannot be had", where=f"{host}:{port}", hint=hint) from error
     return str(address)
 
 
@@ -124,18 +131,17 @@ def _scored(
     rows, heats, broken = [], [], []
     limit = detector.threshold(class_name, support) if threshold is None else threshold
     given = detector.stream(files, class_name=class_name, support=support, threshold=limit)
-    for file, result in zip(files, (result for _, result in given), strict=True):
-        name = Path(file).name
+    for name, file, result in zip(_names(files), files, (result for _, result in given), strict=True):
         if isinstance(result, UserError):
             rows.append([name, "", "not read"])
             broken.append(f"{name}: {result.what}")
             continue
         rows.append([name, f"{result.score:.4g}", result.verdict])
         if result.map is not None:
-            caption = f"{name}: {result.score:.4g} {result.verdict}".rstrip()
+            caption = " · ".join(filter(None, (f"{result.score:.4g}", result.verdict, name)))  # a long name is cut
             heats.append((*_small(file, result.map), caption))
     if not rows:
-        return _NOTHING, [], []
+        return _paragraphs(_NOTHING), [], []
     low, high = (float(pick([pick(map_) for _, map_, _ in heats])) if heats else 0.0 for pick in (np.min, np.max))
     words = detector.method.prompt_words(class_name)
     anomalous = sum(row[2] == "anomalous" for row in rows)
@@ -146,7 +152,22 @@ def _scored(
         f"colours from {low:.3g} to {high:.3g}" if heats else "",
     ]
     painted = [(overlay(small, map_, (low, high)), caption) for small, map_, caption in heats]
-    return "\n\n".join([" · ".join(part for part in said if part), *broken]), rows, painted
+    return _paragraphs(" · ".join(part for part in said if part), *broken), rows, painted
+
+
+def _names(files: Sequence[str]) -> list[str]:
+    """The names of files without their folders; equal ones are numbered."""
+    names, seen = [Path(file).name for file in files], Counter[str]()
+    total = Counter(names)
+    for number, name in enumerate(names):
+        seen[name] += 1
+        names[number] += f" ({seen[name]})" if total[name] > 1 else ""
+    return names
+
+
+def _paragraphs(*lines: str) -> str:
+    """Each line as a paragraph of HTML, whatever signs are in names and words."""
+    return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
 
 
 def _small(file: str, map_: NDArray[np.float32]) -> tuple[Image.Image, NDArray[np.float32]]:
