@@ -23,7 +23,8 @@ def resolve_device(name: str = "auto") -> torch.device:
     """`auto` (CUDA where present), `cpu`, `cuda` or `cuda:N`. Raises UserError for a device that is not there.
 
     On CUDA convolutions are computed in float32 from then on, as products of matrices are: torch's default rounds their
-    inputs to 10 bits (TF32), and a ViT begins with a convolution.
+    inputs to 10 bits (TF32), and a ViT begins with a convolution. A GPU of a number becomes torch's current one: pinned
+    memory would take half a GB of the first one, which others may have filled.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -39,6 +40,8 @@ def resolve_device(name: str = "auto") -> torch.device:
         )
     if kind == "cuda":
         torch.backends.cudnn.allow_tf32 = False
+        if number:
+            torch.cuda.set_device(int(number))
     return torch.device(name)
 
 

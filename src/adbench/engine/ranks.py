@@ -53,10 +53,30 @@ def is_first() -> bool:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """The device of this rank: of several GPUs, the one of its number on this machine."""
-    if launch.processes() == 1 or device.type != "cuda" or device.index is not None:
+    """The device of this rank: of several GPUs, the one of its number on this machine.
+
+    Raises UserError where one GPU is named for several ranks although there is one for each: NCCL refuses that.
+    """
+    if launch.processes() == 1 or device.type != "cuda":
         return device
-    return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    if device.index is None:
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    if _on_this_machine() > 1 and not _share_gpus():
+        raise UserError(
+            f"device={device} is one GPU for {_on_this_machine()} processes",
+            where="torchrun",
+            hint="use device=cuda, which gives each its own; CUDA_VISIBLE_DEVICES says which there are",
+        )
+    return device
+
+
+def _on_this_machine() -> int:
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _share_gpus() -> bool:
+    """Whether this machine has fewer GPUs than ranks."""
+    return _on_this_machine() > torch.cuda.device_count()
 
 
 @contextlib.contextmanager
@@ -69,8 +89,7 @@ def joined(device: torch.device) -> Iterator[None]:
     if launch.processes() == 1 or _joined():
         yield
         return
-    shares = device.type == "cuda" and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > torch.cuda.device_count()
-    backend = "nccl" if device.type == "cuda" and not shares else "gloo"
+    backend = "nccl" if device.type == "cuda" and not _share_gpus() else "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
     with _told_of_lost_ranks():
