@@ -23,16 +23,24 @@ out="$(mktemp -d)"
 trap 'rm -rf "$out"' EXIT
 failed=()
 patience=$([ "$device" = cuda ] && echo 1 || echo 10)  # nobody waits for a busy CPU's eight minutes
+end=$((480 * patience)) stop_at=$((460 * patience))  # between them the table is written
 
-step() { # NAME SECONDS COMMAND...: run it, within the limit and the eight minutes; its output is shown where it fails
-  local name="$1" limit=$(($2 * patience)) left=$((480 * patience - SECONDS)) begin=$SECONDS
+step() { # NAME SECONDS COMMAND...: run it, within the limit and until `stop_at`; its output is shown where it fails
+  local name="$1" limit=$(($2 * patience)) left=$((stop_at - SECONDS)) begin=$SECONDS status=0
   shift 2
-  [ "$left" -gt "$limit" ] || limit=$((left > 1 ? left : 1))
-  if timeout "$limit" "$@" >"$out/log" 2>&1; then
+  [ "$left" -gt "$limit" ] || limit=$left
+  if [ "$limit" -le 0 ]; then
+    echo "FAIL  $name: no time was left"
+    failed+=("$name")
+    return
+  fi
+  timeout -k 10 "$limit" "$@" >"$out/log" 2>&1 || status=$?
+  if [ "$status" -eq 0 ]; then
     echo "ok    $name ($((SECONDS - begin)) s)"
   else
+    case "$status" in 124 | 137) name="$name, cut off at its limit" ;; esac
     echo "FAIL  $name ($((SECONDS - begin)) s): $*"
-    tail -n 40 "$out/log"
+    { grep "left out" "$out/log"; tail -n 40 "$out/log"; } | sed 's/^/      /'
     failed+=("$name")
   fi
 }
@@ -44,12 +52,13 @@ export -f adbench
 gpus=0
 if [ "$device" = cuda ]; then
   gpus=$("$python" -c 'import torch; print(torch.cuda.device_count())')
-  [ "$gpus" -gt 0 ] || { echo "cuda_check: PyTorch sees no GPU (--device cpu --tiny takes the steps on a CPU)" >&2; exit 2; }
+  [ "${gpus:-0}" -gt 0 ] || { echo "cuda_check: PyTorch sees no GPU (--device cpu --tiny takes the steps on a CPU)" >&2; exit 2; }
 fi
 
 # 1. Tests. On a CPU two cases stand for all, which the test suite runs anyway.
 if [ "$device" = cuda ]; then
-  step "tests marked cuda" 150 "$python" -m pytest -q -m cuda -p no:cacheprovider tests
+  mapfile -t files < <(grep -rl --include='test_*.py' 'mark\.cuda' tests)
+  step "tests marked cuda" 150 "$python" -m pytest -q --tb=short -m cuda -p no:cacheprovider "${files[@]}"
 else
   step "parity on $device" 60 "$python" -m adbench parity tests/fixtures/parity/winclip/few_shot_k2 --device "$device"
 fi
@@ -70,13 +79,15 @@ for a, b in zip(first, second):
             assert abs(a[key] - b[key]) < 1e-5, (key, a[key], b[key])
 PY
 }
-export eval_words
+first_gpu="${CUDA_VISIBLE_DEVICES:-0}" first_gpu="${first_gpu%%,*}"
+export eval_words first_gpu
 export -f ranks same
-step "one process" 60 bash -c "adbench $eval_words out=$out/one"
-step "two processes share a device" 60 bash -c "CUDA_VISIBLE_DEVICES=0 ranks 2 $out/two && same $out/one $out/two"
-[ "$gpus" -lt 2 ] || step "two GPUs (NCCL)" 60 bash -c "ranks 2 $out/nccl && same $out/one $out/nccl"
+step "one process" 45 bash -c "adbench $eval_words out=$out/one"
+step "two processes share a device" 45 bash -c "CUDA_VISIBLE_DEVICES=$first_gpu ranks 2 $out/two && same $out/one $out/two"
+[ "$gpus" -lt 2 ] || step "two GPUs (NCCL)" 45 bash -c "ranks 2 $out/nccl && same $out/one $out/nccl"
 
-# 3. Speed. Groups share a backbone, which is drawn once for each.
+# 3. Speed. Groups share a backbone, which is drawn once for each, and the time that is left; methods vary first, so that
+# a group that is cut short has measured each of them.
 groups() { # a line of `bench` words for each backbone that methods have by default; scenes are larger than objects
   "$python" - <<'PY'
 from adbench.bench.pictures import DATA
@@ -88,29 +99,30 @@ by_backbone = {}
 for name in names():
     supervision = method_class(name).supervision
     clip = preview(Overrides("eval", [f"method={name}", f"data={DATA[supervision][0]}"])).clip
-    sizes = "batch_size=1,4 images=4" if supervision == "segmentation" else "batch_size=1,8,16 images=16"
+    sizes = "batch_size=1,4 images=4" if supervision == "segmentation" else "batch_size=1,16 images=16"
     if clip.name != "demo":  # of floors, which see no features
         by_backbone.setdefault((str(clip), sizes), []).append(name)
 for (_, sizes), members in by_backbone.items():
-    print(f"method={','.join(members)} {sizes}")
+    print(f"{sizes} amp=off,bf16 method={','.join(members)}")
 PY
 }
 if [ "$tiny" = yes ]; then
   step "bench" 60 "$python" -m adbench bench method=clip_zeroshot,anomalyclip clip=demo picture=96 repeats=1 threads=1 \
     device="$device" out="$out/bench_tiny"
 else
-  common="repeats=2 picture=512 device=$device amp=off,bf16"
   mapfile -t all_groups < <(groups)
-  for words in "${all_groups[@]}"; do
-    name="${words%% *}"
-    step "bench $name" 120 bash -c "adbench bench $words $common out='$out/bench_${name#method=}'"
+  for number in "${!all_groups[@]}"; do
+    words="${all_groups[$number]}"
+    share=$(((stop_at - SECONDS) / patience / (${#all_groups[@]} - number)))
+    step "bench ${words##* }" "$share" bash -c "adbench bench $words repeats=2 picture=512 device=$device out=$out/bench_$number"
   done
 fi
-if [ "$device" = cuda ]; then
-  step "table" 10 "$python" scripts/cuda_table.py docs/performance.md "$out"/bench_*/bench.json
-else
-  step "table" 10 "$python" scripts/cuda_table.py "$out/performance.md" "$out"/bench_*/bench.json
-fi
 
-[ ${#failed[@]} -eq 0 ] || { echo "cuda_check: failed: ${failed[*]}" >&2; exit 1; }
+shopt -s nullglob
+measured=("$out"/bench_*/bench.json)
+stop_at=$end
+page=$([ "$device" = cuda ] && echo docs/performance.md || echo "$out/performance.md")
+step "table of ${#measured[@]} files" 10 "$python" scripts/cuda_table.py "$page" "${measured[@]}"
+
+[ ${#failed[@]} -eq 0 ] || { printf 'cuda_check: failed: %s\n' "$(IFS=';'; echo "${failed[*]}")" >&2; exit 1; }
 echo "cuda_check: all steps passed on $device"

@@ -19,6 +19,7 @@ from adbench.bench.memory import peak_of
 from adbench.bench.pictures import make_pictures
 from adbench.bench.table import HEADERS, lines, markdown
 from adbench.cli.main import main
+from adbench.clip.precision import hold
 from tiny import make_tiny_clip, make_tiny_convnext
 
 CPU = torch.device("cpu")
@@ -90,6 +91,19 @@ def test_a_case_that_fails_leaves_the_others(tmp_path: Path, capsys: pytest.Capt
     assert [row["method"] for row in json.loads((tmp_path / "bench.json").read_text())["rows"]] == ["clip_zeroshot"]
 
 
+def test_what_torch_refuses_leaves_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise RuntimeError("Expected all tensors to be on the same device\nand a trace of C++")
+
+    monkeypatch.setattr("adbench.methods.median_colour.MedianColour.score", refused)
+    words = ["method=median_colour,clip_zeroshot", "clip=demo", "picture=64", "repeats=1"]
+    assert main(["bench", *words, f"out={tmp_path}"]) == 1
+    assert "left out     Expected all tensors to be on the same device\n" in capsys.readouterr().err
+    assert [row["method"] for row in json.loads((tmp_path / "bench.json").read_text())["rows"]] == ["clip_zeroshot"]
+
+
 def test_a_part_within_a_part_stops_the_others_time() -> None:
     ticks = iter([0.0, 1.0, 3.0, 6.0, 10.0, 15.0])
     clock = PartClock(lambda: next(ticks))
@@ -145,6 +159,16 @@ def test_the_bare_tower_is_open_clips_own_at_any_size(make, size: int) -> None:
     native = clip.model.state_dict()
     torch.testing.assert_close(bare_tower(clip, images)(), ours, atol=1e-4, rtol=1e-4)
     assert clip.model.state_dict().keys() == native.keys()
+
+
+def test_the_bare_tower_has_the_precision_of_what_it_is_held_against() -> None:
+    clip, images = make_tiny_clip(), torch.randn(1, 3, 32, 32)
+    run = bare_tower(clip, images)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert run().dtype == torch.bfloat16
+    assert run().dtype == torch.float32
+    held = bare_tower(hold(make_tiny_clip(), "bfloat16"), images)
+    assert held().dtype == torch.bfloat16
 
 
 def test_the_peak_is_of_what_is_done_within() -> None:

@@ -82,10 +82,10 @@ def run(argv: Sequence[str]) -> int:
             reporter.say(f"{number} of {len(cases)}   {shlex.join(_said(case))}")
             try:
                 rows.append(_measured(case, backbone, Path(pictures), folder if profile else None))
-            except UserError as error:
+            except (UserError, RuntimeError) as error:  # the latter is how torch refuses an operation
                 if len(cases) == 1:
                     raise
-                reporter.say(f"left out     {error}")
+                reporter.say(f"left out     {str(error).strip().splitlines()[0]}")
                 continue
             files = write(folder, facts, rows)  # what is there, should the rest be stopped
     if not rows:
