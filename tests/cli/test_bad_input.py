@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from adbench.cli.main import main
 from adbench.methods import method_class, names
@@ -126,6 +127,18 @@ def test_a_device_that_is_not_there(complaint) -> None:
     line = complaint("train", *TRAIN, "device=cuda")
     assert "no CUDA device" in line
     assert "device=cpu" in line
+
+
+def test_a_gpu_that_is_full_before_the_first_image(
+    complaint, monkeypatch: pytest.MonkeyPatch, trained: Path, tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("adbench.cli.components.load_backbone", full)
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    line = complaint("predict", f"checkpoint={trained}", f"input={tmp_path}")
+    assert "the GPU has not enough memory: CUDA out of memory. Tried to allocate 2 GiB" in line
 
 
 def test_an_unknown_device(complaint) -> None:

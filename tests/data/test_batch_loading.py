@@ -174,6 +174,12 @@ def test_a_gpu_without_room_is_one_line() -> None:
     assert "Tried to allocate 2 GiB" in str(caught.value)
     assert "eval.batch_size" in str(caught.value)
     assert "\n" not in str(caught.value)
+    for said in (
+        "CUDA error: out of memory\nSearch for ...",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling ...",
+    ):
+        with pytest.raises(UserError, match="GPU has not enough memory"), told_of_lost_memory():
+            raise RuntimeError(said)
 
 
 def test_a_killed_loader_process_ends_the_loading(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,6 +175,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _refused(from_system(error))
+    except RuntimeError as error:
+        told = None if debug else _of_torch(error)
+        if told is None:
+            raise
+        return _refused(told)
+
+
+def _of_torch(error: RuntimeError) -> UserError | None:
+    """What to say of an error of torch: of a GPU that is full when a backbone is loaded, say."""
+    if "torch" not in sys.modules:
+        return None
+    from adbench.data.worker_processes import lost_memory
+
+    return lost_memory(error)
 
 
 def _refused(error: UserError) -> int:

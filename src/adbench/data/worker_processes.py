@@ -15,6 +15,8 @@ from adbench.interrupts import ignore_in_worker
 _T = TypeVar("_T")
 
 _LESS = "give fewer of them (eval.workers=0, trainer.workers=0) or smaller batches"
+# What is said of a full GPU beside torch's own memory: of the driver's context, of the libraries'.
+_NO_ROOM = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 # What torch says when the system has ended a loader process, or has no shared memory or open files left for it.
 _DEATHS = ("DataLoader worker (pid", "shared memory", "</torch_", "ancdata", "Too many open files")
 
@@ -27,20 +29,27 @@ def told_of_lost_memory() -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"the GPU has not enough memory: {str(error).strip().splitlines()[0]}",
-            where="device",
-            hint="use smaller batches (eval.batch_size, trainer.batch_size), or device=cpu",
-        ) from error
     except RuntimeError as error:
-        if not any(sign in str(error) for sign in _DEATHS):
+        told = lost_memory(error)
+        if told is None:
             raise
-        raise UserError(
-            f"a loader process died, most likely for want of memory: {str(error).strip().splitlines()[-1]}",
-            where="workers",
-            hint=_LESS,
-        ) from error
+        raise told from error
+
+
+def lost_memory(error: RuntimeError) -> UserError | None:
+    """What to say of an error of torch where memory was lacking; None where it was not."""
+    said = str(error).strip().splitlines() or [""]
+    if isinstance(error, torch.OutOfMemoryError) or any(sign in said[0] for sign in _NO_ROOM):
+        return UserError(
+            f"the GPU has not enough memory: {said[0]}",
+            where="device",
+            hint="use smaller batches (eval.batch_size, trainer.batch_size; batch_size of predict), or device=cpu",
+        )
+    if any(sign in str(error) for sign in _DEATHS):
+        return UserError(
+            f"a loader process died, most likely for want of memory: {said[-1]}", where="workers", hint=_LESS
+        )
+    return None
 
 
 def from_workers(data: Dataset[_T | SentError], places: Sequence[Any], *, workers: int, pinned: bool) -> Iterator[_T]:
