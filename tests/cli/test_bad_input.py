@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
 from adbench.cli.main import main
 from adbench.methods import method_class, names
@@ -129,15 +128,12 @@ def test_a_device_that_is_not_there(complaint) -> None:
     assert "device=cpu" in line
 
 
-def test_a_gpu_that_is_full_before_the_first_image(
-    complaint, monkeypatch: pytest.MonkeyPatch, trained: Path, tmp_path: Path
-) -> None:
+def test_a_gpu_that_is_full_before_the_first_image(complaint, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
     monkeypatch.setattr("adbench.cli.components.load_backbone", full)
-    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
-    line = complaint("predict", f"checkpoint={trained}", f"input={tmp_path}")
+    line = complaint("predict", "checkpoint=latest", "input=pictures")
     assert "the GPU has not enough memory: CUDA out of memory. Tried to allocate 2 GiB" in line
 
 
