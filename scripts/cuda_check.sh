@@ -122,7 +122,7 @@ shopt -s nullglob
 measured=("$out"/bench_*/bench.json)
 stop_at=$end
 page=$([ "$device" = cuda ] && echo docs/performance.md || echo "$out/performance.md")
-step "table of ${#measured[@]} files" 10 "$python" scripts/cuda_table.py "$page" "${measured[@]}"
+step "table of ${#measured[@]} files" 20 "$python" scripts/cuda_table.py "$page" "${measured[@]}"
 
 [ ${#failed[@]} -eq 0 ] || { printf 'cuda_check: failed: %s\n' "$(IFS=';'; echo "${failed[*]}")" >&2; exit 1; }
 echo "cuda_check: all steps passed on $device"

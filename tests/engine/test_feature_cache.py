@@ -18,10 +18,12 @@ from adbench.engine.progress import Quiet
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import OptimizerSpec, TrainData, TrainSettings
 from adbench.engine.train import train
+from adbench.engine.train_batches import TrainBatches
 from adbench.engine.train_logger import read_history
 from adbench.errors import UserError
 from adbench.methods import build, method_class
 from engine.tiny_engine import MEAN, SIDE, STD, TinyMethod, fake_clip, write_dataset
+from simulated_gpu import simulated_gpu, waits
 from small_methods import TRAINED, small_settings
 from tiny import make_tiny_clip
 
@@ -330,3 +332,26 @@ def test_data_without_masks(tmp_path, settings):
     features, masks = cache.rows([3, 11])
     assert masks is None
     assert features["patches"].shape == (2, 1, 16, 32)
+
+
+def test_kept_features_travel_to_a_gpu_while_the_host_goes_on(tmp_path):
+    samples = write_dataset(tmp_path)
+    settings = TrainSettings(epochs=2, batch_size=3, cache="ram", workers=0)
+
+    def second_epoch(device):
+        torch.manual_seed(0)
+        feed = TrainBatches(FeaturesOnly(fake_clip()).to(device), samples, settings, device=device, reporter=Quiet())
+        list(feed.epoch(0))
+        waits.clear()
+        return [(batch, features) for _, batch, features in feed.epoch(1)]
+
+    here = second_epoch(CPU)
+    with simulated_gpu() as gpu:
+        there = second_epoch(gpu)
+        assert waits == []
+        for (batch, features), (expected, expected_features) in zip(there, here, strict=True):
+            assert (batch.labels.device, batch.masks.device) == (gpu, gpu)
+            assert torch.equal(batch.labels.cpu(), expected.labels)
+            assert torch.equal(batch.masks.cpu(), expected.masks)
+            for name, values in expected_features.items():
+                assert torch.equal(features[name].cpu(), values)

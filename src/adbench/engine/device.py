@@ -83,6 +83,11 @@ def on_device(batch: Batch, transform: Transform, device: torch.device) -> Batch
     return batch
 
 
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on `device`; the host goes on while a GPU fetches it from pinned memory."""
+    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
+
+
 def to_host(prediction: Prediction, batch: Batch) -> Callable[[], tuple[Prediction, Batch]]:
     """Begin to copy a prediction and the annotations of its batch from a GPU; the images stay there.
 

@@ -67,11 +67,11 @@ class FeatureCache:
             folder = Path(settings.cache_dir or CACHE_DIR) / f"{method.name}-{facts_hash(facts)[:20]}"
             self._keep = _Disk(folder, facts)
         else:
-            self._keep = _Memory(len(samples))
+            self._keep = _Memory(len(samples), pinned=device.type == "cuda")
         self.fits = all(ranks.gather(self._admit()))
 
     def rows(self, indices: Sequence[int]) -> tuple[Features, Tensor | None]:
-        """Features and masks (B, M, M) of the samples, on the device; masks are None where the data have none."""
+        """Features of the samples on the device, masks (B, M, M) on the host; these are None where there are none."""
         for number in sorted({index // BLOCK for index in indices}):
             if not self._keep.has(number):
                 self._encode([number])
@@ -83,7 +83,7 @@ class FeatureCache:
         features = {
             name.removeprefix(_FEATURES): values.to(self._device, non_blocking=True) for name, values in rows.items()
         }
-        return features, None if masks is None else _unpack(masks, self._method.map_size).to(self._device)
+        return features, None if masks is None else _unpack(masks, self._method.map_size)
 
     def fill(self) -> None:
         """Encode whatever is not kept yet; several ranks share the work, and each keeps everything."""
@@ -160,12 +160,15 @@ class FeatureCache:
 
 
 class _Memory:
-    """One tensor per name, all samples along its first axis. Other ranks do not find what is put here."""
+    """One tensor per name, all samples along its first axis. Other ranks do not find what is put here.
+
+    pinned  rows are given in memory that a GPU reads by itself
+    """
 
     place, is_shared = "memory", False
 
-    def __init__(self, n_samples: int) -> None:
-        self._n, self._tables, self._done = n_samples, dict[str, Tensor](), set[int]()
+    def __init__(self, n_samples: int, *, pinned: bool = False) -> None:
+        self._n, self._tables, self._done, self._pinned = n_samples, dict[str, Tensor](), set[int](), pinned
 
     def room(self, limit_mib: int | None) -> tuple[float, str]:
         limit = MEMORY_MIB if limit_mib is None else limit_mib
@@ -183,8 +186,11 @@ class _Memory:
         self._done.add(number)
 
     def rows(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        picked = torch.tensor(indices)
-        return {name: table[picked] for name, table in self._tables.items()}
+        picked, rows = torch.tensor(indices), dict[str, Tensor]()
+        for name, table in self._tables.items():
+            place = torch.empty((len(picked), *table.shape[1:]), dtype=table.dtype, pin_memory=self._pinned)
+            rows[name] = torch.index_select(table, 0, picked, out=place)
+        return rows
 
 
 class _Disk:

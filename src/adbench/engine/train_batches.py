@@ -15,7 +15,7 @@ from adbench.data.sample import Batch, Sample
 from adbench.data.transforms import PairTransform
 from adbench.engine import ranks
 from adbench.engine.auto_sizes import n_workers
-from adbench.engine.device import on_device
+from adbench.engine.device import on_device, sent
 from adbench.engine.feature_cache import FeatureCache
 from adbench.engine.image_caches import training_images
 from adbench.engine.progress import Reporter
@@ -166,11 +166,11 @@ class TrainBatches:
             features = beside(features, cache.rows(episode.support)[0])
         batch = Batch(
             images=torch.empty(len(samples), 0, device=self._device),
-            labels=torch.tensor([sample.label for sample in samples], dtype=torch.int64, device=self._device),
+            labels=sent(torch.tensor([sample.label for sample in samples], dtype=torch.int64), self._device),
             class_names=[sample.class_name for sample in samples],
             paths=[sample.key for sample in samples],
             dataset="+".join(dict.fromkeys(sample.dataset for sample in samples)),
-            masks=masks,
+            masks=None if masks is None else sent(masks, self._device),
             annotated=None if masks is None else [sample.annotated for sample in samples],
         )
         return batch, features
