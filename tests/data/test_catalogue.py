@@ -91,6 +91,9 @@ def test_a_selection_of_classes(mvtec: Path) -> None:
 def test_options_are_checked(mvtec: Path) -> None:
     with pytest.raises(UserError, match=r"unknown option of data set elpv 'uncertan'.*Did you mean 'uncertain'"):
         catalogue.get("elpv").index(mvtec, options={"uncertan": "drop"})
+    for name, options in (("elpv", {"uncertain": "keep"}), ("fs_static", {"version": 4}), ("folder", {"bits": 9})):
+        with pytest.raises(UserError, match=r"unknown value .*data\."):
+            catalogue.get(name).check_options(options)
 
 
 def test_a_missing_folder_says_where_it_looked_and_how_to_get_the_data(tmp_path: Path) -> None:

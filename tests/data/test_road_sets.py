@@ -244,7 +244,7 @@ def test_static_versions_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="version 1 of"):
         index("fs_static", root / "fs_val_v2", version=1, cityscapes=str(tmp_path / "cityscapes"))
     assert len(index("fs_static", root / "fs_val_v2", cityscapes=str(tmp_path / "cityscapes"))) == 2
-    with pytest.raises(UserError, match="unknown version"):
+    with pytest.raises(UserError, match="unknown value"):
         index("fs_static", root, version=4)
     directly = static(tmp_path / "mine", nested=False)
     assert len(index("fs_static", directly, version=1)) == 2

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
-from adbench.errors import UserError
 from adbench.typed import PositiveInt, Range
 
 HALF = 127  # the largest 8-bit value below half of full scale
-BITS = (8, 10, 12, 16)
+Bits = Literal[8, 10, 12, 16]
 MAX_MEGAPIXELS = 1000
 MaskThreshold = Annotated[int, Range(0, 254)]  # larger values mark the defect
 OWN_READING_QUIRKS = (
@@ -53,16 +52,14 @@ def own_reading(
     inverted_masks: bool = False,
     mask_threshold: MaskThreshold | None = None,
     exif: bool = True,
-    bits: int = 16,
+    bits: Bits = 16,
     max_pixels: PositiveInt = MAX_MEGAPIXELS,
 ) -> Reading:
-    """The reading of a folder of one's own, from its options. Raises UserError for a number of bits that there is not.
+    """The reading of a folder of one's own, from its options.
 
     mask_threshold  None: 0, and half scale (127) in files that are compressed with loss
     max_pixels      in megapixels
     """
-    if bits not in BITS:
-        raise UserError(f"bits is {bits!r}", where="data.bits", hint=f"give one of {', '.join(map(str, BITS))}")
     return Reading(
         inverted=inverted_masks,
         threshold=mask_threshold or 0,

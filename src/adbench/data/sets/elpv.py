@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from adbench.data.catalogue import Counts, register
 from adbench.data.csv_table import read_rows
@@ -14,7 +15,6 @@ from adbench.errors import UserError
 
 _TABLE = "labels.csv"
 _CHECKOUT = "src/elpv_dataset/data"
-_UNCERTAIN = ("drop", "anomaly")
 
 
 @register(
@@ -48,10 +48,8 @@ images/cellNNNN.png        8-bit grey, 300 x 300""",
         "A checkout of the repository works as it is; so does its data folder alone.",
     ),
 )
-def index(root: Path, classes: Sequence[str] | None, *, uncertain: str = "drop") -> list[Sample]:
+def index(root: Path, classes: Sequence[str] | None, *, uncertain: Literal["drop", "anomaly"] = "drop") -> list[Sample]:
     """Index by the table; `uncertain` says what becomes of probabilities 1/3 and 2/3."""
-    if uncertain not in _UNCERTAIN:
-        raise UserError(f"uncertain is {uncertain!r}", where="data.uncertain", hint="choose drop or anomaly")
     if (root / _CHECKOUT).is_dir():
         root = root / _CHECKOUT
     rows = _rows(root / _TABLE)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from adbench.data.catalogue import Counts
 from adbench.data.road_layout import ROAD, files_below, register_road, road_sample
 from adbench.data.survey import Entry, Fault
 from adbench.data.tree import listing, select
-from adbench.errors import UserError, unknown
+from adbench.errors import UserError
 
 _SOURCE = "https://fishyscapes.com/dataset"
 _CITATION = (
@@ -20,7 +21,6 @@ _CITATION = (
 _NOTES = {"val": "validation figures: Fishyscapes' test data are held back"}
 _IMAGE = "_leftImg8bit.png"
 _LABEL = re.compile(r"(\d+)_(.+)_labels\.png")
-_VERSIONS = (1, 2, 3)
 # Where pictures are looked for, from the folder of the labels, which an archive may have put one level deeper.
 _LAF_PLACES = (
     "laf_images",
@@ -104,14 +104,12 @@ with Cityscapes' leftImg8bit/{val,train}/<city>/<frame>_leftImg8bit.png""",
     ),
 )
 def index_static(
-    root: Path, classes: Sequence[str] | None, *, version: int = 2, cityscapes: str | None = None
+    root: Path, classes: Sequence[str] | None, *, version: Literal[1, 2, 3] = 2, cityscapes: str | None = None
 ) -> Iterator[Entry]:
     """Index one version of the labels, each with its overlay and its picture of Cityscapes.
 
     cityscapes: the root of Cityscapes; None: the folder of this set, or cityscapes/ beside it.
     """
-    if version not in _VERSIONS:
-        raise unknown("version of data set fs_static", str(version), map(str, _VERSIONS), where="data.version")
     for _ in select([ROAD], classes, where=root):
         folder = _version_folder(root, version)
         bases = _given(cityscapes, root, _CITYSCAPES_PLACES, "cityscapes")

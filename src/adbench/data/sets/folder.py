@@ -11,7 +11,7 @@ from adbench.data.folder_layout import Kind, explicit_kinds, recognise
 from adbench.data.masks import pair_masks, split_off_masks
 from adbench.data.meta import META_NAME, read_meta
 from adbench.data.place import refusal
-from adbench.data.reading import MAX_MEGAPIXELS, OWN_READING_QUIRKS, MaskThreshold, Reading, own_reading
+from adbench.data.reading import MAX_MEGAPIXELS, OWN_READING_QUIRKS, Bits, MaskThreshold, Reading, own_reading
 from adbench.data.sample import Sample
 from adbench.data.stems import plain
 from adbench.data.survey import Entry, Fault, Note, guarded
@@ -74,7 +74,7 @@ def index(
     inverted_masks: bool = False,
     mask_threshold: MaskThreshold | None = None,
     exif: bool = True,
-    bits: int = 16,
+    bits: Bits = 16,
     max_pixels: PositiveInt = MAX_MEGAPIXELS,
 ) -> Iterator[Entry]:
     """Index by the given folders, else by names of folders, else by a meta.json."""

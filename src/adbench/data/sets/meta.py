@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adbench.data.catalogue import register
 from adbench.data.meta import read_meta
-from adbench.data.reading import MAX_MEGAPIXELS, OWN_READING_QUIRKS, MaskThreshold, own_reading
+from adbench.data.reading import MAX_MEGAPIXELS, OWN_READING_QUIRKS, Bits, MaskThreshold, own_reading
 from adbench.data.survey import Entry
 from adbench.typed import PositiveInt
 
@@ -43,7 +43,7 @@ def index(
     inverted_masks: bool = False,
     mask_threshold: MaskThreshold | None = None,
     exif: bool = True,
-    bits: int = 16,
+    bits: Bits = 16,
     max_pixels: PositiveInt = MAX_MEGAPIXELS,
 ) -> Iterator[Entry]:
     """Index by `root/meta.json`; classes are chosen from it afterwards."""
