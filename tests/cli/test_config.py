@@ -157,6 +157,7 @@ def test_the_kept_yaml_holds_what_was_resolved() -> None:
         (["method=adaclip", "data=mvtec", "seed=x"], "seed is 'x'. Give a whole number"),
         (["method=adaclip", "data=mvtec", "clip.quick_gelu=2"], "clip.quick_gelu is 2. Give true or false"),
         (["method=adaclip", "data=[mvtec,visa]", "data.root=x"], "Write data.mvtec.root="),
+        (["method=adaclip", "data=[mvtec,elpv]", "data.uncertain=drop"], "Write data.elpv.uncertain="),
         (["method=adaclip", "data=[mvtec,visa]", "data.elpv.root=x"], "Did you mean data.visa.root?"),
         (["method=adaclip", "data=mvtec", "eval.protocol=exact"], "unknown setting 'eval.protocol'"),
     ],

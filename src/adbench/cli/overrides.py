@@ -167,10 +167,13 @@ class Overrides:
                 raise unknown_setting(override.word, override.key, known, self.command)
             return first, option
         if len(names) > 1:
+            from adbench.data import catalogue
+
+            owner = next((name for name in names if first in catalogue.get(name).options), names[0])
             raise UserError(
                 f"{override.key} does not say which of {', '.join(names)} it is for",
                 where=override.word,
-                hint="write " + shlex.quote(f"data.{names[0]}.{first}={override.word.partition('=')[2]}"),
+                hint="write " + shlex.quote(f"data.{owner}.{first}={override.word.partition('=')[2]}"),
             )
         return names[0], first
 
