@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from adbench.cli.console import print_lines
 from adbench.cli.main import main
 from adbench.cli.override_parser import choices
 
@@ -59,3 +60,10 @@ def test_lists_need_no_torch() -> None:
 def test_what_cannot_be_listed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert "methods" in capsys.readouterr().err
+
+
+def test_a_table_too_wide_for_its_place_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    print_lines(["name", "other"], [["0123456789" * 3, "9876543210" * 3]], left=["name"], width=40)
+    text = "".join(capsys.readouterr().out.split())
+    assert "…" not in text
+    assert sum(map(text.count, "0123456789")) == 60

@@ -120,3 +120,14 @@ def test_a_folder_gets_the_format_that_is_asked_for(
     monkeypatch.chdir(runs)
     assert main(["report", "outputs/winclip", f"out={tmp_path / 'new'}", "format=markdown"]) == 0
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.md"]
+
+
+@pytest.mark.parametrize("out", ["outputs/winclip", "outputs/winclip/report.html"])
+def test_a_report_does_not_take_the_place_of_a_run_s_own_page(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    monkeypatch.chdir(runs)
+    page = (runs / "outputs/winclip/report.html").read_bytes()
+    assert main(["report", "outputs/winclip", f"out={out}"]) == 2
+    assert f"would be lost (out={out})" in capsys.readouterr().err
+    assert (runs / "outputs/winclip/report.html").read_bytes() == page

@@ -152,7 +152,7 @@ def test_images_of_one_run_alone_are_refused_or_left_out():
 
 def test_another_draw_of_support_is_another_image():
     first, second = make_scores(0, shots=1, support_seed=0), make_scores(1, shots=1, support_seed=1)
-    with pytest.raises(UserError, match=r"no image in common.*\(k=1, seed 0\).*same support\.k"):
+    with pytest.raises(UserError, match=r"no image in common with the same support.*\(k=1, seed 0\).*same support\.k"):
         compare_scores(first, second, leave_out=True)
 
 

@@ -245,6 +245,24 @@ def test_rows_that_no_evaluation_wrote_are_refused(tmp_path, change, fault):
         read_results(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"parts": [1]}, "parts[0] is 1"),
+        ({"supports": [{"k": 1}]}, "supports[0] lacks"),
+        ({"parts": [{"checkpoint": 5}]}, "parts[0].checkpoint is 5"),
+        ({"versions": "3.12"}, "versions is '3.12'"),
+        ({"intervals": 3}, "intervals is 3"),
+        ({"benchmark": {"name": "zeroshot"}}, "benchmark lacks left_out"),
+    ],
+)
+def test_a_provenance_that_no_evaluation_wrote_is_refused(tmp_path, change, fault):
+    (tmp_path / "results.json").write_text(json.dumps({"run": change, "rows": [make_row()]}))
+
+    with pytest.raises(UserError, match=re.escape(f"run.{fault}")):
+        read_results(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"run": {}, "rows": []}', '{"run": 1, "rows": [{}]}', "[" * 100_000])
 def test_damaged_results_are_said_in_one_line(tmp_path, text):
     (tmp_path / "results.json").write_text(text)

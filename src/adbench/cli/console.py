@@ -31,7 +31,7 @@ def print_lines(
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for header in headers:
-        table.add_column(Text(header), justify="left" if header in left else "right")
+        table.add_column(Text(header), justify="left" if header in left else "right", overflow="fold")
     for cells, style in zip_longest(lines, styles, fillvalue=""):
         texts = [Text(cell) if isinstance(cell, str) else cell for cell in cells]
         table.add_row(*texts, style=style, end_section=ruled and style == "bold")

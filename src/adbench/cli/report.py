@@ -56,6 +56,7 @@ def run(argv: Sequence[str]) -> int:
             "report needs a run", hint="name folders of evaluations: python -m adbench report RUN, or latest"
         )
     formats, out = _asked(overrides)
+    files = {} if out is None else {name: _file(name, out) for name in formats}
     runs = _runs([folder for word in words for folder in _evaluations(word)])
     beside = put_beside(runs)
     if out is None and formats:
@@ -66,13 +67,10 @@ def run(argv: Sequence[str]) -> int:
         [title(key).replace(" ", "\n", 1) for key in beside.comparison.metrics],
     )
     styles = [_STYLES[line.kind] for line in beside.comparison.lines]
-    print_lines((*facts, *metrics), printed(beside.comparison), left=facts, styles=styles)
+    print_lines((*facts, *metrics), printed(beside.comparison), left=facts, styles=styles, width=200)
     for note in [*beside.comparison.notes, *beside.notes]:
         print(note)
-    if out is None:
-        return 0
-    for name in formats:
-        path = out if out.suffix == _ENDINGS[name] else out / f"report{_ENDINGS[name]}"
+    for name, path in files.items():
         write_text(path, _text(name, runs, beside))
         print(path)
     return 0
@@ -94,6 +92,15 @@ def _asked(overrides: Overrides) -> tuple[list[str], Path | None]:
         hint = f"name it {out.with_suffix(_ENDINGS[asked])}, or leave out format"
         raise UserError(f"the file's name says {of_file}, the format {asked}", where=f"out={out}", hint=hint)
     return [of_file], out
+
+
+def _file(name: str, out: Path) -> Path:
+    """Where a format is written. Raises UserError for the page that a run has of its own."""
+    path = out if out.suffix == _ENDINGS[name] else out / f"report{_ENDINGS[name]}"
+    if path.name == "report.html" and (path.parent / "run.json").is_file():
+        hint = "name another folder, or a file of another name"
+        raise UserError("a run has its own page there, which would be lost", where=f"out={out}", hint=hint)
+    return path
 
 
 def _evaluations(path: Path) -> list[Path]:

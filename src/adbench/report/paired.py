@@ -139,8 +139,9 @@ def _matched(first: Sequence[Score], second: Sequence[Score], *, leave_out: bool
     pairs = [(row, theirs[key_of(row)]) for row in first if key_of(row) in theirs]
     notes = [f"{_named(rows)} of the {which} run alone: left out" for which, rows in alone.items() if rows]
     if not pairs:
+        images = [{(row["dataset"], row["class_name"], row["path"]) for row in run} for run in (first, second)]
         raise UserError(
-            "the two runs have no image in common",
+            "the two runs have no image in common" + " with the same support" * bool(images[0] & images[1]),
             where=f"{_named(alone['first'])} of the first, {_named(alone['second'])} of the second",
             hint="compare runs on the same data set with the same support.k and support.seed",
         )

@@ -41,10 +41,45 @@ class ResultRow(_Row, total=False):
     images_per_second: float | None
 
 
+class _SupportSet(TypedDict):
+    dataset: str
+    class_name: str
+    k: int
+    source: str
+    paths: list[str]
+
+
+class _Part(TypedDict, total=False):
+    checkpoint: str
+    supports: list[_SupportSet] | None
+    hyperparameters: dict[str, Any] | None
+
+
+class _Intervals(TypedDict):
+    resamples: int
+    seed: int
+
+
+class _Benchmark(TypedDict):
+    name: str
+    left_out: dict[str, str]
+
+
+class Provenance(_Part, total=False):
+    """How a run was made, as far as reports read it; a run with several trainings or methods has parts."""
+
+    parts: list[_Part]
+    versions: dict[str, Any]
+    command: list[str]
+    data: list[dict[str, Any]]
+    intervals: _Intervals | None
+    benchmark: _Benchmark | None
+
+
 class Results(TypedDict):
     """The content of results.json."""
 
-    run: dict[str, Any]
+    run: Provenance
     rows: Annotated[list[ResultRow], Length(1, 10**9)]
 
 
@@ -57,4 +92,4 @@ def checked_results(content: Mapping[str, Any]) -> tuple[dict[str, Any], list[di
                 check_value(Fraction | None, value, f"results.json.rows[{number}].{key}")
             elif is_threshold(key):
                 check_value(float | None, value, f"results.json.rows[{number}].{key}")
-    return results["run"], results["rows"]
+    return dict(results["run"]), results["rows"]
