@@ -2,7 +2,7 @@
 # Everything that only a GPU can show, with the files of a checkout alone: no data set, no download.
 #
 #   scripts/cuda_check.sh                        on a GPU: at most eight minutes on an H100; writes docs/performance.md's table
-#   scripts/cuda_check.sh --device cpu --tiny    the same steps as far as a CPU can take them, in less than a minute
+#   scripts/cuda_check.sh --device cpu --tiny    the same steps as far as a CPU can take them, in about a minute
 #
 # 1 tests marked `cuda`: parity cases, every method and precision, resume    2 two processes on one GPU (gloo), on two (NCCL)
 # 3 `bench` of every method, beside published times. What fails is named, the other steps are run, the exit status is 1.
@@ -63,10 +63,11 @@ else
   step "parity on $device" 60 "$python" -m adbench parity tests/fixtures/parity/winclip/few_shot_k2 --device "$device"
 fi
 
-# 2. Several processes: the rows of one.
+# 2. Several processes: the rows of one; and two steps of a training in which they exchange features and gradients.
 eval_words="eval method=clip_zeroshot clip=demo data=piped_mini data.classes=[PA_BDP01_TL] device=$device"
-ranks() { # PROCESSES OUT
-  "$python" -m torch.distributed.run --standalone --nproc-per-node="$1" -m adbench $eval_words out="$2"
+train_words="train method=inctrl clip=demo data=piped_mini support.k=2 trainer.epochs=1 trainer.steps_per_epoch=2 device=$device"
+ranks() { # PROCESSES WORD...
+  "$python" -m torch.distributed.run --standalone --nproc-per-node="$1" -m adbench "${@:2}"
 }
 same() { # RUN RUN: equal rows, to rounding
   "$python" - "$1" "$2" <<'PY'
@@ -80,11 +81,15 @@ for a, b in zip(first, second):
 PY
 }
 first_gpu="${CUDA_VISIBLE_DEVICES:-0}" first_gpu="${first_gpu%%,*}"
-export eval_words first_gpu
 export -f ranks same
 step "one process" 45 bash -c "adbench $eval_words out=$out/one"
-step "two processes share a device" 45 bash -c "CUDA_VISIBLE_DEVICES=$first_gpu ranks 2 $out/two && same $out/one $out/two"
-[ "$gpus" -lt 2 ] || step "two GPUs (NCCL)" 45 bash -c "ranks 2 $out/nccl && same $out/one $out/nccl"
+share="export CUDA_VISIBLE_DEVICES=$first_gpu;"
+step "two processes share a device" 45 bash -c "$share ranks 2 $eval_words out=$out/two && same $out/one $out/two"
+step "two processes train on a device" 45 bash -c "$share ranks 2 $train_words out=$out/two_train"
+if [ "$gpus" -ge 2 ]; then
+  step "two GPUs (NCCL)" 45 bash -c "ranks 2 $eval_words out=$out/nccl && same $out/one $out/nccl"
+  step "two GPUs train (NCCL)" 45 bash -c "ranks 2 $train_words out=$out/nccl_train"
+fi
 
 # 3. Speed. Groups share a backbone, which is drawn once for each, and the time that is left; methods vary first, so that
 # a group that is cut short has measured each of them.
