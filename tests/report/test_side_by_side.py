@@ -180,3 +180,19 @@ def test_latex_is_escaped(tmp_path):
     text = to_latex(tables(put_beside([run])))
     assert r"a\_b \& 100 \% \{x\}\^{}2\textasciitilde{}\$\textbackslash{} & demo" in text
     assert "\n{}[nut] &" in text  # behind a line's end a bracket would be its argument
+
+
+def test_a_run_has_a_column_only_where_it_was_evaluated(tmp_path):
+    first, second = made(tmp_path / "a", "a")[0], made(tmp_path / "b", "b", method="winclip")[0]
+    for row in second.rows:
+        row["dataset"] = "elsewhere"
+    heads = {
+        table.heading.partition(":")[0]: [cell.text for cell in table.head]
+        for table in tables(put_beside([first, second]))[1:]
+    }
+    assert heads == {"demo": ["class", "a"], "elsewhere": ["class", "b"]}
+
+
+def test_the_heading_of_many_runs_is_short(tmp_path):
+    runs = [made(tmp_path / name, name, method=name)[0] for name in "abcdefgh"]
+    assert "<h1>a, b, c, d, e, f and 2 more</h1>" in page(runs, put_beside(runs))

@@ -22,6 +22,7 @@ from adbench.report.seeds import FinishedRun, over_seeds
 from adbench.report.table import cell, condensed, is_mean
 
 MOST_LINES = 6  # runs in a drawing: there are no more colours
+MOST_NAMES = 6  # runs in the heading
 MOST_DIFFERENCES = 5  # runs with which a table still fits on a screen with differences
 
 
@@ -74,8 +75,9 @@ def page(runs: Sequence[FinishedRun], beside: Beside) -> str:
         sections.append(Section(f"Curves: {dataset}", _curves(runs, dataset)))
     made_parts = [part for run in runs for part in made(run.folder, run.provenance, run.label)]
     sections.append(Section("How they were made", made_parts))
-    names = ", ".join(run.label for run in beside.runs)
-    return render(names, f"{', '.join(_datasets(beside.runs))}: {len(runs)} runs beside each other", sections)
+    names = [run.label for run in beside.runs]
+    title = ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
+    return render(title, f"{', '.join(_datasets(beside.runs))}: {len(runs)} runs beside each other", sections)
 
 
 def _datasets(runs: Sequence[Run]) -> list[str]:
@@ -122,7 +124,7 @@ def means_table(comparison: Comparison) -> Table:
 
 
 def class_tables(beside: Beside, dataset: str) -> list[Table]:
-    """For each metric a table of the classes of a data set: every run, and the difference of each to the first."""
+    """For each metric a table of a data set's classes: every run on it, and the difference of each to the first."""
     by_run = [
         {(row["class_name"], row.get("shots")): row for row in condensed(run.rows) if row["dataset"] == dataset}
         for run in beside.runs
@@ -132,7 +134,11 @@ def class_tables(beside: Beside, dataset: str) -> list[Table]:
         key=lambda place: (place[1] or 0, place[0] == "mean"),
     )
     metrics = in_order(key for rows in by_run for row in rows.values() for key in row)
-    return [_class_table(beside, dataset, metric, places, by_run) for metric in metrics]
+    on_it = [number for number, rows in enumerate(by_run) if rows]
+    has_differences = on_it[0] == 0 and len(beside.runs) <= MOST_DIFFERENCES
+    of_set = beside._replace(runs=[beside.runs[n] for n in on_it], gains=[beside.gains[n] for n in on_it])
+    by_run = [by_run[number] for number in on_it]
+    return [_class_table(of_set, dataset, metric, places, by_run, has_differences) for metric in metrics]
 
 
 def _class_table(
@@ -141,9 +147,10 @@ def _class_table(
     metric: str,
     places: Sequence[tuple[str, int | None]],
     by_run: Sequence[Mapping[tuple[str, int | None], Row]],
+    has_differences: bool,
 ) -> Table:
     values = [row.get(metric) for rows in by_run for row in rows.values()]
-    start, has_differences = bar_start(values), len(beside.runs) <= MOST_DIFFERENCES
+    start = bar_start(values)
     head = [Cell("class", "text")]
     for number, run in enumerate(beside.runs):
         head.append(Cell(run.label, small=f"{start:g}–100"))
