@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -35,6 +37,12 @@ def pytest_addoption(parser):
         action="store_true",
         help="fail where a test is skipped for want of more than a GPU, real data or a browser: of an extra, say",
     )
+
+
+def pytest_configure(config):
+    """Tests see a GPU with `-m cuda` alone: elsewhere `device=auto` would take it, and its last bits are its own."""
+    if "cuda" not in config.getoption("markexpr").replace("not cuda", ""):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.hookimpl(tryfirst=True)
