@@ -196,3 +196,20 @@ def test_a_run_has_a_column_only_where_it_was_evaluated(tmp_path):
 def test_the_heading_of_many_runs_is_short(tmp_path):
     runs = [made(tmp_path / name, name, method=name)[0] for name in "abcdefgh"]
     assert "<h1>a, b, c, d, e, f and 2 more</h1>" in page(runs, put_beside(runs))
+
+
+def test_means_over_other_classes_have_no_difference_and_no_mark(tmp_path):
+    first = made(tmp_path / "a", "a", image_auroc=0.8)[0]
+    second = made(tmp_path / "b", "b", method="winclip", classes=("nut",), image_auroc=0.9)[0]
+    for run in (first, second):
+        run.rows[-1]["n_images"] = 20 * (len(run.rows) - 1)
+    beside = put_beside([first, second])
+    _, table, *_ = tables(beside)
+    cells = {row[0].text: [(cell.text[:5], cell.css) for cell in row[1:]] for _, row in table.rows}
+    assert cells["nut"][2][0] == "+10.0"
+    assert [text for text, _ in cells["mean"]] == ["80.0", "90.0", ""]
+    assert not {"best", "second"} & {word for _, css in cells["mean"] for word in css.split()}
+    assert "b − a: no difference where images differ (demo mean)" in beside.notes
+    lines = list(csv.DictReader(to_csv(beside.runs, beside.comparison, beside.gains).splitlines()))
+    line = next(x for x in lines if (x["run"], x["class_name"], x["metric"]) == ("b", "mean", "image_auroc"))
+    assert line["to_first"] == line["to_first_low"] == ""

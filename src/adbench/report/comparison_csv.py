@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from adbench.engine.rows import STD
@@ -10,7 +10,7 @@ from adbench.engine.settings import Row
 from adbench.metrics.registry import in_order
 from adbench.report.comparison import Comparison, Run
 from adbench.report.csv_text import csv_text
-from adbench.report.gains import Gain, Gains, Place
+from adbench.report.gains import Gains
 from adbench.report.table import condensed
 
 FIELDS = (
@@ -23,18 +23,19 @@ FIELDS = (
 
 def to_csv(runs: Sequence[Run], comparison: Comparison, gains: Sequence[Gains] = ()) -> str:
     """All lines under FIELDS; empty where a value is undefined. `gains`: per run, over the first one."""
-    ours = [row for i, run in enumerate(runs) for row in _ours(run, runs[0], gains[i].by_place if gains else {})]
+    ours = [row for i, run in enumerate(runs) for row in _ours(run, runs[0], gains[i] if gains else Gains({}))]
     return csv_text(FIELDS, [*ours, *_published(comparison)])
 
 
-def _ours(run: Run, first: Run, gains: Mapping[Place, Gain]) -> Iterator[dict[str, Any]]:
+def _ours(run: Run, first: Run, gains: Gains) -> Iterator[dict[str, Any]]:
     firsts = {_place(row): row for row in condensed(first.rows)}
     for row in condensed(run.rows):
         for metric in in_order(row):
             line = {"metric": metric, "ours": row[metric], "std": row.get(metric + STD)}
-            if run is not first and metric in (other := firsts.get(_place(row), {})):
+            place = _place(row)
+            if run is not first and place not in gains.others and metric in (other := firsts.get(place, {})):
                 line["to_first"] = row[metric] - other[metric]
-            if gain := gains.get((*_place(row), metric)):
+            if gain := gains.by_place.get((*place, metric)):
                 line |= {"to_first_low": gain.low, "to_first_high": gain.high, "to_first_p": gain.p}
             yield _facts(run, row) | line
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from adbench.errors import UserError
@@ -43,18 +43,37 @@ class Gain(NamedTuple):
 
 
 class Gains(NamedTuple):
-    """What a run gains over the first one; `about`: how the intervals were made ("" without any), `notes` on them."""
+    """What a run gains over the first one.
+
+    about   how the intervals were made ("" without any), `notes` on them
+    others  data set, class and K of which the two have other images: a mean over other classes, too. No difference
+            there says anything
+    """
 
     by_place: Mapping[Place, Gain]
     about: str = ""
     notes: Sequence[str] = ()
+    others: Collection[tuple[str, str, int | None]] = ()
 
 
 def gains(first: Run, second: Run) -> Gains:
     """What `second` gains over `first`."""
     names = f"{second.label} − {first.label}"
+    ours, theirs = (_numbers_of_images(run) for run in (first, second))
+    others = [place for place, n_images in theirs.items() if ours.get(place, n_images) != n_images]
+    shown = ", ".join(f"{dataset} {class_name}" for dataset, class_name, _ in others)
+    found = _intervals(first, second, names)
+    return Gains(
+        {place: gain for place, gain in found.by_place.items() if place[:3] not in others},
+        found.about,
+        [*found.notes, *[f"{names}: no difference where images differ ({shown})"] * bool(others)],
+        others,
+    )
+
+
+def _intervals(first: Run, second: Run, names: str) -> Gains:
     if isinstance(first, SeedGroup) and isinstance(second, SeedGroup):
-        return _over_seeds(first, second, names)
+        return _over_seeds(first, second)
     if not (isinstance(first, FinishedRun) and isinstance(second, FinishedRun)):
         return Gains({}, notes=[f"{names}: without intervals, which take two seeds or more of either, or one of both"])
     if not all((run.folder / SCORES_FILE).is_file() for run in (first, second)):
@@ -72,15 +91,10 @@ def gains(first: Run, second: Run) -> Gains:
     return Gains(by_place, OVER_IMAGES, [f"{names}: {note}" for note in compared[METRICS[0]].notes])
 
 
-def _over_seeds(first: SeedGroup, second: SeedGroup, names: str) -> Gains:
-    ours, theirs = (_numbers_of_images(group) for group in (first, second))
-    others = [place for place, n_images in theirs.items() if ours.get(place, n_images) != n_images]
+def _over_seeds(first: SeedGroup, second: SeedGroup) -> Gains:
     samples, values = _samples(first), _samples(second)
-    by_place = {
-        place: welch(samples[place], values[place]) for place in values if place in samples and place[:3] not in others
-    }
-    shown = ", ".join(f"{dataset} {class_name}" for dataset, class_name, _ in others)
-    return Gains(by_place, OVER_SEEDS, [f"{names}: without intervals where images differ ({shown})"] * bool(others))
+    by_place = {place: welch(samples[place], values[place]) for place in values if place in samples}
+    return Gains(by_place, OVER_SEEDS)
 
 
 def welch(first: Sequence[float], second: Sequence[float]) -> Gain:
@@ -96,8 +110,8 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Gain:
     return Gain(float(low), float(high), float(result.pvalue))
 
 
-def _numbers_of_images(group: SeedGroup) -> dict[tuple[str, str, int | None], int | None]:
-    return {(row["dataset"], row["class_name"], row.get("shots")): row.get("n_images") for row in group.rows}
+def _numbers_of_images(run: Run) -> dict[tuple[str, str, int | None], int | None]:
+    return {(row["dataset"], row["class_name"], row.get("shots")): row.get("n_images") for row in run.rows}
 
 
 def _samples(group: SeedGroup) -> dict[Place, list[float]]:

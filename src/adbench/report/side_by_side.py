@@ -113,8 +113,9 @@ def means_table(comparison: Comparison) -> Table:
         cells = [Cell(fact, "text") for fact in facts]
         for key in metrics:
             if line.kind == "ours":
-                mark = ranked([row.get(key) for row in rivals], key).get(line.row.get(key), "")
-                cells.append(metric_cell(shown(line, key), line.row.get(key), mark, starts[key]))
+                cells.append(
+                    metric_cell(shown(line, key), line.row.get(key), _mark(line.row, rivals, key), starts[key])
+                )
             else:
                 cells.append(Cell(shown(line, key)))
         style = "first" if line.kind == "ours" and place != before else ""
@@ -158,19 +159,27 @@ def _class_table(
     rows = []
     for place in places:
         present = [rows_of_run.get(place) for rows_of_run in by_run]
-        marks = ranked([None if row is None else row.get(metric) for row in present], metric)
         first = present[0]
         name = place[0] if place[1] in (None, 0) else f"{place[0]}, K = {place[1]}"
         cells = [Cell(name, "text")]
         for number, row in enumerate(present):
             value = None if row is None else row.get(metric)
             text = "" if row is None or metric not in row else cell(metric, row)
-            cells.append(metric_cell(text, value, marks.get(value, ""), start))
+            cells.append(metric_cell(text, value, _mark(row, present, metric), start))
             if number and has_differences:
-                gain = beside.gains[number].by_place.get((dataset, *place, metric))
-                cells.append(_difference(None if first is None else first.get(metric), value, gain))
+                gained = beside.gains[number]
+                compared = None if (dataset, *place) in gained.others or first is None else first.get(metric)
+                cells.append(_difference(compared, value, gained.by_place.get((dataset, *place, metric))))
         rows.append(("mean" if place[0] == "mean" else "", cells))
     return Table(head, rows, heading=f"{dataset}: {title(metric)}")
+
+
+def _mark(row: Row | None, present: Sequence[Row | None], metric: str) -> str:
+    """Whether a row is the best or the second of those over as many images."""
+    if row is None:
+        return ""
+    rivals = [other for other in present if other is not None and other.get("n_images") == row.get("n_images")]
+    return ranked([other.get(metric) for other in rivals], metric).get(row.get(metric), "")
 
 
 def _difference(first: float | None, second: float | None, gain: Gain | None) -> Cell:
