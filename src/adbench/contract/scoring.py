@@ -19,6 +19,7 @@ from adbench.contract.subject import (
     refuses,
 )
 from adbench.data.loading import make_loader
+from adbench.engine.device import resolve_device
 from adbench.engine.rng import seed_streams
 from adbench.errors import UserError
 
@@ -189,9 +190,8 @@ def check_cuda(subject: Subject) -> str:
     """On a GPU it says what it says on the CPU, up to rounding."""
     if not torch.cuda.is_available():
         raise NotChecked("there is no CUDA device here")
-    method = subject.build()
-    moved = subject.build(clip=subject.load_clip().to("cuda"))
-    moved.to("cuda")
+    method, device = subject.build(), resolve_device("cuda")
+    moved = subject.build(clip=subject.load_clip().to(device)).to(device)
     moved.load_learnable_state(method.learnable_state())
     return _same(largest_difference(subject.prediction, subject.scored(moved)), "on CPU and GPU", 1e-2)
 
