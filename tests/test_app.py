@@ -126,8 +126,8 @@ def test_pictures_are_scored_in_a_browser(
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     (bad,) = detector.predict(files[1], class_name="metal nut")
-    (tmp_path / "notes.tga").write_text("dropped along with the pictures")
-    files = [*files, str(tmp_path / "notes.tga")]
+    (tmp_path / "what_a_camera_calls_a_picture_2024-11-29T20-15-33.tga").write_text("dropped along with the pictures")
+    files = [*files, str(tmp_path / "what_a_camera_calls_a_picture_2024-11-29T20-15-33.tga")]
     app = page.make_app(detector, class_name="metal nut")
     address = page.serve(app)
     try:
