@@ -35,6 +35,7 @@ def test_blocks_that_are_asked_for_nothing_else_are_the_compiled_ones(monkeypatc
     calls = pretend(monkeypatch, lambda x: x)
     plain, clip = make_tiny_clip(), compile_tower(make_tiny_clip())
     assert len(calls) == 4
+    assert clip.describe() == {**plain.describe(), "compile": True}
     ours, theirs = streams_of(clip, images), streams_of(plain, images)
     assert len(calls) == 5  # the first block: the second is asked for more, the others have a local path
     for name in ("blocks", "post_attention", "local_blocks"):

@@ -29,6 +29,7 @@ def test_every_fact_that_features_depend_on_makes_another_folder(tmp_path, monke
         name(TinyMethod(fake_clip(), gain=2.0)),
         name(large),
         name(other_clip),
+        name(TinyMethod(fake_clip(compile=True))),
         name(samples=written[1:]),
         name(device="cuda"),
     ]

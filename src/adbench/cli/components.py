@@ -101,6 +101,7 @@ def clip_line(clip: Clip) -> str:
     """Which backbone runs, in one line."""
     activation = "QuickGELU" if clip.quick_gelu else "GELU"
     held = "" if clip.blocks_dtype == clip.dtype else f"blocks in {str(clip.blocks_dtype)[6:]}, "
+    held += "compiled, " * clip.is_compiled
     return f"{clip.name} ({clip.source}), {clip.image_size} px, {activation}, {held}weights {clip.weights_sha256[:12]}"
 
 

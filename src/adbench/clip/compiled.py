@@ -36,4 +36,5 @@ def compile_tower(clip: Clip) -> Clip:
     if not difference <= allowed:
         what = f"the compiled tower differs by {difference:.1g} of the largest value, more than {allowed:.1g}"
         raise UserError(what, where="clip.compile", hint="use clip.compile=false")
+    clip.is_compiled = True
     return clip

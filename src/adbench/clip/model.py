@@ -92,6 +92,7 @@ class Clip(nn.Module):
         self.n_layers = tower.n_layers
         self.n_text_layers = len(model.transformer.resblocks)
         self.context_length = int(model.context_length)
+        self.is_compiled = False  # see `clip.compiled`
 
     def train(self, mode: bool = True) -> Clip:
         """Stay in evaluation mode: the backbone is frozen."""
@@ -130,7 +131,11 @@ class Clip(nn.Module):
         """Provenance of the backbone, as JSON types."""
         sizes = ("image_size", "native_size", "patch_size", "embed_dim")
         names = ("name", "source", "quick_gelu", *sizes, "weights_sha256")
-        return {**{name: getattr(self, name) for name in names}, "dtype": str(self.blocks_dtype).rpartition(".")[2]}
+        described = {
+            **{name: getattr(self, name) for name in names},
+            "dtype": str(self.blocks_dtype).rpartition(".")[2],
+        }
+        return {**described, "compile": True} if self.is_compiled else described
 
     # Image tower
 

@@ -24,12 +24,15 @@ def encoding_facts(method: Method, precision: str, device: torch.device) -> dict
     """Everything that `encode` depends on beside the images."""
     described = backbone(method)
     deciding = method.feature_settings()
+    decided = {**deciding_backbone(described), "image_size": described.get("image_size")}
+    if described.get("compile"):  # rounds otherwise
+        decided["compile"] = True
     return {
         "version": VERSION,
         "method": method.name,
         **({} if method.plugin is None else {"plugin": method.plugin["sha256"]}),
         "settings": hyperparameters(method) if deciding is None else deciding,
-        "backbone": {**deciding_backbone(described), "image_size": described.get("image_size")},
+        "backbone": decided,
         "transform": method.transform.describe(),
         "precision": precision,
         "device": device.type,
