@@ -4,7 +4,8 @@ Inside `simulated_gpu()`, `tensor.to("cuda")` and `torch.zeros(..., device="cuda
 mix them with tensors of the host raise as on a GPU, and so do `numpy()` and generators of the other device. What
 `to("cpu", non_blocking=True)` gives holds nothing of use until its event, or a copy that waits, says so; pinned memory
 that changes before that is found then. `waits` lists what made the host wait. Kernels are the host's: what a GPU
-computes, and how fast, this cannot show. There is no backward pass: autograd would look for the device.
+computes, and how fast, this cannot show. There is no backward pass, as autograd would look for the device: see
+`made_up_gradients`.
 """
 
 from __future__ import annotations
@@ -212,9 +213,26 @@ def simulated_gpu():
             mock.patch("torch.Generator", _OnHost),
             mock.patch("torch.cuda.Event", _Event),
             mock.patch("torch.cuda.current_stream", return_value=None),
+            mock.patch("torch.cuda.synchronize", lambda device=None: _arrive()),  # noqa: PT008
+            mock.patch("torch.cuda.reset_peak_memory_stats"),
+            mock.patch("torch.cuda.max_memory_allocated", return_value=7 << 20),
+            mock.patch("torch.cuda.is_bf16_supported", return_value=True),
             _MadeOnHost(),
             _Mode(),
         ):
             yield GPU
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(overwrites)
+
+
+@contextlib.contextmanager
+def made_up_gradients(method):
+    """In the place of backward passes: every parameter gets the same gradient."""
+
+    def backward(loss):
+        assert loss.device == GPU
+        for parameter in method.learnable_parameters().values():
+            parameter.grad = torch.full_like(parameter.detach(), 1e-3)
+
+    with mock.patch("torch.autograd.backward", backward):
+        yield

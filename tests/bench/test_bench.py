@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,13 +14,16 @@ import pytest
 import torch
 from PIL import Image
 
+from adbench import methods
 from adbench.bench.clock import PartClock, watching
-from adbench.bench.measure import bare_tower
+from adbench.bench.measure import Case, bare_tower, measure
 from adbench.bench.memory import peak_of
 from adbench.bench.pictures import make_pictures
 from adbench.bench.table import HEADERS, lines, markdown
 from adbench.cli.main import main
 from adbench.clip.precision import hold
+from adbench.engine.settings import EvalSettings
+from simulated_gpu import simulated_gpu
 from tiny import make_tiny_clip, make_tiny_convnext
 
 CPU = torch.device("cpu")
@@ -169,6 +173,19 @@ def test_the_bare_tower_has_the_precision_of_what_it_is_held_against() -> None:
     assert run().dtype == torch.float32
     held = bare_tower(hold(make_tiny_clip(), "bfloat16"), images)
     assert held().dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["clip_zeroshot", "musc", "winclip"])
+def test_a_gpu_is_measured(name: str) -> None:
+    with simulated_gpu() as gpu:
+        method = methods.build(name, make_tiny_clip(image_size=64))
+        method.clip.to(gpu)
+        settings = EvalSettings(batch_size=2, workers=0, amp="bf16")
+        case = Case(method=method.to(gpu), settings=settings, training=None, shots=2, device=gpu, repeats=1, side=64)
+        row = measure(replace(case, shots=2 if method.adapts else 0))
+    assert row["seconds"] == "wall"
+    assert row["device_mib"] == 7
+    assert row["milliseconds"] > 0 < row["evaluate"]
 
 
 def test_the_peak_is_of_what_is_done_within() -> None:

@@ -16,14 +16,14 @@ from adbench.data.transforms import ClipTransform
 from adbench.engine import feature_cache
 from adbench.engine.progress import Quiet
 from adbench.engine.run_folder import RunFolder
-from adbench.engine.settings import OptimizerSpec, TrainData, TrainSettings
+from adbench.engine.settings import EvalData, OptimizerSpec, TrainData, TrainSettings
 from adbench.engine.train import train
 from adbench.engine.train_batches import TrainBatches
 from adbench.engine.train_logger import read_history
 from adbench.errors import UserError
 from adbench.methods import build, method_class
 from engine.tiny_engine import MEAN, SIDE, STD, TinyMethod, fake_clip, write_dataset
-from simulated_gpu import simulated_gpu, waits
+from simulated_gpu import made_up_gradients, simulated_gpu, waits
 from small_methods import TRAINED, small_settings
 from tiny import make_tiny_clip
 
@@ -355,3 +355,23 @@ def test_kept_features_travel_to_a_gpu_while_the_host_goes_on(tmp_path):
             assert torch.equal(batch.masks.cpu(), expected.masks)
             for name, values in expected_features.items():
                 assert torch.equal(features[name].cpu(), values)
+
+
+@pytest.mark.parametrize("amp", ["off", "bf16"])
+@pytest.mark.parametrize("cache", ["off", "ram", "disk"])
+def test_a_training_on_a_gpu_mixes_no_devices(tmp_path, samples, settings, cache, amp):
+    """From checkpoint to weights, validation too; gradients are made up."""
+    run = RunFolder.create("train", "tiny", "tiny", out=tmp_path / "run")
+    settings = replace(settings, cache=cache, amp=amp, workers=0, checkpoint_steps=2)
+
+    def trained(stop_after):
+        method = FeaturesOnly(fake_clip())
+        with simulated_gpu() as gpu, made_up_gradients(method):
+            data, validation = [TrainData(name="tiny", samples=samples)], [EvalData(name="tiny", samples=samples[:4])]
+            notes = Notes(stop_after)
+            return train(method, data, settings, run, device=gpu, validation=validation, reporter=notes)
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(7)
+    assert run.checkpoint_path.exists()
+    assert trained(None).steps == 15 - 6  # the checkpoint before
