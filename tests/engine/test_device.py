@@ -55,13 +55,16 @@ def four_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    return chosen
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    yield chosen
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def test_a_gpu_of_a_number_becomes_the_current_one_and_computes_in_float32(four_gpus):
     assert (str(resolve_device("auto")), four_gpus) == ("cuda", [])
     assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
     assert (str(resolve_device("cuda:3")), four_gpus) == ("cuda:3", [3])
     with pytest.raises(UserError, match="cuda:4 was asked for, but PyTorch sees 4 CUDA devices"):
         resolve_device("cuda:4")

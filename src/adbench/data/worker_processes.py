@@ -39,9 +39,10 @@ def told_of_lost_memory() -> Iterator[None]:
 def lost_memory(error: RuntimeError) -> UserError | None:
     """What to say of an error of torch where memory was lacking; None where it was not."""
     said = str(error).strip().splitlines() or [""]
-    if isinstance(error, torch.OutOfMemoryError) or any(sign in said[0] for sign in _NO_ROOM):
+    full = [line for line in said if any(sign in line for sign in _NO_ROOM)]  # not first where a thread met it
+    if full or isinstance(error, torch.OutOfMemoryError):
         return UserError(
-            f"the GPU has not enough memory: {said[0]}",
+            f"the GPU has not enough memory: {[*full, *said][0].strip()}",
             where="device",
             hint="use smaller batches (eval.batch_size, trainer.batch_size; batch_size of predict), or device=cpu",
         )

@@ -22,9 +22,9 @@ _AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 def resolve_device(name: str = "auto") -> torch.device:
     """`auto` (CUDA where present), `cpu`, `cuda` or `cuda:N`. Raises UserError for a device that is not there.
 
-    On CUDA convolutions are computed in float32 from then on, as products of matrices are: torch's default rounds their
-    inputs to 10 bits (TF32), and a ViT begins with a convolution. A GPU of a number becomes torch's current one: pinned
-    memory would take half a GB of the first one, which others may have filled.
+    On CUDA convolutions and products of matrices are computed in float32 from then on. Torch rounds the inputs of
+    convolutions, with which a ViT begins, to 10 bits (TF32) unless told otherwise; in NVIDIA's containers those of
+    products too. A GPU of a number becomes torch's current one: else pinned memory takes half a GB of the first one.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -39,7 +39,7 @@ def resolve_device(name: str = "auto") -> torch.device:
             hint="use device=auto or device=cpu, or install a CUDA build of PyTorch and check nvidia-smi",
         )
     if kind == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         if number:
             torch.cuda.set_device(int(number))
     return torch.device(name)
