@@ -39,6 +39,7 @@ class Outer:
     scale: PositiveFloat = 1.0
     name: str | None = None
     kind: Literal["a", "b"] = "a"
+    limit: Literal["auto"] | PositiveInt = "auto"
     flag: bool = False
     path: Path | None = None
     pair: tuple[float, float] = (0.0, 1.0)
@@ -61,6 +62,8 @@ def made(**values: Any) -> Any:
         ("count", 3, 3),
         ("count", 3.0, 3),
         ("rest", None, None),
+        ("limit", "auto", "auto"),
+        ("limit", 4, 4),
         ("share", 1, 1.0),
         ("name", "x", "x"),
         ("name", Written(7, "007"), "007"),
@@ -97,6 +100,8 @@ def test_what_is_taken(key: str, given: Any, taken: Any) -> None:
         ("scale", 0, "section.scale is 0. Give a number above 0"),
         ("scale", math.nan, "section.scale is nan. Give a number"),
         ("name", 3, "section.name is 3. Give a word"),
+        ("limit", 0, "section.limit is 0. Give a number of at least 1 or auto"),
+        ("limit", "all", "section.limit is 'all'. Give a whole number or auto"),
         ("kind", "c", "unknown value 'c' (section.kind). Known: a, b"),
         ("flag", "no", "section.flag is 'no'. Give true or false"),
         ("flag", 1, "section.flag is 1. Give true or false"),

@@ -205,12 +205,18 @@ def _first(kinds: Sequence[Any], value: Any, where: str) -> Any:
     if bare is None and type(None) in kinds:
         return None
     others = sorted((kind for kind in kinds if kind is not type(None)), key=lambda kind: kind is str)
-    for kind in others[:-1]:
+    problems: list[UserError] = []
+    for kind in others:
         try:
             return _value(kind, value, where)
-        except UserError:
-            continue
-    return _value(others[-1], value, where)
+        except UserError as error:
+            problems.append(error)
+    choices = [kind for kind in others if typing.get_origin(kind) is typing.Literal]
+    hints = [error.hint for kind, error in zip(others, problems, strict=True) if kind not in choices]
+    if choices and hints:
+        words = [str(word) for kind in choices for word in typing.get_args(kind)]
+        raise UserError(f"{where} is {_shown(value)}", hint=" or ".join([*hints, *words]))
+    raise problems[-1]
 
 
 def _choice(choices: Sequence[Any], value: Any, where: str) -> Any:

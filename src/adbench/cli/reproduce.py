@@ -62,7 +62,9 @@ def run(argv: Sequence[str]) -> int:
         print(_listed())
         return 0
     if len(named) != 1:
-        raise UserError(f"reproduce takes one recipe, and {len(named)} are named", hint=f"{', '.join(recipe_names())}")
+        raise UserError(
+            f"reproduce takes one recipe, and {len(named)} are named", hint=f"name one of {', '.join(recipe_names())}"
+        )
     recipe, typed = load_recipe(named[0]), user_words([word for word in words if word not in named])
     for_recipe = Overrides("eval", [override.word for override in typed if override.key in ("data", "out")])
     _check_data(recipe, for_recipe)
