@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adbench.cli import collector
 from adbench.cli.config import ClipConfig, Config, DataConfig
 from adbench.data import catalogue
 from adbench.plugins import DATASETS, METHODS
@@ -64,6 +65,7 @@ def _rendering(name: str, reporter: Reporter) -> Callable[[int, int], None]:
     return progress
 
 
+@collector.paused()
 def load_backbone(config: ClipConfig, device: torch.device) -> Clip:
     """Load the frozen CLIP onto `device`. Raises UserError where its weights cannot be had."""
     from adbench.clip import load_clip

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from adbench.cli import collector
 from adbench.cli.benchmark import Request
 from adbench.cli.layers import Layer, Tree, data_defaults, known_keys, lay_over, settle
 from adbench.cli.override_parser import choices, entry_name
@@ -120,6 +121,7 @@ class EvalConfig(Config):
         return {**tree, "eval": {key: value for key, value in tree["eval"].items() if key != "seed"}}
 
 
+@collector.paused()
 def train_config(overrides: Overrides) -> TrainConfig:
     """The settings of `train`. Raises UserError for an unknown key, choice or type of value."""
     if not overrides.data:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from adbench import launch
+from adbench.cli import collector
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
 from adbench.typed import NonNegativeInt, expanded
@@ -60,6 +61,7 @@ def require_shareable(method: Method) -> None:
         raise UserError(f"method {method.name} {why}: processes cannot share them", where="torchrun", hint=hint)
 
 
+@collector.paused()
 def open_detector(
     overrides: Overrides, *, check: Callable[[type[Method], Mapping[str, Any]], object] | None = None
 ) -> Detector:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adbench.cli import collector
 from adbench.cli.benchmark import Benchmark, Request, requested
 from adbench.cli.checkpoints import LATEST, UNTRAINED, ChosenCheckpoint, find_checkpoint, is_trained
 from adbench.cli.config import EvalConfig, eval_config
@@ -67,6 +68,7 @@ class Plan:
         return yaml.safe_dump({"parts": parts}, sort_keys=False, allow_unicode=True)
 
 
+@collector.paused()
 def make_plan(overrides: Overrides) -> Plan:
     """Resolve the words of `eval`: benchmark, checkpoints, what these remember, and which data sets there are.
 
