@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
@@ -196,6 +197,21 @@ def test_nothing_frozen_collects_gradients(tiny_clip, images):
     assert not tiny_clip.train().model.training
 
 
+def test_a_prompt_may_fill_the_text_tower(tiny_clip):
+    ids = tiny_clip.tokenize(["a " * 75, "a"])
+    assert ids.shape == (2, 77)
+    assert ids.dtype == torch.long
+    assert [row.argmax().item() for row in ids] == [76, 2]
+    assert ids[1, 3:].count_nonzero() == 0
+
+
+def test_the_words_are_read_once(tiny_clip, monkeypatch):
+    monkeypatch.setattr(open_clip.tokenizer.SimpleTokenizer, "__init__", None)
+    assert tiny_clip.tokenize(["a cat"]).shape == (1, 77)
+
+
 def test_too_long_prompt_is_an_error(tiny_clip):
+    with pytest.raises(UserError, match="the text tower takes 77"):
+        tiny_clip.tokenize(["a", "a " * 76])
     with pytest.raises(UserError, match="the text tower takes 77"):
         tiny_clip.tokenize(["scratch " * 80])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -36,11 +36,6 @@ class TextInput:
 
     tokens: Tensor
     end: Tensor
-
-
-@cache
-def _tokenizer() -> Any:
-    return import_open_clip().tokenizer.SimpleTokenizer()
 
 
 class Clip(nn.Module):
@@ -239,17 +234,14 @@ class Clip(nn.Module):
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """CLIP's BPE ids, (n, context length) int64, zero-padded. Raises UserError on text that does not fit."""
-        tokenizer = _tokenizer()
-        ids = torch.zeros(len(texts), self.context_length, dtype=torch.long)
-        for row, text in enumerate(texts):
-            codes = [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
-            if len(codes) > self.context_length:
+        ids: Tensor = import_open_clip().tokenize(list(texts), self.context_length + 1)  # longer ones are cut to that
+        for text, last in zip(texts, ids[:, -1].tolist(), strict=True):
+            if last:
                 raise UserError(
-                    f"a prompt has {len(codes)} tokens, the text tower takes {self.context_length}: {text!r}",
+                    f"a prompt has too many tokens, the text tower takes {self.context_length}: {text!r}",
                     hint="shorten the class name or the template",
                 )
-            ids[row, : len(codes)] = torch.tensor(codes)
-        return ids
+        return ids[:, :-1].contiguous()
 
     def embed_text(
         self, ids: Tensor, *, embeddings: Tensor | None = None, min_length: int = 0, first: int = 0
