@@ -37,6 +37,16 @@ def test_equal_labelling_of_blobs(seed):
     check(random_masks(np.random.default_rng(seed), 4, 30, 41))
 
 
+def test_a_winding_region_is_one():
+    path = np.zeros((1, 61, 61), bool)
+    path[0, ::4] = True
+    path[0, 2::8, -1] = path[0, 6::8, 0] = True  # from row to row, at the right and at the left in turn
+    path[0, 1::8, -1] = path[0, 3::8, -1] = path[0, 5::8, 0] = path[0, 7::8, 0] = True
+    check(path)
+    check(path.transpose(0, 2, 1))
+    assert find_regions(path).n_regions == 1
+
+
 def test_diagonal_neighbours_are_one_region():
     assert find_regions(np.eye(4, dtype=bool)[None]).n_regions == 1
     assert find_regions(np.eye(4, dtype=bool)[None, ::-1]).n_regions == 1
