@@ -10,7 +10,11 @@ from torch.testing import assert_close
 
 from adbench import methods
 from adbench.engine.device import autocast, resolve_device
-from simulated_gpu import simulated_gpu, waits
+from adbench.engine.run_folder import RunFolder
+from adbench.engine.settings import TrainData, TrainSettings
+from adbench.engine.train import train
+from engine.tiny_engine import write_dataset
+from simulated_gpu import made_up_gradients, simulated_gpu, waits
 from small_methods import TRAINED, small_settings
 from tiny import make_batch, make_tiny_clip, make_tiny_convnext
 from tiny_vl4ad import make_scenes, make_vl4ad
@@ -68,6 +72,17 @@ def test_a_gpu_is_given_what_it_needs(name):
         there = results(name, gpu)
     for key, value in results(name, "cpu").items():
         assert_close(there[key], value, msg=f"{name} {key}")
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_training_on_a_gpu_is_given_what_it_needs(name, tmp_path):
+    data = [TrainData(name="mvtec", samples=write_dataset(tmp_path / "mvtec", name="mvtec"))]
+    run = RunFolder.create("train", name, "mvtec", out=tmp_path / "run")
+    method = methods.build(name, make_tiny_clip(image_size=64), **small_settings(name))
+    settings = TrainSettings(epochs=1, batch_size=4, workers=0, amp="bf16", shots=2 if method.in_context else 0)
+    with simulated_gpu() as gpu, made_up_gradients(method):
+        method.clip.to(gpu)
+        assert train(method, data, settings, run, device=gpu).steps == 4 * max(1, len(method.training_stages))
 
 
 @pytest.mark.cuda
