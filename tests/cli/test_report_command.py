@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,10 @@ def test_ours_stand_beside_the_published_ones(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(runs)
-    assert main(["report", "outputs/winclip"]) == 0
+    assert main(["report", "outputs/winclip/results.json"]) == 0
     out = capsys.readouterr().out
+    assert main(["report", "outputs/winclip"]) == 0
+    assert capsys.readouterr().out == out
     assert re.search(r"mvtec +mean +0 +winclip +\d+\.\d", out)
     assert re.search(r"published \[\d\] +91\.8 +85\.1", out)
     assert re.search(r"all sources +90\.4–91\.8", out)
@@ -54,12 +57,15 @@ def test_several_runs_and_files(
     assert re.search(r"\| published \[\d\] \| mvtec", (tmp_path / "new" / "report.md").read_text())
 
 
-def test_runs_of_one_method_are_told_apart(
-    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_runs_of_one_method_are_told_apart_and_none_is_there_twice(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(runs)
-    assert main(["report", "outputs/winclip", "outputs/winclip/results.json"]) == 0
-    assert "winclip (results.json)" in capsys.readouterr().out
+    shutil.copy("outputs/winclip/results.json", tmp_path / "other.json")
+    same = ["outputs/winclip", "outputs/winclip/results.json"]
+    assert main(["report", *same, str(tmp_path / "other.json"), "format=csv"]) == 0
+    lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert {line["run"] for line in lines} == {"winclip (winclip)", "winclip (other.json)"}
 
 
 def test_the_latest_run(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,6 +66,7 @@ def change(file: Path, edit: Callable[[dict], object]) -> None:
 def test_a_run_that_was_left_alone_holds(run: str, n_sets: int, copy: Path, verify: Verify) -> None:
     status, out = verify(f"outputs/{run}")
     assert status == 0, out
+    assert verify(f"outputs/{run}/results.json") == (status, out)
     assert re.search(r"holds +results\.json: its \d{3,} figures follow from scores\.csv and each other\n", out)
     assert re.search(r"unchecked +pixel columns of \d classes: no exact maps are there", out)
     assert out.count("holds      data ") == n_sets

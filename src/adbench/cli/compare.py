@@ -45,9 +45,9 @@ def run(argv: Sequence[str]) -> int:
 
     runs, overrides = split_runs("compare", argv, "metric", "out", "missing", "seed")
     if len(runs) != 2:
-        raise UserError(f"compare takes two runs, and {len(runs)} are named", hint="python -m adbench compare A B")
+        raise UserError(f"compare takes two runs, and {len(runs)} are named", hint="run python -m adbench compare A B")
     out, missing = out_folder(overrides), overrides.read("missing", Literal["error", "skip"], "error")
-    first, second = (read_scores(run.parent if run.name == "results.json" else run) for run in runs)
+    first, second = map(read_scores, runs)
     comparison = compare_scores(
         first,
         second,

@@ -35,14 +35,16 @@ def run(argv: Sequence[str]) -> int:
     """Run `adbench ledger` with these words."""
     actions = ("add", "render")
     if not argv:
-        raise UserError("ledger needs to know what to do", hint="python -m adbench ledger add RUN, or ledger render")
+        raise UserError(
+            "ledger needs to know what to do", hint="run python -m adbench ledger add RUN, or ledger render"
+        )
     if argv[0] not in actions:
         raise unknown("action", argv[0], actions, where="ledger")
     runs, overrides = split_runs("ledger", argv[1:], "ledger", "data_dir")
     if argv[0] == "render":
         return _render(_ledger(overrides), runs)
     if not runs:
-        raise UserError("ledger add needs a run", hint="python -m adbench ledger add RUN, or latest")
+        raise UserError("ledger add needs a run", hint="run python -m adbench ledger add RUN, or latest")
     from adbench.report.ledger_folder import write_site
 
     ledger = _ledger(overrides)
@@ -64,10 +66,12 @@ def _render(ledger: Path, runs: Sequence[Path]) -> int:
     from adbench.report.ledger_folder import write_site
 
     if runs:
-        raise UserError(f"ledger render takes no run, and {runs[0]} is named", hint="python -m adbench ledger add RUN")
+        raise UserError(
+            f"ledger render takes no run, and {runs[0]} is named", hint="run python -m adbench ledger add RUN"
+        )
     if not (ledger / "entries").is_dir():
         raise UserError(
-            "this is no ledger: it has no entries", where=str(ledger), hint="python -m adbench ledger add RUN"
+            "this is no ledger: it has no entries", where=str(ledger), hint="run python -m adbench ledger add RUN"
         )
     for file in write_site(ledger):
         print(file)

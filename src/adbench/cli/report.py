@@ -57,7 +57,7 @@ def run(argv: Sequence[str]) -> int:
         )
     formats, out = _asked(overrides)
     files = {} if out is None else {name: _file(name, out) for name in formats}
-    runs = _runs([folder for word in words for folder in _evaluations(word)])
+    runs = _runs(list(dict.fromkeys(folder for word in words for folder in _evaluations(word))))
     beside = put_beside(runs)
     if out is None and formats:
         print(_text(formats[0], runs, beside), end="")

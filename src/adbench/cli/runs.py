@@ -11,7 +11,9 @@ from adbench.typed import expanded
 
 
 def split_runs(command: str, argv: Sequence[str], *keys: str) -> tuple[list[Path], Overrides]:
-    """The runs among the words, "latest" being the newest finished evaluation, and the settings, which are `keys`.
+    """The folders of runs among the words, and the settings, which are `keys`.
+
+    "latest" is the newest finished evaluation, a results.json stands for its folder.
 
     Raises UserError for a setting that is none of them.
     """
@@ -43,4 +45,7 @@ def run_labels(methods: Sequence[str], runs: Sequence[Path]) -> list[str]:
 def _folder(word: str) -> Path:
     from adbench.engine.run_folder import latest
 
-    return latest(command="eval", holds=("results.json",)).path if word == "latest" else expanded(word)
+    if word == "latest":
+        return latest(command="eval", holds=("results.json",)).path
+    path = expanded(word)
+    return path.parent if path.name == "results.json" and path.is_file() else path

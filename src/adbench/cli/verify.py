@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
 
     runs, overrides = split_runs("verify", argv, "data_dir", "backbone")
     if len(runs) != 1:
-        raise UserError(f"verify takes one run, and {len(runs)} are named", hint="python -m adbench verify RUN")
+        raise UserError(f"verify takes one run, and {len(runs)} are named", hint="run python -m adbench verify RUN")
     given = overrides.get("data_dir")
     fetch = check_value(bool, overrides.get("backbone", False), overrides.word("backbone") or "backbone")
     states = []
