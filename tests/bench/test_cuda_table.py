@@ -25,8 +25,10 @@ def test_the_table_replaces_what_stands_between_the_markers(tmp_path: Path, monk
     page, bench = tmp_path / "page.md", tmp_path / "bench.json"
     page.write_text("# P\n\nbefore\n<!-- cuda_check: begin -->\nold\n<!-- cuda_check: end -->\nafter\n")
     run = {"date": "2026-01-01", "device": "some GPU", "torch": "2"}
-    bench.write_text(json.dumps({"run": run, "rows": [ROW, {**ROW, "batch_size": 8}]}))
-    monkeypatch.setattr("sys.argv", ["cuda_table", str(page), str(bench)])
+    bench.write_text(json.dumps({"run": run, "rows": [{**ROW, "batch_size": 8}, {**ROW, "method": "zero"}, ROW]}))
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({"run": run, "rows": [{**ROW, "method": "aaclip"}]}))
+    monkeypatch.setattr("sys.argv", ["cuda_table", str(page), str(bench), str(other)])
     for _ in range(2):
         runpy.run_path(str(SCRIPT), run_name="__main__")
     text = page.read_text()
@@ -34,5 +36,6 @@ def test_the_table_replaces_what_stands_between_the_markers(tmp_path: Path, monk
     assert text.startswith("# P\n\nbefore\n")
     assert text.endswith("<!-- cuda_check: end -->\nafter\n")
     assert "2026-01-01, some GPU" in text
-    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| winclip")]
-    assert [(row[3], row[7], row[8]) for row in rows] == [("1", "201", "1/10"), ("8", "", "")]
+    rows = [line.split(" | ") for line in text.splitlines() if " | c | " in line]
+    assert [row[0] for row in rows] == ["| aaclip", "| winclip", "| winclip", "| zero"]
+    assert [(row[3], row[7], row[8]) for row in rows[1:3]] == [("1", "201", "1/10"), ("8", "", "")]
