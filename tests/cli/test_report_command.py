@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from adbench.cli.main import main
 from cli.tiny_sets import write_sets
+
+METHODS = ("winclip", "median_colour")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("ADBENCH_DATA", raising=False)
-        for method in ("winclip", "median_colour"):
+        for method in METHODS:
             assert main(["eval", f"method={method}", "clip=demo", "data=mvtec", f"out=outputs/{method}"]) == 0
     return folder
 
@@ -137,3 +140,16 @@ def test_a_report_does_not_take_the_place_of_a_run_s_own_page(
     assert main(["report", "outputs/winclip", f"out={out}"]) == 2
     assert f"would be lost (out={out})" in capsys.readouterr().err
     assert (runs / "outputs/winclip/report.html").read_bytes() == page
+
+
+def test_the_folder_of_a_demo_stands_for_the_runs_in_it(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(runs / "outputs", tmp_path / "demo")
+    rows = [json.loads((tmp_path / f"demo/{name}/results.json").read_text())["rows"] for name in METHODS]
+    (tmp_path / "demo/results.json").write_text(json.dumps({"run": {}, "rows": [row for part in rows for row in part]}))
+    for folder in ("demo", "."):
+        monkeypatch.chdir(tmp_path)
+        assert main(["report", folder, "format=csv"]) == 0
+        lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+        assert {line["run"] for line in lines} == set(METHODS)

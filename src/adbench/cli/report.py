@@ -104,10 +104,12 @@ def _file(name: str, out: Path) -> Path:
 
 
 def _evaluations(path: Path) -> list[Path]:
-    """The run that a path names, or all below a folder that is none itself."""
-    if not path.is_dir() or (path / "results.json").is_file():
+    """The run that a path names, or all below a folder that is none itself, such as that of a demo."""
+    if not path.is_dir() or all((path / name).is_file() for name in ("results.json", "scores.csv")):
         return [path]
-    return sorted(file.parent for file in path.rglob("results.json")) or [path]
+    found = sorted(file.parent for file in path.rglob("results.json"))
+    above = {folder for run in found for folder in run.parents if not (folder / "scores.csv").is_file()}
+    return [run for run in found if run not in above] or [path]
 
 
 def _runs(paths: Sequence[Path]) -> list[FinishedRun]:
