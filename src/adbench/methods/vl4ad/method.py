@@ -87,9 +87,9 @@ class VL4AD(Method):
 
     def columns(self, use: str) -> Columns:
         """Text columns of "train" (classes), "test" (merged, with OOD prompts) or "segment" (classes, test words)."""
-        if use not in self._columns:
-            self._columns[use] = self.wording.columns(self.clip, use)
-        return self._columns[use].to(self.head.logit_scale.device)
+        known = self._columns[use] if use in self._columns else self.wording.columns(self.clip, use)
+        self._columns[use] = known.to(self.head.logit_scale.device)  # moved once
+        return self._columns[use]
 
     def use_columns(self, **columns: Columns) -> None:
         """Put other text features in the place of the text tower's: columns by use, as in `columns`."""
