@@ -9,6 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from adbench import methods
+from adbench.clip.precision import hold
 from adbench.engine.device import autocast, resolve_device
 from adbench.engine.run_folder import RunFolder
 from adbench.engine.settings import TrainData, TrainSettings
@@ -29,15 +30,15 @@ NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUD
 PLACES = ["cpu", pytest.param("cuda", marks=[pytest.mark.cuda, NEEDS_CUDA])]
 
 
-def prepared(name, device, draws=0):
-    """A method with the weights that it is built with, and a batch, on a device."""
+def prepared(name, device, draws=0, held="float32"):
+    """A method with the weights that it is built with, and a batch, on a device; what its backbone is held in."""
     torch.manual_seed(0)
     if name == "vl4ad":
         method, batch = make_vl4ad(make_tiny_convnext()), make_scenes()
     else:
         method = methods.build(name, make_tiny_clip(image_size=64), **small_settings(name, epochs=0))
         batch = replace(make_batch(8, 64), class_names=["bottle"] * 8, seeds=[8 * draws + i for i in range(8)])
-    method.clip.to(device)
+    hold(method.clip.to(device), held)
     return method.to(device), batch.to(device)
 
 
@@ -46,9 +47,9 @@ def to_learn_from(method, batch):
     return replace(batch, support=batch.rows([*range(1, len(batch)), 0])) if method.in_context else batch
 
 
-def results(name, device, amp="off", draws=0):
+def results(name, device, amp="off", draws=0, held="float32"):
     """Scores, maps and losses of a method, built with the same weights; `draws`: seed of what a loss draws."""
-    method, batch = prepared(name, device, draws)
+    method, batch = prepared(name, device, draws, held)
     with torch.no_grad(), autocast(amp, torch.device(device)):
         features = method.eval().encode(batch)
         if method.adapts:
@@ -152,12 +153,12 @@ def test_the_host_waits_for_a_batch_and_not_for_each_of_its_images(name):
 
 
 @pytest.mark.parametrize("device", PLACES)
-@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+@pytest.mark.parametrize("less", [{"amp": "bf16"}, {"amp": "fp16"}, {"held": "bfloat16"}, {"held": "float16"}], ids=str)
 @pytest.mark.parametrize("name", STEADY)
-def test_autocast_stays_near_float32(name, amp, device):
+def test_less_precision_stays_near_float32(name, less, device):
     """Maps and scores, as a share of their range: of random weights, which amplify more than trained ones."""
     place = torch.device("cpu") if device == "cpu" else torch.device("cuda", 0)
-    exact, rounded = results(name, place), results(name, place, amp=amp)
+    exact, rounded = results(name, place), results(name, place, **less)
     for key in ("maps", "scores"):
         if key in exact:
             assert rounded[key].dtype == torch.float32, key
