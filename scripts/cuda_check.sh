@@ -58,7 +58,7 @@ fi
 # 1. Tests. On a CPU two cases stand for all, which the test suite runs anyway.
 if [ "$device" = cuda ]; then
   mapfile -t files < <(grep -rl --include='test_*.py' 'mark\.cuda' tests)
-  step "tests marked cuda" 180 "$python" -m pytest -q --tb=short -m cuda -p no:cacheprovider "${files[@]}"
+  step "tests marked cuda" 180 "$python" -m pytest -q --tb=short --timeout=90 -m cuda -p no:cacheprovider "${files[@]}"
 else
   step "parity on $device" 60 "$python" -m adbench parity tests/fixtures/parity/winclip/few_shot_k2 --device "$device"
 fi

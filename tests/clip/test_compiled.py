@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from adbench.clip.compiled import compile_tower
+from adbench.engine.device import resolve_device
 from adbench.errors import UserError
 from tiny import make_tiny_clip, make_tiny_convnext
 
@@ -66,10 +67,15 @@ def test_what_does_not_compile_is_one_line(monkeypatch):
         compile_tower(make_tiny_convnext())
 
 
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+
+
 @pytest.mark.slow  # a C++ compiler is at work
-def test_the_compilers_tower_is_the_plain_one(images):
-    plain, clip = make_tiny_clip(), compile_tower(make_tiny_clip())
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.cuda, NEEDS_CUDA])])
+def test_the_compilers_tower_is_the_plain_one(images, device):
+    resolve_device(device)
+    plain, clip = make_tiny_clip().to(device), compile_tower(make_tiny_clip().to(device))
     with torch.no_grad():
         for size in (32, 48):
-            pictures = torch.nn.functional.interpolate(images, size)
+            pictures = torch.nn.functional.interpolate(images, size).to(device)
             assert_close(clip.encode_image(pictures), plain.encode_image(pictures), atol=1e-4, rtol=1e-4)
