@@ -10,6 +10,7 @@ from PIL import Image
 
 import adbench
 from adbench.api.export import _as_seen, check_exportable
+from adbench.clip.precision import hold
 from adbench.errors import UserError
 from adbench.methods import method_class, names
 from small_methods import small_settings
@@ -79,4 +80,19 @@ def test_what_cannot_be_exported_says_why(tmp_path):
     detector = make_detector("clip_zeroshot")
     with pytest.raises(UserError, match=r"end in \.onnx"):
         adbench.export_onnx(detector, tmp_path / "m.bin")
+    with pytest.raises(UserError, match=r"No ONNX function found for .*aten\.median"):
+        adbench.export_onnx(make_detector("median_colour"), tmp_path / "m.onnx")
+    hold(detector.method.clip, "bfloat16")
+    with pytest.raises(UserError, match=r"held in bfloat16.*clip\.dtype=float32"):
+        adbench.export_onnx(detector, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_no_model_card_is_not_replaced(tmp_path):
+    (tmp_path / "weights.json").write_text("the record of a training")
+    with pytest.raises(UserError, match="where the model card would be"):
+        adbench.export_onnx(make_detector("clip_zeroshot"), tmp_path / "weights.onnx")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["the record of a training"]
+    for name in ("m.onnx", "m.json"):
+        (tmp_path / name).write_text("a model and its card may be written again")
+    adbench.export_onnx(make_detector("clip_zeroshot"), tmp_path / "m.onnx")

@@ -100,8 +100,15 @@ def export_onnx(
     check_exportable(type(method), hyperparameters(method))
     if detector.device.type != "cpu":
         raise UserError(f"the detector is on {detector.device}", hint="export it from the CPU: device=cpu")
+    if method.clip.blocks_dtype != torch.float32:
+        what = f"the backbone is held in {str(method.clip.blocks_dtype)[6:]}, a file in float32 has other scores"
+        raise UserError(what, where="clip.dtype", hint="export it with clip.dtype=float32")
     if path.suffix != ".onnx":
         raise UserError("the file's name does not end in .onnx", where=str(path), hint="out=model.onnx")
+    card_path = path.with_suffix(".json")
+    if card_path.exists() and not path.exists():  # as weights.json of a run
+        what = "there is a file already where the model card would be"
+        raise UserError(what, where=str(card_path), hint="give another name: out=model.onnx")
     threshold = detector.threshold(class_name, support)
     images = _as_seen(method, pictures or _shipped())
     with borrowed(method), torch.no_grad(), replacing(path) as temporary:
@@ -129,7 +136,7 @@ def export_onnx(
         "versions": versions() | {name: metadata.version(name) for name in _TOOLS},
         "licences": list(_LICENCES),
     }
-    write_json(path.with_suffix(".json"), card)
+    write_json(card_path, card)
     return card
 
 
@@ -172,8 +179,8 @@ def _write(graph: nn.Module, images: Tensor, path: Path) -> int:
             program = torch.export.export(graph, (example,), dynamic_shapes=sizes)
             onnx = torch.onnx.export(program, dynamo=True, verbose=False, optimize=False, input_names=["image"])
         except (RuntimeError, torch.onnx.OnnxExporterError) as error:  # what torch.export and the exporter raise
-            first = str(error).strip().splitlines()[0]
-            raise UserError(f"torch cannot write the predictions as a graph: {first}", where="export") from error
+            what = f"torch cannot write the predictions as a graph: {_reason(error)}"
+            raise UserError(what, where="export") from error
         assert onnx is not None
         for value, name in zip(onnx.model.graph.outputs, graph(example), strict=True):
             value.name = name
@@ -185,6 +192,13 @@ def _write(graph: nn.Module, images: Tensor, path: Path) -> int:
         raise UserError(f"the model has {n_bytes / 2**30:.1f} GiB", where="export", hint="ONNX files hold up to 2 GiB")
     onnx.save(path, external_data=False)
     return int(onnx.model.opset_imports[""])
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what an exporter's error was caused by."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().splitlines()[0]
 
 
 @contextmanager
