@@ -59,6 +59,22 @@ def test_a_file_adds_a_data_set(tmp_path: Path) -> None:
         catalogue.get("shelf").check_options({"suffix": 3})
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('"shelf"', '"my/shelf"', "a data set is called 'my/shelf'"),
+        ('"shelf"', '"my.shelf"', "a data set is called 'my.shelf'"),
+        (' = ".png"', "", "'suffix' of data set shelf has no default"),
+        ("suffix: str", "broken: str", "'broken' of data set shelf is called as one of all sets"),
+    ],
+)
+def test_a_data_set_that_settings_cannot_name_is_refused(tmp_path: Path, before: str, after: str, said: str) -> None:
+    text = DATA.replace(before, after)
+    assert text != DATA
+    with pytest.raises(UserError, match=rf"{said}.*mine\.py"):
+        load_plugin(write_plugin(tmp_path / "mine.py", text))
+
+
 def test_a_file_is_run_once_and_an_edited_one_anew(tmp_path: Path) -> None:
     file = write_plugin(tmp_path / "mine.py", METHOD)
     load_plugin(file)

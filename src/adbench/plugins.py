@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -74,6 +75,9 @@ class Registry(Generic[_Entry]):
         source = _loading[-1] if _loading and not built_in else None
         before = self._sources.get(name)
         replaces = source is not None and before is not None and before.place.endswith(".py") and before != source
+        if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name, re.ASCII):  # it stands in settings and in paths
+            where, hint = module if source is None else source.place, "use letters, digits, _ and -"
+            raise UserError(f"a {self.kind} is called {name!r}", where=where, hint=hint)
         if not built_in and (reserved or (source is not None and name in self.entries and not replaces)):
             other = "adbench itself" if before is None else before.place
             where = module if source is None else source.place

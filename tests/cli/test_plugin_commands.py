@@ -108,6 +108,7 @@ def test_a_data_set_is_read_from_its_file(folder: Path, capsys: pytest.CaptureFi
             (folder / "pictures" / kind / f"{number}.png").rename(folder / "shelf" / f"{kind}_{number}.png")
     write_plugin(folder / "shelf.py", DATA)
     assert main(["data", "check", "./shelf.py", "data_dir=."]) == 0
+    assert main(["data", "list", "./shelf.py"]) == 0
     words = ["method=median_colour", "data=./shelf.py", "data_dir=."]
     assert main(["eval", *words, "out=tested"]) == 0
     told = json.loads((folder / "tested" / "results.json").read_text())

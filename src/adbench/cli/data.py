@@ -92,7 +92,7 @@ def _named(overrides: Overrides, names: Sequence[str], *, single: bool = False) 
 def _list(overrides: Overrides, names: Sequence[str]) -> int:
     from adbench.data import catalogue
 
-    for number, name in enumerate(names):
+    for number, name in enumerate(entry_name("data", name) for name in names):
         check_choice("data", name, "data list")
         print("\n" * (number > 0) + "\n".join(_described(catalogue.get(name), overrides.data_dir)))
     if not names:

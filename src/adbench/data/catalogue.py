@@ -14,6 +14,7 @@ Keyword-only arguments of that function are the data set's own options (`adbench
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,16 +32,24 @@ from adbench.errors import UserError, unknown
 from adbench.plugins import DATASETS
 
 PACKAGES = ("adbench.data.sets", "adbench.demo.sets")
+_OF_ALL = ("root", "classes", BROKEN, SPLIT)
 
 
 def register(name: str, **facts: Any) -> Callable[[Indexer], Indexer]:
     """Decorate an index function `(root, classes, *, options...) -> samples`: makes it data set `name`.
 
-    `facts` are the other fields of `DatasetSpec`.
+    `facts` are the other fields of `DatasetSpec`. Raises UserError for an option without a default, and for one that is
+    called as what every set has.
     """
 
     def add(index_files: Indexer) -> Indexer:
         spec = DatasetSpec(name=name, index_files=index_files, **facts)
+        for option, parameter in spec.own_options().items():
+            what, where = f"the option {option!r} of data set {name}", inspect.getfile(index_files)
+            if parameter.default is parameter.empty:
+                raise UserError(f"{what} has no default", where=where, hint=f"write {option}=VALUE")
+            if option in _OF_ALL:
+                raise UserError(f"{what} is called as one of all sets", where=where, hint="rename it")
         if not index_files.__module__.startswith("adbench."):
             _load_all()  # their names are taken
         reserved = name in DATASETS.entries and DATASETS.source(name) is None

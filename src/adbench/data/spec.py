@@ -95,18 +95,18 @@ class DatasetSpec:
     @property
     def option_defaults(self) -> dict[str, Any]:
         """The data set's own options with the values that they have unless somebody says otherwise."""
-        values = {name: parameter.default for name, parameter in self._own_options().items()}
+        values = {name: parameter.default for name, parameter in self.own_options().items()}
         split = {SPLIT: self.evaluation_splits[0]} if len(self.evaluation_splits) > 1 else {}
         return {**values, **split, BROKEN: CHOICES[0]}
 
-    def _own_options(self) -> dict[str, inspect.Parameter]:
+    def own_options(self) -> dict[str, inspect.Parameter]:
         """The keyword-only parameters of the index function, by name."""
         parameters = inspect.signature(self.index_files).parameters
         return {name: parameter for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
 
     def changed_options(self, options: Mapping[str, Any]) -> list[str]:
         """Those of the own options that are not as the index function has them by default."""
-        parameters = self._own_options().items()
+        parameters = self.own_options().items()
         return [name for name, parameter in parameters if options.get(name) and options[name] != parameter.default]
 
     def default_root(self, data_dir: Path) -> Path:
@@ -163,7 +163,7 @@ class DatasetSpec:
         """
         root, options = Path(root), self.check_options(options or {})
         classes = [composed(str(name)) for name in classes] if classes else None
-        for_index = {key: value for key, value in options.items() if key in self._own_options()}
+        for_index = {key: value for key, value in options.items() if key in self.own_options()}
         entries = list(self._read(root, classes, for_index))
         surveyed = survey(entries)
         names = [*(sample.class_name for sample in surveyed.listed), *(fault.class_name for fault in surveyed.faults)]
@@ -182,7 +182,7 @@ class DatasetSpec:
         for option in options:
             if option not in self.options:
                 raise unknown(f"option of data set {self.name}", option, self.options, where=f"{where}.{option}")
-        for_index = {key: value for key, value in options.items() if key in self._own_options()}
+        for_index = {key: value for key, value in options.items() if key in self.own_options()}
         checked = check_arguments(self.index_files, for_index, where)
         for option, value in options.items():
             if option in for_index:
@@ -225,7 +225,7 @@ class DatasetSpec:
     def note(self, options: Mapping[str, Any] | None = None) -> str | None:
         """What a reader of results with these options must know; None where there is nothing to say."""
         options = options or {}
-        values = {**{name: parameter.default for name, parameter in self._own_options().items()}, **options}
+        values = {**{name: parameter.default for name, parameter in self.own_options().items()}, **options}
         said = [f"data.{name}={values[name]}" for name in self.reported_options]
         split = self.split_notes.get(self._evaluation_split(options.get(SPLIT)))
         return "; ".join([*([split] if split else []), *said]) or None
