@@ -91,7 +91,10 @@ def test_another_detector_is_refused(clip: object, tmp_path: Path) -> None:
     first.save_thresholds(tmp_path)
     other = detector(clip, gaussian_sigma=2.5)
     other.load_thresholds(tmp_path)
-    with pytest.raises(UserError, match=r"found with another detector: hyperparameters.*2\.5.*Calibrate again"):
+    with pytest.raises(
+        UserError,
+        match=r"found with another detector: hyperparameters\.\w+ \S+ then, 2\.5 now \(class.*Calibrate again",
+    ):
         other.predict(pictures(1), class_name="gear")
     assert other.predict(pictures(1), class_name="gear", threshold=0.5)[0].verdict
     content = json.loads((tmp_path / "thresholds.json").read_text())

@@ -82,8 +82,7 @@ def _start(path: Path) -> dict[str, Any]:
 def check_same_training(stored: Mapping[str, Any], wanted: WeightsRecord, where: Path) -> None:
     """Raise UserError naming what differs between the training a file is of and the one asked for."""
     then, now = _identity(stored), _identity(asdict(wanted))
-    keys = sorted({*then, *now})
-    differing = differences("", then, now, keys)
+    differing = differences("", then, now, now)
     if differing:
         raise UserError(f"the folder holds another training: {differing}", where=str(where), hint=HINT)
 
@@ -111,7 +110,7 @@ def clear(run: RunFolder) -> None:
 
 
 def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a training this one, flat: "training.epochs" -> 5."""
+    """What makes a training this one, as JSON has it."""
     data = {
         part["name"]: {k: v for k, v in part.items() if k not in ("name", "images", "plugin")}
         for part in record["data"] or []
@@ -126,10 +125,4 @@ def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
         "training": record["training"],
         "start": (record.get("start") or {}).get("sha256"),
     }
-    return dict(_flat("", json.loads(json.dumps(parts))))
-
-
-def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        return [(prefix, value)]
-    return [entry for key, inner in value.items() for entry in _flat(f"{prefix}.{key}".strip("."), inner)]
+    return dict(json.loads(json.dumps(parts)))

@@ -187,12 +187,16 @@ def check_fits(record: WeightsRecord, method: Method) -> None:
 
 
 def differences(prefix: str, trained: Mapping[str, Any], now: Mapping[str, Any], keys: Iterable[str]) -> str:
-    """Name the `keys` whose values differ: "backbone.name 'a' then, 'b' now"; empty if none does."""
-    return ", ".join(
-        f"{prefix}{key} {trained.get(key)!r} then, {now.get(key)!r} now"
-        for key in keys
-        if trained.get(key) != now.get(key)
-    )
+    """Name what differs below `keys`, None being like missing: "backbone.name 'a' then, 'b' now"; empty if nothing."""
+    said = []
+    for key in keys:
+        before, after = trained.get(key), now.get(key)
+        if all(value is None or isinstance(value, Mapping) for value in (before, after)):
+            inside = dict.fromkeys([*(before or {}), *(after or {})])
+            said.append(differences(f"{prefix}{key}.", before or {}, after or {}, inside))
+        elif before != after:
+            said.append(f"{prefix}{key} {before!r} then, {after!r} now")
+    return ", ".join(filter(None, said))
 
 
 def weights_file(path: Path) -> Path:
