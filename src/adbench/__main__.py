@@ -2,13 +2,22 @@
 
 import atexit
 import gc
+import sys
 
 from adbench.cli.main import main
 
 __all__ = ["main"]
 
-# Before it ends, Python looks for garbage in all that PyTorch is made of, which takes longer than to leave it.
-atexit.register(gc.freeze)
+
+@atexit.register
+def leave() -> None:
+    """Leave the garbage: to look for it in all that PyTorch is made of takes longer.
+
+    Not Triton's, which an optimiser brings along: it tells of all that it finds left, in fifty lines.
+    """
+    if "triton" not in sys.modules:
+        gc.freeze()
+
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -77,3 +77,10 @@ def test_nothing_is_collected_while_pytorch_is_imported(words: list[str], tmp_pa
 
 def test_nothing_is_collected_at_the_end_of_a_process(tmp_path: Path) -> None:
     assert _answer(_ENDING, tmp_path) == "True"
+
+
+def test_triton_tells_of_nothing_that_is_left_at_the_end() -> None:
+    pytest.importorskip("triton")
+    program = "import adbench.__main__, torch; torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "leaked" not in done.stderr
