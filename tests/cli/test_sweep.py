@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from adbench.cli import sweep
 from adbench.cli.main import main
 from adbench.cli.override_parser import as_sweep
 from adbench.cli.sweep import objective
 from adbench.errors import UserError
+from adbench.interrupts import with_advice
 from cli.tiny_sets import write_sets
 
 WORDS = ["eval", "-m", "method=median_colour", "clip=demo", "data=mvtec", "device=cpu"]
@@ -102,6 +104,18 @@ def test_a_failed_job_stops_no_other(here: Path, capsys: pytest.CaptureFixture[s
     (here / "sets" / "visa").mkdir()  # mended in vain: still no data, the others are not run again
     assert main([*WORDS[:-2], "data=mvtec,visa,btad", "out=swept"]) == 1
     assert "3 jobs, 1 of them run now, 1 failed" in capsys.readouterr().out
+
+
+def test_an_interrupted_sweep_says_how_all_of_it_goes_on(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise with_advice(KeyboardInterrupt(), "Go on with one job")
+
+    monkeypatch.setattr(sweep, "run_job", interrupted)
+    assert main([*WORDS, "seed=1,2", "out=it's"]) == 130
+    words = "eval -m method=median_colour clip=demo data=mvtec device=cpu seed=1,2 'out=it'\"'\"'s'"
+    assert f"What is finished is kept. Go on with: python -m adbench {words}\n" in capsys.readouterr().err
 
 
 def test_commas_need_the_option(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

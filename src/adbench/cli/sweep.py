@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import itertools
 import os
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from adbench.cli.jobs import RECORD, Record, named_files, read_record, run_job
 from adbench.cli.override_parser import Swept, as_sweep, parse
 from adbench.cli.overrides import Overrides
 from adbench.errors import UserError
+from adbench.interrupts import with_advice
 
 _CONFIG = "adbench_sweep"
 _SECTION, _DOT = "job", "__"
@@ -83,8 +85,12 @@ def sweep(command: str, overrides: Sequence[str]) -> int:
     fixed = frozenset(key for key, swept in settings.items() if not swept.is_sweep)
     reporter, start = make_reporter(), time.time()
     reporter.say(f"sweep        {folder}")
-    overrides = [_for_hydra(key, swept.text) for key, swept in settings.items()]
-    _multirun([*of_hydra, *overrides], _Job(command, str(folder.absolute()), fixed), folder)
+    again = shlex.join(["python", "-m", "adbench", command, "-m", *overrides])
+    words = [_for_hydra(key, swept.text) for key, swept in settings.items()]
+    try:
+        _multirun([*of_hydra, *words], _Job(command, str(folder.absolute()), fixed), folder)
+    except KeyboardInterrupt as interrupt:  # by the advice of its job, that alone would go on
+        raise with_advice(interrupt, f"What is finished is kept. Go on with: {again}") from interrupt
     everything = [read_record(path) for path in sorted(folder.glob(f"*/{RECORD}"))]
     records = [record for record in everything if _is_of(record, command, settings)]
     if len(records) < len(everything):
