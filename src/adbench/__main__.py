@@ -13,10 +13,10 @@ __all__ = ["main"]
 def leave() -> None:
     """Leave the garbage: to look for it in all that PyTorch is made of takes longer.
 
-    Not Triton's, which an optimiser brings along: it tells of all that it finds left, in fifty lines.
+    Not Triton's, which an optimiser brings along: it tells of all that it finds left, in fifty lines. A tower that is
+    compiled while the collector is paused has frozen it.
     """
-    if "triton" not in sys.modules:
-        gc.freeze()
+    (gc.unfreeze if "triton" in sys.modules else gc.freeze)()
 
 
 if __name__ == "__main__":

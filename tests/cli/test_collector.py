@@ -84,3 +84,8 @@ def test_triton_tells_of_nothing_that_is_left_at_the_end() -> None:
     program = "import adbench.__main__, torch; torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "leaked" not in done.stderr
+
+
+def test_what_was_frozen_with_triton_is_looked_through_at_the_end(tmp_path: Path) -> None:
+    compiled = "import gc, sys\ngc.freeze()\nsys.modules['triton'] = sys\n"
+    assert _answer(compiled + _ENDING, tmp_path) == "False"
