@@ -102,7 +102,7 @@ def test_an_interrupted_evaluation_goes_on_at_the_next_class(data, run):
     fitted = {path.name for path in run.path.glob("weights_*")}
     (run.path / "weights_tiny_k9.safetensors").touch()
     (run.heatmaps_dir / "tiny" / "gone").mkdir(parents=True)
-    (run.heatmaps_dir / "tiny" / "gone" / "00_normal_x.png").touch()
+    (run.heatmaps_dir / "tiny" / "gone.png").touch()
     tidy(run, rows)
     assert not run.classes_dir.exists()
     assert {path.name for path in run.path.glob("weights_*")} == fitted

@@ -302,11 +302,12 @@ def test_pictures_show_the_most_anomalous_and_the_most_suspect_normal(data, tmp_
     original = np.asarray(Image.open(data.samples[best[0]].path))
     assert np.array_equal(seen[0].image, original)
     files = sorted(path.relative_to(run.heatmaps_dir).as_posix() for path in run.heatmaps_dir.rglob("*.png"))
-    assert len(files) == 2 * 4
-    assert files[0] == f"tiny/dots/00_anomalous_{best[0]:03d}.png"
+    assert len(files) == 2 * (4 + 1)
+    assert files[0] == "tiny/dots.png"
+    assert files[1] == f"tiny/dots/00_anomalous_{best[0]:03d}.png"
 
     evaluate(build_method(), data, SETTINGS, device=CPU, run=RunFolder.create("eval", "tiny", "tiny", out=run.path))
-    assert len(list(run.heatmaps_dir.rglob("*.png"))) == 2 * 4  # classes that were kept keep their pictures
+    assert len(list(run.heatmaps_dir.rglob("*.png"))) == 2 * (4 + 1)  # classes that were kept keep their pictures
     shutil.rmtree(run.classes_dir)
     evaluate(build_method(), data, SETTINGS, device=CPU, run=run, painter=painter)
     assert not list(run.heatmaps_dir.rglob("*.png"))

@@ -54,7 +54,7 @@ def write_run(folder, seed, method):
             )
             for label in (1, 0)
         ]
-        save_pictures(pictures, paint, folder / "heatmaps" / "demo" / name)
+        save_pictures(pictures, paint, folder / "heatmaps" / "demo", name)
     (folder / "curves").mkdir()
     curve = [{"shots": 0, "support_seed": None, "pro": [[0, 0], [0.1, 0.8], [0.3, 1]]}]
     (folder / "curves" / "demo.json").write_text(json.dumps(dict.fromkeys(CLASSES, curve)))

@@ -10,7 +10,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from adbench.engine.names import file_names
-from adbench.engine.pictures import KINDS, Picture, save_pictures
+from adbench.engine.pictures import KINDS, Picture, save_pictures, stacked
 from adbench.engine.thresholds import MapScale
 from adbench.report.colours import LIGHTNESS, colour, scale
 from adbench.report.heatmaps import CONTOUR, OUTLINE, drawable, outlined, overlay, paint
@@ -186,22 +186,29 @@ def test_the_overlay_is_bright_where_the_map_is_high():
     assert drawn[75, 90] > drawn[150, 150] + 200
 
 
+def test_a_sheet_holds_all_panels():
+    sheet = stacked([Image.new("RGB", (30, 10)), Image.new("RGB", (20, 10))])
+
+    assert sheet.size == (30, 26)
+
+
 def test_classes_of_odd_names_have_pictures_of_their_own(tmp_path):
     names = file_names(["x/y", "x_y", "..", "", "Cable", "cable", "c.png", "n" * 255])
     for class_name, name in names.items():
         picture = _picture(class_name=class_name, key=f"{class_name}/{'k' * 240}.png")
-        save_pictures([picture], paint, tmp_path / "set" / name)
+        save_pictures([picture], paint, tmp_path / "set", name)
 
+    assert len(list((tmp_path / "set").glob("*.png"))) == len(names)
     assert len(list((tmp_path / "set").glob("*/00_anomalous_*.png"))) == len(names)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_pictures_of_a_class_replace_those_that_were_there(tmp_path):
-    save_pictures([_picture(), _picture()], paint, tmp_path / "screw")
-    save_pictures([_picture(score=0.1)], paint, tmp_path / "screw")
+    save_pictures([_picture(), _picture()], paint, tmp_path, "screw")
+    save_pictures([_picture(score=0.1)], paint, tmp_path, "screw")
     assert len(list((tmp_path / "screw").iterdir())) == 1
 
-    save_pictures([], paint, tmp_path / "screw")
+    save_pictures([], paint, tmp_path, "screw")
     assert not list(tmp_path.iterdir())
 
 

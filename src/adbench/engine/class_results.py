@@ -132,7 +132,7 @@ def tidy(run: RunFolder, rows: Sequence[Row], *, keeps_maps: bool = False) -> No
             classes.setdefault(row["dataset"], []).append(row["class_name"])
             fitted.add(_fitted_name(row["dataset"], row["shots"], row["support_seed"]))
     folders = {file_name(dataset): set(file_names(names).values()) for dataset, names in classes.items()}
-    for top, ending in ((run.heatmaps_dir, ""), (run.maps_dir, ".npz")):
+    for top, ending in ((run.heatmaps_dir, ".png"), (run.maps_dir, ".npz")):
         for path in [*top.glob("*/*"), *top.glob("*")]:
             if path.parent == top:
                 stale = path.name not in folders or not any(path.iterdir())

@@ -250,7 +250,7 @@ def _finish_class(
     if painter and work.run:
         pictures = shortlist.pictures(results[-1]["metrics"]) if shortlist else []
         folder = work.run.heatmaps_dir / file_name(work.data.name)
-        save_pictures(pictures, painter, folder / file_names(work.data.classes)[name])
+        save_pictures(pictures, painter, folder, file_names(work.data.classes)[name])
     finished[name] = FinishedClass(results, whole.fitted)
     if cache:
         cache.save(name, samples, finished[name])

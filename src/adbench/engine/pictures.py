@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 FACTS = "picture"  # text in a panel's PNG: key, label, score, image_threshold as JSON
+_GAP = 6  # pixels between panels
 KINDS = {1: "anomalous", 0: "normal", -1: "unlabelled"}
 
 
@@ -157,21 +158,48 @@ def _mask(batch: Batch, index: int) -> NDArray[np.bool_] | None:
     return mask
 
 
-def save_pictures(pictures: Sequence[Picture], painter: Painter, folder: Path) -> None:
-    """Write folder/<rank>_<kind>_<image>.png per picture. Earlier ones go, also where there are no new ones."""
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    for rank, picture in enumerate(pictures):
-        _save(picture, painter, folder / f"{rank:02d}_{KINDS[picture.label]}_{file_name(Path(picture.key).stem)}.png")
+def save_pictures(pictures: Sequence[Picture], painter: Painter, folder: Path, name: str) -> None:
+    """Write folder/<name>/<rank>_<kind>_<image>.png per picture and folder/<name>.png, all of them on one sheet.
+
+    `name` is the class's, as a file name. Earlier pictures of the class go, also where there are no new ones.
+    """
+    drop_pictures(folder, name)
+    if not pictures:
+        return
+    panels = [painter(picture) for picture in pictures]
+    for rank, (picture, panel) in enumerate(zip(pictures, panels, strict=True)):
+        path = folder / name / f"{rank:02d}_{KINDS[picture.label]}_{file_name(Path(picture.key).stem)}.png"
+        facts = {key: getattr(picture, key) for key in ("key", "label", "score", "image_threshold")}
+        _save(panel, path, json.dumps(facts))
+    _save(stacked(panels), folder / f"{name}.png")
 
 
-def _save(picture: Picture, painter: Painter, path: Path) -> None:
+def drop_pictures(folder: Path, name: str) -> None:
+    """Remove what `save_pictures` wrote of a class."""
+    (folder / f"{name}.png").unlink(missing_ok=True)
+    if (folder / name).is_dir():
+        shutil.rmtree(folder / name)
+
+
+def stacked(panels: Sequence[Image]) -> Image:
+    """All panels below each other on white, left aligned."""
+    from PIL import Image as image_module
+
+    width = max(panel.width for panel in panels)
+    height = sum(panel.height + _GAP for panel in panels) - _GAP
+    sheet = image_module.new("RGB", (width, height), "white")
+    top = 0
+    for panel in panels:
+        sheet.paste(panel, (0, top))
+        top += panel.height + _GAP
+    return sheet
+
+
+def _save(image: Image, path: Path, facts: str = "{}") -> None:
     from PIL.PngImagePlugin import PngInfo
 
     text = PngInfo()
-    text.add_text(
-        FACTS, json.dumps({key: getattr(picture, key) for key in ("key", "label", "score", "image_threshold")})
-    )
+    text.add_text(FACTS, facts)
     with replacing(path) as temporary:
         # The time of a run counts more than its megabytes.
-        painter(picture).save(temporary, format="PNG", compress_level=1, pnginfo=text)
+        image.save(temporary, format="PNG", compress_level=1, pnginfo=text)
