@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -33,7 +35,20 @@ def told_of_lost_memory() -> Iterator[None]:
         told = lost_memory(error)
         if told is None:
             raise
-        raise told from error
+        try:
+            raise told from error
+        finally:
+            del (
+                told
+            )  # else it and this frame would hold each other, and torch's loader, which ends its processes when freed
+
+
+@atexit.register
+def _end_those_left() -> None:
+    """End loader processes that somebody holds: multiprocessing would send SIGTERM, which they ignore, and wait."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 def lost_memory(error: RuntimeError) -> UserError | None:
