@@ -156,14 +156,18 @@ def test_the_host_waits_for_a_batch_and_not_for_each_of_its_images(name):
 @pytest.mark.parametrize("less", [{"amp": "bf16"}, {"amp": "fp16"}, {"held": "bfloat16"}, {"held": "float16"}], ids=str)
 @pytest.mark.parametrize("name", STEADY)
 def test_less_precision_stays_near_float32(name, less, device):
-    """Maps and scores, as a share of their range: of random weights, which amplify more than trained ones."""
+    """Maps and scores, as a share of their range: of random weights, which amplify more than trained ones.
+
+    AdaCLIP's scores lie in a narrow range here; bfloat16 moves them by 0.015 on a CPU, by 0.014 without k-means.
+    """
     place = torch.device("cpu") if device == "cpu" else torch.device("cuda", 0)
     exact, rounded = results(name, place), results(name, place, **less)
     for key in ("maps", "scores"):
         if key in exact:
             assert rounded[key].dtype == torch.float32, key
             spread = exact[key].max() - exact[key].min()
-            assert (rounded[key] - exact[key]).abs().mean() <= 0.05 * spread + 0.02, key
+            least = 0.02 if (name, key, less) == ("adaclip", "scores", {"amp": "bf16"}) else 0.01
+            assert (rounded[key] - exact[key]).abs().mean() <= 0.05 * spread + least, key
 
 
 @pytest.mark.parametrize("device", PLACES)

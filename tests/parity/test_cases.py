@@ -58,12 +58,16 @@ def widened(rules, factor):
     return rules * factor if isinstance(rules, (int, float)) else rules
 
 
-# With random errors of 1.2e-7 in each product and sum on the CPU, differences of margins were 1.9 times the tolerance.
+# With random errors of 1.2e-7 in each product and sum on the CPU, margins differed by 1.9 times the tolerance; 27 other
+# cases kept to theirs.
+ON_A_GPU = {"vl4ad/scoring_cityscapes19": 2}
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("name", CASES)
 def test_case_is_reproduced_on_a_gpu(name):
     case, tensors = read_case(CASES[name])
     ours = compute(case, tensors, device=resolve_device("cuda"))
-    rows = compare({**case, "tolerance": widened(case.get("tolerance", {}), 4)}, tensors, ours)
+    rows = compare({**case, "tolerance": widened(case.get("tolerance", {}), ON_A_GPU.get(name, 1))}, tensors, ours)
     assert [row.name for row in rows if row.differs] == []
